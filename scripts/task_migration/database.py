@@ -1,0 +1,169 @@
+"""Connections to the two sides, and PostgreSQL's errors turned into the operator's words, in one place."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from task_migration.errors import Failed, MigrationError, Refused
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two databases.
+
+    ``dsn`` is a libpq connection string without a password (``passfile=`` names the file that holds it);
+    ``settings`` are session settings that the mapping's SQL reads, such as ``task_migration.laravel_timezone``.
+    """
+
+    name: Literal["laravel", "task_service"]
+    dsn: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return {"laravel": "Laravel's database", "task_service": "the Task Service's database"}[self.name]
+
+    @property
+    def address(self) -> str:
+        """Where it is, for messages: host:port/dbname, never a user's password."""
+        parts = conninfo_to_dict(self.dsn)
+        return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def laravel(dsn: str, *, timezone: str = "UTC", s3_bucket: str = "") -> Side:
+    """Laravel's side, with what its SQL needs to know of the application that writes there."""
+    return Side(
+        "laravel", dsn, {"task_migration.laravel_timezone": timezone, "task_migration.s3_bucket": s3_bucket}
+    )
+
+
+def task_service(dsn: str) -> Side:
+    """The Task Service's side."""
+    return Side("task_service", dsn)
+
+
+def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
+    """A session pinned to UTC and marked as ours, so that the change log's triggers pass over what it writes.
+
+    ``purpose`` is what pg_stat_activity shows, with who and where. Off this machine TLS is ``verify-full`` unless the
+    connection string says otherwise. Raises Refused if there is no way in, saying what to look at.
+    """
+    parts: dict[str, Any] = dict(conninfo_to_dict(side.dsn))
+    parts.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
+    if not _on_this_machine(str(parts.get("host", ""))):
+        parts.setdefault("sslmode", "verify-full")
+    parts["application_name"] = f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63]
+    with said(side):
+        connection = psycopg.connect(make_conninfo("", **parts), autocommit=True)
+        try:
+            for name, value in {
+                "TimeZone": "UTC",
+                "DateStyle": "ISO, YMD",
+                "IntervalStyle": "postgres",
+                "extra_float_digits": "1",
+                "search_path": "public",
+                "task_migration.origin": "sync",
+                **side.settings,
+            }.items():
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _on_this_machine(host: str) -> bool:
+    if not host or host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def said(side: Side) -> Iterator[None]:
+    """Turns psycopg's errors on one side into Refused or Failed, in one line that names the side and the way on."""
+    try:
+        yield
+    except MigrationError:
+        raise
+    except psycopg.Error as error:
+        raise explained(side, error) from error
+
+
+def explained(side: Side, error: psycopg.Error) -> MigrationError:
+    """One PostgreSQL error in the operator's words."""
+    text = " ".join((error.diag.message_primary or str(error)).split())
+    where = f"{side.title} ({side.address})"
+    if isinstance(error, pg.InsufficientPrivilege):
+        return Refused(
+            f"the role {_role(side)} may not do this on {where}",
+            measured=text,
+            next_step="ansible-playbook preflight.yml names the GRANT that is missing",
+        )
+    if isinstance(error, pg.DiskFull):
+        return Failed(
+            f"{where} has no disk space left; what was not committed was rolled back",
+            measured=text,
+            next_step="make room there, then run the same command again: it goes on where it stopped",
+        )
+    if isinstance(error, pg.LockNotAvailable):
+        return Failed(
+            f"a lock on {where} was not free in time; nobody was kept waiting longer than that",
+            measured=text,
+            next_step="run the same command again when long transactions have ended",
+        )
+    if isinstance(error, psycopg.OperationalError):
+        return _no_way_in(where, side, text) if error.sqlstate is None else _connection_lost(where, text)
+    return Failed(f"{where} answered with an error", measured=f"{error.sqlstate}: {text}")
+
+
+def _role(side: Side) -> str:
+    return str(conninfo_to_dict(side.dsn).get("user", getpass.getuser()))
+
+
+def _no_way_in(where: str, side: Side, text: str) -> MigrationError:
+    if "password authentication failed" in text or "no password supplied" in text:
+        return Refused(
+            f"{where} does not accept the password of {_role(side)}",
+            measured=text,
+            next_step="correct the passfile that the inventory's connection string names",
+        )
+    if "SSL" in text or "certificate" in text or "no pg_hba.conf entry" in text:
+        return Refused(
+            f"{where} and this machine do not agree on TLS",
+            measured=text,
+            allowed="sslmode=verify-full with the server's CA in sslrootcert",
+            next_step="correct sslmode and sslrootcert in the inventory's connection string",
+        )
+    if any(word in text for word in ("closed the connection", "terminating connection", "connection is lost")):
+        return _connection_lost(where, text)
+    return Refused(
+        f"{where} can't be reached",
+        measured=text,
+        next_step="correct the connection string in the inventory, or start that database",
+    )
+
+
+def _connection_lost(where: str, text: str) -> MigrationError:
+    return Failed(
+        f"the connection to {where} was lost; what was not committed was rolled back",
+        measured=text,
+        next_step="run the same command again: it goes on where it stopped",
+    )

@@ -1,0 +1,22 @@
+"""What a verb of the core gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one verb.
+
+    ``changed``  whether anything was changed (in check mode: would be);
+    ``message``  one line for the operator, with the figures;
+    ``details``  the same for machines: JSON values only, no secret and no row's content;
+    ``lines``    further lines for the operator, shown under the message in order.
+    """
+
+    changed: bool
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
