@@ -1,0 +1,19 @@
+-- What the lab asks of any PostgreSQL server: logins and databases. Run as the superuser.
+
+-- name: role exists
+SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %(name)s;
+
+-- name: create login
+CREATE ROLE {login} LOGIN NOSUPERUSER {attributes};
+
+-- name: set password
+ALTER ROLE {login} PASSWORD {password};
+
+-- name: database exists
+SELECT 1 FROM pg_catalog.pg_database WHERE datname = %(name)s;
+
+-- name: create database
+CREATE DATABASE {database} OWNER {owner} TEMPLATE {template} STRATEGY FILE_COPY;
+
+-- name: drop database
+DROP DATABASE IF EXISTS {database} WITH (FORCE);
