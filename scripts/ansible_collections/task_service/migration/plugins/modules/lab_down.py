@@ -1,0 +1,43 @@
+"""The documentation of lab_down; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "lab.down.down"
+
+DOCUMENTATION = r"""
+module: lab_down
+author: The Task Service team
+short_description: Takes the lab down
+description:
+  - Stops every server of the lab and removes its folder.
+extends_documentation_fragment:
+  - task_service.migration.sides.lab
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Take the lab down
+  task_service.migration.lab_down:
+    lab_directory: .lab
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: What was stopped.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

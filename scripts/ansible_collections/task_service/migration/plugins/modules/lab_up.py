@@ -1,0 +1,50 @@
+"""The documentation of lab_up; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "lab.up.up"
+
+DOCUMENTATION = r"""
+module: lab_up
+author: The Task Service team
+short_description: Brings the lab up
+description:
+  - Makes Laravel's database on a real server of its own, with the plan's tables and rows, and writes
+    endpoints.json.
+extends_documentation_fragment:
+  - task_service.migration.sides.lab
+options:
+  lab_tasks:
+    description:
+      - How many tasks Laravel's database holds.
+    type: int
+    default: 150
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Bring the lab up
+  task_service.migration.lab_up:
+    lab_directory: .lab
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: The addresses of the lab.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,57 @@
+"""The documentation of task_capture; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.capture.capture"
+
+DOCUMENTATION = r"""
+module: task_capture
+author: The Task Service team
+short_description: Puts the change log on Laravel's task tables, or takes it off
+description:
+  - The change log's triggers note the key of every row that is written, so that nothing is lost while rows
+    are copied.
+  - Taking them off loses what the log holds.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+options:
+  state:
+    description:
+      - Whether it shall be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  lock_timeout_seconds:
+    description:
+      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+    type: float
+    default: 2
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Note every write from now on
+  task_service.migration.task_capture:
+    laravel_dsn: "{{ laravel_dsn }}"
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: The tables whose triggers changed, and the length of the change log.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

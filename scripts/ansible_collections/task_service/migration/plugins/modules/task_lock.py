@@ -1,0 +1,51 @@
+"""The documentation of task_lock; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.lock.lock"
+
+DOCUMENTATION = r"""
+module: task_lock
+author: The Task Service team
+short_description: Lets one operator work at a time
+description:
+  - Holds a lock on Laravel's database until this ansible-playbook ends, however it ends.
+  - Fails, with whom and since when, if another operator is at work. In check mode it only looks.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+options:
+  command:
+    description:
+      - What the next operator is told is running, such as the name of the playbook.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: One operator at a time
+  task_service.migration.task_lock:
+    laravel_dsn: "{{ laravel_dsn }}"
+    command: phase-2.1-prepare
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(holder_pid), the process that holds the lock.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

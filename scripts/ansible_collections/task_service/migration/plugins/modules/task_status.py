@@ -1,0 +1,54 @@
+"""The documentation of task_status; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.status.status"
+
+DOCUMENTATION = r"""
+module: task_status
+author: The Task Service team
+short_description: Says how far the migration is and what to type next
+description:
+  - Reads the journal, the verdicts and both databases, and shows the checklist of the phases.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.reports
+options:
+  phases:
+    description:
+      - The phases to show; all, if empty.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: How far are we?
+  task_service.migration.task_status:
+    laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
+    report_directory: reports/production
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: The items of the checklist, and the next command.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,48 @@
+"""The documentation of task_withdraw; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.withdraw.withdraw"
+
+DOCUMENTATION = r"""
+module: task_withdraw
+author: The Task Service team
+short_description: Takes everything of the migration out of Laravel's database
+description:
+  - Takes away the change log, the mapping of users and the journal, which is exported to the report directory
+    first.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.reports
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Leave nothing behind
+  task_service.migration.task_withdraw:
+    laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
+    report_directory: reports/production
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: What was taken away.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,155 @@
+"""What the operator typed with -e and what the inventory says, checked before anything else is looked at.
+
+Ansible takes any name after -e and says nothing when it means nothing: a misspelt safety switch would be no switch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+import yaml
+from psycopg.conninfo import conninfo_to_dict
+
+from task_migration.errors import Refused
+from task_migration.outcome import Outcome
+
+# Names that Ansible and AWX hand over by themselves.
+FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_")
+# Playbooks that need no databases to be there.
+WITHOUT_DATABASES = ("lab-up", "lab-down")
+
+_WORDS = {
+    "str": "some text",
+    "path": "a path",
+    "dsn": "a libpq connection string such as host=... dbname=... user=... passfile=...",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "dict": """a mapping, typed as -e '{"name": {"key": "value"}}'""",
+}
+_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared name; see parameters.yml for what the fields mean."""
+
+    name: str
+    type: str
+    about: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    empty: bool = False
+    only: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        if self.choices:
+            return " or ".join(self.choices)
+        if self.minimum is not None:
+            return f"{_WORDS[self.type]} from {self.minimum:,} to {self.maximum:,}"
+        return _WORDS[self.type]
+
+    def takes(self, value: object) -> bool:
+        """Whether the value, as typed on a command line or as YAML gave it, is one of this parameter's."""
+        if self.type == "dict":
+            return isinstance(value, Mapping)
+        if self.type == "bool":
+            return isinstance(value, bool) or str(value).strip().lower() in _TRUTHS
+        if self.type in ("int", "float"):
+            return self._takes_number(value)
+        if self.type == "dsn":
+            return isinstance(value, str) and _is_connection_string(value)
+        return isinstance(value, str) and bool(value.strip() or self.empty) and value in (self.choices or (value,))
+
+    def _takes_number(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return False
+        try:
+            number = int(str(value)) if self.type == "int" else float(str(value))
+        except ValueError:
+            return False
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
+
+
+@cache
+def parameters() -> dict[str, Parameter]:
+    """Every declared parameter by its name."""
+    declared = yaml.safe_load((files("task_migration") / "parameters.yml").read_text(encoding="utf-8"))
+    return {name: _declared(name, **fields) for name, fields in declared.items()}
+
+
+def _declared(name: str, *, choices: Sequence[str] = (), only: Sequence[str] = (), **fields: Any) -> Parameter:
+    return Parameter(name, choices=tuple(choices), only=tuple(only), **fields)
+
+
+def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callable[[str], Any]) -> Outcome:
+    """Refuses names that no playbook knows, values that can't be meant, and an inventory that lacks a key.
+
+    ``extra_vars`` are what was typed with -e; ``variable`` gives the value of a variable as the playbook sees it, None
+    if there is none. Details: ``typed``, the names that were typed.
+    """
+    known = {name: one for name, one in parameters().items() if not one.only or playbook in one.only}
+    typed = [name for name in extra_vars if not name.startswith(FOREIGN_PREFIXES)]
+    for name in typed:
+        if name not in known:
+            raise _unknown(name, playbook, list(known))
+        _check(known[name], extra_vars[name], f"-e {name}")
+    for name, one in known.items():
+        if not one.only and name not in typed:
+            _check(one, variable(name), f"the inventory's {name}")
+    if playbook not in WITHOUT_DATABASES:
+        _check_databases(variable)
+    environment = variable("migration_environment")
+    return Outcome(
+        False,
+        f"{playbook} on {environment}" + (f", with {', '.join(sorted(typed))} from the command line" if typed else ""),
+        {"typed": sorted(typed), "migration_environment": environment},
+    )
+
+
+def _unknown(name: str, playbook: str, known: list[str]) -> Refused:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return Refused(f"{playbook} has no parameter {name}; did you mean {close[0]}?")
+    elsewhere = parameters().get(name)
+    if elsewhere is not None:
+        return Refused(f"{playbook} has no parameter {name}", measured=f"it belongs to {', '.join(elsewhere.only)}")
+    return Refused(f"{playbook} has no parameter {name}", allowed=", ".join(sorted(known)))
+
+
+def _check(parameter: Parameter, value: object, where: str) -> None:
+    if value is None:
+        raise Refused(
+            f"{where} is missing ({parameter.about})",
+            allowed=parameter.allowed,
+            next_step="look at -i: is this an inventory of the migration, such as inventories/local?",
+        )
+    if not parameter.takes(value):
+        measured = "not a connection string" if parameter.type == "dsn" else repr(value)
+        raise Refused(f"{where} can't be used ({parameter.about})", measured=measured, allowed=parameter.allowed)
+
+
+def _is_connection_string(value: str) -> bool:
+    try:
+        conninfo_to_dict(value)
+    except psycopg.ProgrammingError:
+        return False
+    return True
+
+
+def _check_databases(variable: Callable[[str], Any]) -> None:
+    if not variable("laravel_dsn"):
+        is_lab = variable("migration_environment") == "local"
+        raise Refused(
+            "the lab is down" if is_lab else "the inventory's laravel_dsn is empty",
+            measured="no laravel_dsn",
+            next_step="ansible-playbook lab-up.yml" if is_lab else "write laravel_dsn in the inventory's group_vars",
+        )
