@@ -82,7 +82,6 @@ def laravel_database(
         name = f"laravel_{next(_numbers)}"
         laravel_server.add_database(name, laravel.APPLICATION, template=laravel_template(tasks))
         names.append(name)
-        laravel.grant_database(laravel_server, name)
         return Database(
             name,
             laravel_server.dsn(name, laravel.MIGRATOR),

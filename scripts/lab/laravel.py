@@ -39,12 +39,6 @@ def add_roles(server: PostgresServer) -> None:
         session.execute(as_sql(blocks("laravel_roles.sql")["settings"]))
 
 
-def grant_database(server: PostgresServer, database: str) -> None:
-    """The grants that CREATE DATABASE ... TEMPLATE does not carry over."""
-    with server.connect() as session:
-        session.execute(statement("laravel_roles.sql", "on the database", database=sql.Identifier(database)))
-
-
 def tasks_in(server: PostgresServer, database: str) -> int | None:
     """How many tasks the database was filled with; None if it is not there, or was never filled to the end."""
     with server.connect() as session:
@@ -54,7 +48,7 @@ def tasks_in(server: PostgresServer, database: str) -> int | None:
 
 
 def fill(server: PostgresServer, database: str, tasks: int, listener: progress.Listener = progress.nobody) -> None:
-    """Laravel's tables, rows and grants in an empty database, in one transaction: all of it or nothing."""
+    """Laravel's tables and rows in an empty database, in one transaction: all of it or nothing."""
     began = time.monotonic()
     with server.connect(database) as session:
         with session.transaction():
@@ -63,7 +57,7 @@ def fill(server: PostgresServer, database: str, tasks: int, listener: progress.L
             for number, (file, name) in enumerate(_LOAD):
                 listener(progress.Progress(f"lab: {name}", number, len(_LOAD), "step", time.monotonic() - began))
                 session.execute(as_sql(blocks(file)[name]))
-            session.execute(as_sql(blocks("laravel_roles.sql")["in the database"]))
+            session.execute(as_sql(blocks("laravel_roles.sql")["leave the application"]))
             mark = statement(
                 "laravel_data.sql",
                 "mark complete",

@@ -16,9 +16,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from task_migration.errors import Failed, MigrationError, Refused
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 CONNECT_TIMEOUT_SECONDS = 10
+_SESSION = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "search_path": "public",
+    "task_migration.origin": "sync",
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,30 @@ class Side:
         return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A session that knows its side, so that an error can be told as that side's."""
+
+    side: Side
+
+    def execute(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        with blamed(self):
+            return super().execute(*args, **kwargs)
+
+
+@contextmanager
+def blamed(connection: Connection) -> Iterator[None]:
+    """Marks psycopg's errors with the side on which they happened, for ``said``."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not hasattr(error, "side"):
+            error.side = connection.side  # type: ignore[attr-defined]
+        raise
+
+
 def laravel(dsn: str, *, timezone: str = "UTC", s3_bucket: str = "") -> Side:
     """Laravel's side, with what its SQL needs to know of the application that writes there."""
-    return Side(
-        "laravel", dsn, {"task_migration.laravel_timezone": timezone, "task_migration.s3_bucket": s3_bucket}
-    )
+    return Side("laravel", dsn, {"task_migration.laravel_timezone": timezone, "task_migration.s3_bucket": s3_bucket})
 
 
 def task_service(dsn: str) -> Side:
@@ -68,18 +93,14 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
         parts.setdefault("sslmode", "verify-full")
     parts["application_name"] = f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63]
     with said(side):
-        connection = psycopg.connect(make_conninfo("", **parts), autocommit=True)
+        connection = Connection.connect(make_conninfo("", **parts), autocommit=True)
+        connection.side = side
         try:
-            for name, value in {
-                "TimeZone": "UTC",
-                "DateStyle": "ISO, YMD",
-                "IntervalStyle": "postgres",
-                "extra_float_digits": "1",
-                "search_path": "public",
-                "task_migration.origin": "sync",
-                **side.settings,
-            }.items():
-                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+            settings = {**_SESSION, **side.settings}
+            connection.execute(
+                "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)",
+                (list(settings), list(settings.values())),
+            )
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -98,13 +119,14 @@ def _on_this_machine(host: str) -> bool:
 
 @contextmanager
 def said(side: Side) -> Iterator[None]:
-    """Turns psycopg's errors on one side into Refused or Failed, in one line that names the side and the way on."""
+    """Turns psycopg's errors into Refused or Failed, in one line that names the side and the way on.
+
+    The side is the one on which the error happened; ``side`` where that is not known.
+    """
     try:
         yield
-    except MigrationError:
-        raise
     except psycopg.Error as error:
-        raise explained(side, error) from error
+        raise explained(getattr(error, "side", side), error) from error
 
 
 def explained(side: Side, error: psycopg.Error) -> MigrationError:

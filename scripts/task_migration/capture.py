@@ -1,0 +1,196 @@
+"""The change log of Laravel's task tables: triggers that note which rows are written.
+
+They go in before the first row is copied. From then on a chunk of the copy needs no common snapshot with another:
+what changes after it was read is on the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from psycopg import sql
+
+from task_migration import change_log, database, queries
+from task_migration.errors import Refused
+from task_migration.gentle import gently
+from task_migration.mapping import Captured, captured_tables
+from task_migration.outcome import Outcome
+
+_FILE = "capture.sql"
+_EVENTS = ("insert", "update", "delete", "truncate")
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """One trigger of one table, with the statements that make it."""
+
+    table: str
+    event: str
+    create: sql.Composed
+    comment: str
+
+    @property
+    def name(self) -> str:
+        return f"task_migration_{self.event}"
+
+
+def capture(
+    *, laravel_dsn: str, state: Literal["present", "absent"] = "present", lock_timeout_seconds: float = 2, check: bool
+) -> Outcome:
+    """Puts the change log and its triggers on Laravel's task tables, or takes them off.
+
+    Waits at most ``lock_timeout_seconds`` for a lock, and tries again a few times. Details: ``tables`` whose triggers
+    were put on or taken off, and ``change_log_length``. Taking them off loses what the log holds.
+    """
+    side = database.laravel(laravel_dsn)
+    with database.said(side), database.connect(side, "capture") as connection:
+        if state == "present":
+            return _present(side, connection, lock_timeout_seconds, check)
+        return _absent(side, connection, lock_timeout_seconds, check)
+
+
+def missing(connection: database.Connection) -> list[str]:
+    """Laravel's tables whose writes do not all reach the change log: a trigger is gone, switched off or another one."""
+    if not change_log.exists(connection):
+        return sorted(captured_tables())
+    installed = {
+        (table, name): comment
+        for table, name, enabled, comment in connection.execute(queries.statement(_FILE, "installed triggers"), {})
+        if enabled
+    }
+    return sorted(
+        {trigger.table for trigger in _triggers() if installed.get((trigger.table, trigger.name)) != trigger.comment}
+    )
+
+
+def require(connection: database.Connection) -> None:
+    """Raises Refused unless every write to Laravel's task tables reaches the change log."""
+    if tables := missing(connection):
+        raise Refused(
+            "writes to Laravel's task tables would be lost: they are not captured",
+            measured=f"no complete capture on {', '.join(tables)}",
+            allowed="capture on every table that the mappings read",
+            next_step="ansible-playbook phase-2.1-prepare.yml",
+        )
+
+
+def _present(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
+    lacking = missing(connection)
+    absent = [name for name in lacking if name != "cognito_user_mapping" and not _table_exists(connection, name)]
+    if absent:
+        raise Refused(
+            f"Laravel's database has no table {', '.join(absent)}",
+            next_step="correct laravel_dsn in the inventory: it must name the monolith's database",
+        )
+    if not check and lacking:
+        if not _table_exists(connection, "cognito_user_mapping"):
+            raise Refused(
+                "cognito_user_mapping is not there yet, and changes of it must be captured too",
+                next_step="ansible-playbook phase-2.1-prepare.yml",
+            )
+        connection.execute(queries.statement(_FILE, "create change log"))
+        for table in lacking:
+            gently(side, connection, lock_timeout, f"putting capture on {table}", _put_on(table))
+    verb = "would be put on" if check else "put on"
+    return Outcome(
+        changed=bool(lacking),
+        message="change log: " + (f"{verb} {', '.join(lacking)}" if lacking else "on, every table"),
+        details={"tables": lacking, "change_log_length": change_log.length(connection)},
+    )
+
+
+def _absent(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
+    followers = ("task_migration_follow_insert", "task_migration_follow_update")
+    tables = sorted(
+        {
+            table
+            for table, name, _, _ in connection.execute(queries.statement(_FILE, "installed triggers"), {})
+            if name not in followers
+        }
+    )
+    length = change_log.length(connection)
+    there = bool(tables) or change_log.exists(connection)
+    if not check:
+        for table in tables:
+            gently(side, connection, lock_timeout, f"taking capture off {table}", _take_off(table))
+        for trigger in _triggers():
+            connection.execute(queries.statement(_FILE, "drop function", function=_function(trigger)))
+        connection.execute(queries.statement(_FILE, "drop change log"))
+    verb = "would be taken off" if check else "taken off"
+    return Outcome(
+        changed=there,
+        message="change log: "
+        + (f"{verb} {len(tables)} tables, {length} entries with it" if there else "is not there"),
+        details={"tables": tables, "change_log_length": length},
+    )
+
+
+def _put_on(table: str) -> Any:
+    def act(connection: database.Connection) -> None:
+        for trigger in _triggers():
+            if trigger.table == table:
+                connection.execute(trigger.create)
+                connection.execute(
+                    queries.statement(
+                        _FILE,
+                        "comment on trigger",
+                        trigger=sql.Identifier(trigger.name),
+                        table=sql.Identifier("public", table),
+                        comment=sql.Literal(trigger.comment),
+                    )
+                )
+
+    return act
+
+
+def _take_off(table: str) -> Any:
+    def act(connection: database.Connection) -> None:
+        for event in _EVENTS:
+            connection.execute(
+                queries.statement(
+                    _FILE,
+                    "drop trigger",
+                    trigger=sql.Identifier(f"task_migration_{event}"),
+                    table=sql.Identifier("public", table),
+                )
+            )
+
+    return act
+
+
+def _triggers() -> Iterator[_Trigger]:
+    for table, captured in captured_tables().items():
+        for event in _EVENTS:
+            create = _create(table, captured, event)
+            digest = hashlib.sha256(create.as_string(None).encode()).hexdigest()[:16]
+            yield _Trigger(table, event, create, f"task_migration capture {digest}")
+
+
+def _create(table: str, captured: Captured, event: str) -> sql.Composed:
+    """The function and the trigger for one event of one table."""
+    column = sql.Identifier(captured.column)
+    of_some = event == "update" and captured.updates_of
+    names: dict[str, sql.Composable] = {
+        "function": sql.Identifier("task_migration", f"log_{table}_{event}"),
+        "trigger": sql.Identifier(f"task_migration_{event}"),
+        "table": sql.Identifier("public", table),
+        "part": sql.Literal(table),
+        "column": column,
+        "updates_of": sql.SQL(", ").join(map(sql.Identifier, captured.updates_of)),
+    }
+    function = f"function for {event}{' of some columns' if of_some else ''}"
+    return sql.SQL(";\n").join(
+        [queries.statement(_FILE, function, **names), queries.statement(_FILE, f"trigger for {event}", **names)]
+    )
+
+
+def _function(trigger: _Trigger) -> sql.Identifier:
+    return sql.Identifier("task_migration", f"log_{trigger.table}_{trigger.event}")
+
+
+def _table_exists(connection: database.Connection, name: str) -> bool:
+    row = connection.execute(queries.statement(_FILE, "table exists"), {"name": f"public.{name}"}).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,217 @@
+"""Making the destination's selected rows equal to what the mapping says: the one act behind copy, sync and reconcile.
+
+It reads the origin as it is now. So it does not matter in which order changes are carried, a replay does no harm, and a
+repair is the same act as the first copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from task_migration import database, queries
+from task_migration.mapping import children_of, mappings
+from task_migration.pipe import pipe
+from task_migration.selector import KeyRange, KeySet, Selector
+from task_migration.shape import Shape, shape_of
+
+_FILE = "converge.sql"
+REFUSED_BY_DATABASE = "refused_by_database"
+PARENT_REFUSED = "parent_refused"
+_Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Which way rows go: two open connections, and the shapes of the tables between them, parents before children."""
+
+    origin: database.Connection
+    destination: database.Connection
+    shapes: tuple[Shape, ...]
+
+
+def forward(laravel: database.Connection, task_service: database.Connection) -> Flow:
+    """Laravel -> Task Service. Raises Refused if a table of the Task Service does not fit its mapping."""
+    return Flow(laravel, task_service, tuple(shape_of(mapping, laravel, task_service) for mapping in mappings()))
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What one converge did, in rows of the destination's table.
+
+    ``mapped``     selected rows that the mapping gives and the destination now holds;
+    ``held_back``  candidates that may not cross, each with its reason in quarantine;
+    ``waiting``    keys of children whose parent is not there yet: they must be converged again.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    mapped: int = 0
+    held_back: int = 0
+    waiting: tuple[int, ...] = field(default=())
+
+    @property
+    def changed(self) -> int:
+        return self.inserted + self.updated + self.deleted
+
+    def __add__(self, other: Convergence) -> Convergence:
+        return Convergence(
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.deleted + other.deleted,
+            self.mapped + other.mapped,
+            self.held_back + other.held_back,
+            self.waiting + other.waiting,
+        )
+
+
+def converge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
+    """Converges the selected rows of one table, inside the caller's transaction on the destination.
+
+    A row that the destination's database refuses is quarantined with the error's name, and the others go on: the
+    selection is halved until the row stands alone. Raises psycopg's error for anything that is not a row's fault.
+    """
+    if isinstance(selector, KeyRange) and not _holds_rows(flow, shape, selector):
+        try:
+            with flow.origin.transaction(), flow.destination.transaction():
+                return _fill(flow, shape, selector)
+        except (pg.DataError, pg.IntegrityError):
+            pass  # some row is refused, or a parent is missing: the careful way finds out which
+    try:
+        with flow.origin.transaction(), flow.destination.transaction():
+            return _merge(flow, shape, selector)
+    except (pg.DataError, pg.IntegrityError) as error:
+        if not selector.is_single:
+            first, second = selector.halves()
+            return converge(flow, shape, first) + converge(flow, shape, second)
+        return _hold_back_refused(flow, shape, selector, error)
+
+
+def _holds_rows(flow: Flow, shape: Shape, selector: Selector) -> bool:
+    row = flow.destination.execute(
+        queries.statement(_FILE, "holds rows", table=shape.table, selected=selector.condition(shape.key))
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _fill(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
+    """Straight into the table, which holds no selected row."""
+    inserted = _copy_rows(flow, shape, selector, shape.table)
+    return Convergence(inserted=inserted, mapped=inserted, held_back=_quarantine(flow, shape, selector))
+
+
+def _copy_rows(flow: Flow, shape: Shape, selector: Selector, into: sql.Identifier) -> int:
+    return pipe(
+        flow.origin,
+        queries.statement(_FILE, "copy rows out", columns=shape.converted("mapped"), rows=shape.mapping.rows(selector)),
+        flow.destination,
+        queries.statement(_FILE, "copy rows in", table=into, columns=shape.names),
+    )
+
+
+def _merge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
+    """By way of a temporary table: insert what is missing, update what differs, delete what no longer maps."""
+    mapping = shape.mapping
+    names: dict[str, sql.Composable] = {
+        "table": shape.table,
+        "key": shape.key,
+        "stage": sql.Identifier(f"task_migration_stage_{mapping.table}"),
+        "columns": shape.names,
+        "known": shape.names_of("known"),
+        "excluded": shape.names_of("excluded"),
+        "selected": selector.condition(shape.key),
+    }
+
+    def run(name: str, **more: sql.Composable) -> psycopg.Cursor[_Row]:
+        return flow.destination.execute(queries.statement(_FILE, name, **names, **more))
+
+    run("create stage")
+    run("empty stage")
+    mapped = _copy_rows(flow, shape, selector, sql.Identifier(f"task_migration_stage_{mapping.table}"))
+    run("lock rows")
+    orphans: list[_Row] = []
+    if mapping.parent is not None:
+        orphans = run(
+            "take children without a parent off the stage",
+            parent=sql.Identifier("public", mapping.parent.table),
+            parent_name=sql.Literal(mapping.parent.table),
+            parent_key=sql.Identifier(_key_of(flow, mapping.parent.table)),
+            parent_column=sql.Identifier(mapping.parent.column),
+        ).fetchall()
+    written = [is_new for (is_new,) in run("upsert")]
+    for child in children_of(mapping.table):
+        assert child.parent is not None
+        run(
+            "delete children of what no longer maps",
+            child=sql.Identifier("public", child.table),
+            child_column=sql.Identifier(child.parent.column),
+        )
+    deleted = run("delete what no longer maps").rowcount
+    return Convergence(
+        inserted=sum(written),
+        updated=len(written) - sum(written),
+        deleted=deleted,
+        mapped=mapped - len(orphans),
+        held_back=_quarantine(flow, shape, selector, refused=[key for key, is_refused in orphans if is_refused]),
+        waiting=tuple(key for key, is_refused in orphans if not is_refused),
+    )
+
+
+def _key_of(flow: Flow, table: str) -> str:
+    return next(shape.mapping.key for shape in flow.shapes if shape.mapping.table == table)
+
+
+def _quarantine(flow: Flow, shape: Shape, selector: Selector, refused: Sequence[int] = ()) -> int:
+    """Makes the records of the selected keys what the mapping says now; gives how many rows are held back.
+
+    ``refused`` are children whose parent the database refused.
+    """
+    found = flow.origin.execute(shape.mapping.quarantine(selector)).fetchall()
+    found += [(key, PARENT_REFUSED, True, "its parent was refused by the database") for key in refused]
+    _keep_quarantine(flow, shape, selector, found)
+    return len({key for key, _, held_back, _ in found if held_back})
+
+
+def _keep_quarantine(flow: Flow, shape: Shape, selector: Selector, found: list[_Row]) -> None:
+    table_name = sql.Literal(shape.mapping.table)
+    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+    keys, kinds, held_back, reasons = (sql.Literal(list(column)) for column in columns)
+    flow.destination.execute(
+        queries.statement(
+            _FILE,
+            "forget quarantine",
+            table_name=table_name,
+            selected=selector.condition(sql.Identifier("known", "key")),
+            keys=keys,
+            kinds=kinds,
+        )
+    )
+    if found:
+        flow.destination.execute(
+            queries.statement(
+                _FILE,
+                "keep quarantine",
+                table_name=table_name,
+                keys=keys,
+                kinds=kinds,
+                held_back=held_back,
+                reasons=reasons,
+            )
+        )
+
+
+def _hold_back_refused(flow: Flow, shape: Shape, selector: Selector, error: psycopg.Error) -> Convergence:
+    """Quarantines the one selected row. Its reason names the error and never the row's content."""
+    (key,) = selector.keys if isinstance(selector, KeySet) else (selector.low,)
+    reason = f"{error.sqlstate} {type(error).__name__}"
+    if error.diag.column_name:
+        reason += f" in column {error.diag.column_name}"
+    with flow.destination.transaction():
+        _keep_quarantine(flow, shape, selector, [(key, REFUSED_BY_DATABASE, True, reason)])
+    return Convergence(held_back=1)

@@ -1,0 +1,162 @@
+"""What the rows of a Task Service table are, as SELECTs over Laravel's tables: sql/mapping/<table>.sql, read.
+
+Everything that moves, checks or repairs rows asks a Mapping for its SQL; nothing else knows how a row is converted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as Table
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import yaml
+from psycopg import sql
+
+from task_migration import queries
+from task_migration.selector import Selector
+
+_HEADER = re.compile(r"\A/\*\n(?P<yaml>.*?)\*/", re.DOTALL)
+_SELECTED = re.compile(r"true /\* selected: (?P<column>\w+\.\w+) \*/")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One line of the column ledger: what becomes of a column of Laravel's."""
+
+    type: str
+    fate: Literal["moved", "derived", "kept"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What the change log must hear of one of Laravel's tables."""
+
+    column: str
+    updates_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The Task Service table in which a row must find its parent, and its column that names it."""
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One mapping file. The words are those of sql/mapping/README.md."""
+
+    table: str
+    key: str
+    base_table: str
+    base_column: str
+    parent: Parent | None
+    destination_owned: Table[str, str]
+    captured: Table[str, Captured]
+    ledger: Table[str, Table[str, Column]]
+    blocks: Table[str, str]
+
+    def candidates(self, selector: Selector | None = None) -> sql.Composed:
+        """SELECT of one column, ``key``: every row that the plan moves."""
+        return _select(self.blocks["candidates"], selector)
+
+    def rows(self, selector: Selector | None = None) -> sql.Composed:
+        """SELECT of the mapped rows, columns named as in the Task Service."""
+        return _select(self.blocks["rows"], selector)
+
+    def quarantine(self, selector: Selector | None = None) -> sql.Composed:
+        """SELECT of ``key, kind, held_back, reason``."""
+        return _select(self.blocks["quarantine"], selector)
+
+    def touched_by(self, table: str, selector: Selector) -> sql.Composed | None:
+        """SELECT of ``key``: the rows that the selected written rows of Laravel's ``table`` may change.
+
+        None if the selected keys are the answer (``table`` is the base), or if the mapping does not read ``table``.
+        """
+        block = self.blocks.get(f"touched by {table}")
+        return None if block is None else _select(block, selector)
+
+
+def _select(block: str, selector: Selector | None) -> sql.Composed:
+    """A block with its selector in each marked place; all rows if there is no selector."""
+    pieces = _SELECTED.split(block)
+    composed: list[sql.Composable] = [queries.as_sql(pieces[0])]
+    for column, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        composed.append(sql.SQL("true") if selector is None else selector.condition(sql.Identifier(*column.split("."))))
+        composed.append(queries.as_sql(text))
+    return sql.Composed(composed)
+
+
+def parse(table: str, text: str) -> Mapping:
+    """A mapping file's text, read. Raises ValueError if it has no comment in YAML or lacks a word or a block."""
+    found = _HEADER.match(text)
+    if found is None:
+        raise ValueError(f"the mapping of {table} does not begin with a comment in YAML")
+    header = yaml.safe_load(found["yaml"])
+    blocks = queries.blocks_of(text)
+    if missing := {"candidates", "rows", "quarantine"} - blocks.keys():
+        raise ValueError(f"the mapping of {table} lacks {sorted(missing)}")
+    parent = header.get("parent")
+    return Mapping(
+        table=table,
+        key=header["key"],
+        base_table=header["base"]["table"],
+        base_column=header["base"]["column"],
+        parent=Parent(**parent) if parent else None,
+        destination_owned=header.get("destination_owned", {}),
+        captured={
+            name: Captured(entry["column"], tuple(entry.get("updates_of", ())))
+            for name, entry in header["capture"].items()
+        },
+        ledger={
+            name: {column: Column(*entry) for column, entry in columns.items()}
+            for name, columns in header.get("ledger", {}).items()
+        },
+        blocks=blocks,
+    )
+
+
+@cache
+def mappings() -> tuple[Mapping, ...]:
+    """Every mapping of the service, parents before children."""
+    read = {
+        file.name.removesuffix(".sql"): parse(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
+        for file in sorted((queries.folder() / "mapping").iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".sql")
+    }
+    ordered: dict[str, Mapping] = {}
+    while len(ordered) < len(read):
+        ready = [
+            mapping
+            for mapping in read.values()
+            if mapping.table not in ordered and (mapping.parent is None or mapping.parent.table in ordered)
+        ]
+        if not ready:
+            raise ValueError(f"the parents of {sorted(read.keys() - ordered.keys())} are no mapped tables")
+        ordered.update((mapping.table, mapping) for mapping in ready)
+    return tuple(ordered.values())
+
+
+def children_of(table: str) -> tuple[Mapping, ...]:
+    """The mappings whose rows must find their parent in ``table``."""
+    return tuple(mapping for mapping in mappings() if mapping.parent is not None and mapping.parent.table == table)
+
+
+def captured_tables() -> dict[str, Captured]:
+    """Laravel's tables that the change log must hear of, for all mappings together."""
+    together: dict[str, Captured] = {}
+    for mapping in mappings():
+        for table, captured in mapping.captured.items():
+            known = together.setdefault(table, captured)
+            if known != captured:
+                raise ValueError(f"{mapping.table} captures {table} in another way than a mapping before it")
+    return together
+
+
+def ledger() -> dict[str, Table[str, Column]]:
+    """The column ledger of every Laravel table, for all mappings together."""
+    return {table: columns for mapping in mappings() for table, columns in mapping.ledger.items()}

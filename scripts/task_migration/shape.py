@@ -1,0 +1,109 @@
+"""The columns of one Task Service table as both sides name and type them: the mapping held against the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from task_migration import database, queries
+from task_migration.errors import Refused
+from task_migration.mapping import Mapping
+from task_migration.selector import Selector
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    type: str
+    is_enum: bool
+    is_text: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A mapping together with the types that its table really has; made by ``shape_of``."""
+
+    mapping: Mapping
+    columns: tuple[_Column, ...]
+
+    @property
+    def table(self) -> sql.Identifier:
+        return sql.Identifier("public", self.mapping.table)
+
+    @property
+    def key(self) -> sql.Identifier:
+        return sql.Identifier(self.mapping.key)
+
+    @property
+    def names(self) -> sql.Composed:
+        """The mapped columns' names, with commas."""
+        return sql.SQL(", ").join(sql.Identifier(column.name) for column in self.columns)
+
+    def names_of(self, alias: str) -> sql.Composed:
+        """The mapped columns' names with an alias before each, with commas."""
+        return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.columns)
+
+    def converted(self, alias: str) -> sql.Composed:
+        """The mapped SELECT's columns in exactly the table's types, enums as text.
+
+        Text is never cast: a cast to varchar(n) would cut a long value in silence, where writing it is an error.
+        """
+        return sql.SQL(", ").join(
+            sql.Identifier(alias, column.name)
+            if column.is_text or column.is_enum
+            else sql.SQL("{}::{}").format(sql.Identifier(alias, column.name), sql.SQL(column.type))
+            for column in self.columns
+        )
+
+    def stored(self, alias: str) -> sql.Composed:
+        """The table's own columns in the form of ``converted``, so that the two can be compared."""
+        return sql.SQL(", ").join(
+            sql.SQL("{}::text AS {}").format(sql.Identifier(alias, column.name), sql.Identifier(column.name))
+            if column.is_enum
+            else sql.Identifier(alias, column.name)
+            for column in self.columns
+        )
+
+    def mapped_rows(self, selector: Selector | None) -> sql.Composed:
+        """SELECT over Laravel's tables: the mapped rows, converted."""
+        return sql.SQL("SELECT {} FROM ({}) mapped").format(self.converted("mapped"), self.mapping.rows(selector))
+
+    def stored_rows(self, selector: Selector | None) -> sql.Composed:
+        """SELECT over the Task Service's table: the rows as they are there, comparable with ``mapped_rows``."""
+        return sql.SQL("SELECT {} FROM {} known WHERE {}").format(
+            self.stored("known"),
+            self.table,
+            selector.condition(sql.Identifier("known", self.mapping.key)) if selector else sql.SQL("true"),
+        )
+
+
+def shape_of(mapping: Mapping, laravel: database.Connection, task_service: database.Connection) -> Shape:
+    """Reads both catalogs. Raises Refused if the table is not there or its columns are not those of the mapping."""
+    known = {
+        name: (_Column(name, type_, is_enum, is_text), must_be_given)
+        for name, type_, is_enum, is_text, must_be_given in task_service.execute(
+            queries.statement("converge.sql", "columns of table"), {"table": f"public.{mapping.table}"}
+        )
+    }
+    if not known:
+        raise Refused(
+            f"the Task Service's database has no table {mapping.table}",
+            next_step="ansible-playbook phase-2.1-prepare.yml",
+        )
+    looked = laravel.execute(sql.SQL("SELECT * FROM ({}) mapped LIMIT 0").format(mapping.rows()))
+    mapped = [column.name for column in looked.description or ()]
+    unknown = [name for name in mapped if name not in known]
+    unmapped = [
+        name
+        for name, (_, must_be_given) in known.items()
+        if name not in mapped and (must_be_given or name not in mapping.destination_owned)
+    ]
+    if unknown or unmapped:
+        raise Refused(
+            f"the Task Service's table {mapping.table} does not have the columns of its mapping",
+            measured=f"not in the table: {unknown or 'none'}; not in the mapping: {unmapped or 'none'}",
+            allowed="every column mapped or declared destination_owned",
+            next_step=f"bring scripts/task_migration/sql/mapping/{mapping.table}.sql and the table together",
+        )
+    return Shape(mapping, tuple(known[name][0] for name in mapped))

@@ -1,0 +1,44 @@
+-- The copy's ledger, in the Task Service's database: which key ranges are planned, and which are copied.
+
+-- name: ledger exists
+SELECT to_regclass('task_migration.copy_chunk') IS NOT NULL;
+
+-- name: rows by key
+SELECT {column} / %(width)s AS bucket, count(*) FROM {table} GROUP BY bucket ORDER BY bucket;
+
+-- name: planned tables
+SELECT DISTINCT table_name FROM task_migration.copy_chunk;
+
+-- name: plan chunk
+INSERT INTO task_migration.copy_chunk (table_name, low, high) VALUES (%(table_name)s, %(low)s, %(high)s);
+
+-- name: chunks
+SELECT table_name, low, high, state FROM task_migration.copy_chunk ORDER BY table_name, low;
+
+-- name: shorten chunk
+UPDATE task_migration.copy_chunk SET high = %(high)s
+WHERE table_name = %(table_name)s AND low = %(low)s AND state = 'planned';
+
+-- name: mark copied
+UPDATE task_migration.copy_chunk
+SET state = 'copied', rows_copied = %(rows_copied)s, rows_held_back = %(rows_held_back)s, seconds = %(seconds)s,
+    copied_at = clock_timestamp()
+WHERE table_name = %(table_name)s AND low = %(low)s;
+
+-- name: finished at
+-- when the last chunk was copied; NULL while a chunk, an index or a constraint is still to come
+SELECT CASE WHEN bool_and(state = 'copied') AND NOT EXISTS (SELECT FROM task_migration.deferred_ddl)
+            THEN max(copied_at) END
+FROM task_migration.copy_chunk;
+
+-- name: holds rows
+SELECT EXISTS (SELECT FROM {table});
+
+-- name: other active sessions
+SELECT count(*)
+FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()
+  AND application_name NOT LIKE 'task_migration %%';
+
+-- name: estimated rows
+SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%(table)s);

@@ -1,0 +1,71 @@
+/*
+key: task_id
+base: {table: tasks, column: id}
+parent: {table: tasks, column: task_id}
+destination_owned:
+  id: the Task Service numbers these rows; a task has one at most
+  comment: Laravel has no comments on approvals
+capture:
+  tasks: {column: id}
+  cognito_user_mapping: {column: laravel_user_id}
+*/
+
+-- An approved task has an approval by its approver. A completed task that waits for approval has a pending one, of
+-- whoever assigned the task. approver_id may not be NULL: where nobody is known the approval is held back, not invented.
+
+-- name: candidates
+SELECT t.id AS key
+FROM tasks t
+WHERE t.deleted_at IS NULL
+  AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
+  AND true /* selected: t.id */;
+
+-- name: rows
+SELECT t.id AS task_id,
+       approver.cognito_sub AS approver_id,
+       CASE WHEN t.approved_at IS NOT NULL THEN 'approved' ELSE 'pending' END AS status,
+       t.approved_at AT TIME ZONE current_setting('task_migration.laravel_timezone') AS approved_at,
+       coalesce(t.approved_at, t.completed_at, t.updated_at)
+           AT TIME ZONE current_setting('task_migration.laravel_timezone') AS created_at,
+       t.updated_at AT TIME ZONE current_setting('task_migration.laravel_timezone') AS updated_at
+FROM tasks t
+JOIN cognito_user_mapping owner ON owner.laravel_user_id = t.user_id
+JOIN cognito_user_mapping approver
+    ON approver.laravel_user_id = CASE WHEN t.approved_at IS NOT NULL THEN t.approved_by_user_id ELSE t.assigned_by_user_id END
+WHERE t.deleted_at IS NULL
+  AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
+  AND coalesce(t.priority, 3) BETWEEN 1 AND 5
+  AND true /* selected: t.id */;
+
+-- name: quarantine
+SELECT t.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task is held back' AS reason
+FROM tasks t
+WHERE t.deleted_at IS NULL
+  AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
+  AND (coalesce(t.priority, 3) NOT BETWEEN 1 AND 5
+       OR NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id))
+  AND true /* selected: t.id */
+UNION ALL
+SELECT t.id, 'approval_without_approver', true,
+       CASE WHEN t.approved_at IS NOT NULL THEN 'who approved the task' ELSE 'who assigned the task' END ||
+       ' is not known or has no Cognito sub'
+FROM tasks t
+LEFT JOIN cognito_user_mapping approver
+    ON approver.laravel_user_id = CASE WHEN t.approved_at IS NOT NULL THEN t.approved_by_user_id ELSE t.assigned_by_user_id END
+WHERE t.deleted_at IS NULL
+  AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
+  AND approver.laravel_user_id IS NULL
+  AND true /* selected: t.id */;
+
+-- name: touched by cognito_user_mapping
+SELECT t.id AS key
+FROM tasks t
+WHERE true /* selected: t.user_id */
+UNION
+SELECT t.id
+FROM tasks t
+WHERE true /* selected: t.approved_by_user_id */
+UNION
+SELECT t.id
+FROM tasks t
+WHERE true /* selected: t.assigned_by_user_id */;
