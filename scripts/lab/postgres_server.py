@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -125,6 +126,7 @@ class PostgresServer:
                 next_step="end that program, or give the server another port",
             )
         self._write_settings()
+        self._wait_for_burial()
         try:
             self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(self.data), "-l", str(self.log))
         except MigrationError as error:
@@ -276,12 +278,21 @@ class PostgresServer:
                     f"{program} ended with {finished.returncode} for {self.directory}", measured=" | ".join(said)
                 )
 
+    def _wait_for_burial(self) -> None:
+        """A killed postmaster that nobody has reaped yet still has its process id, and so would keep a new one out."""
+        with suppress(FileNotFoundError, IndexError, ValueError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            deadline = time.monotonic() + 20
+            while psutil.pid_exists(pid) and not alive(psutil.Process(pid)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
     def _postmaster(self) -> tuple[int, int] | None:
         """(process id, port) of the running server, found by its pid file and sure to be this server's."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
-            if str(self.data) in psutil.Process(pid).cmdline():
+            process = psutil.Process(pid)
+            if str(self.data) in process.cmdline() and alive(process):
                 return pid, port
         except (FileNotFoundError, NotADirectoryError, IndexError, ValueError, psutil.Error):
             pass
@@ -432,23 +443,27 @@ def free_port() -> int:
 
 
 def kill(pid: int) -> None:
-    """Ends a postmaster and all of its children, and waits until the last is gone."""
+    """Ends a postmaster and all of its children, and waits until the last has ended (a zombie has)."""
     try:
         postmaster = psutil.Process(pid)
         family = [postmaster, *postmaster.children(recursive=True)]
     except psutil.Error:
         return
     for member in family:
-        try:
+        with suppress(psutil.Error):
             member.kill()
-        except psutil.Error:
-            continue
-    psutil.wait_procs(family, timeout=10)
-    deadline = time.monotonic() + 10
-    while any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family):
+    deadline = time.monotonic() + 20
+    while any(alive(member) for member in family):
         if time.monotonic() > deadline:
             raise Failed("a PostgreSQL server does not end", measured=f"process {pid}", next_step=f"kill -9 {pid}")
-        time.sleep(0.05)
+        time.sleep(0.01)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
