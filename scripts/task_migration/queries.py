@@ -36,7 +36,7 @@ def blocks(path: str) -> dict[str, str]:
     return blocks_of((folder() / path).read_text(encoding="utf-8"))
 
 
-def statement(path: str, name: str, **identifiers: sql.Composable) -> sql.Composed:
+def statement(path: str, name: str, /, **identifiers: sql.Composable) -> sql.Composed:
     """One named statement, its ``{placeholders}`` filled with identifiers or other composed SQL.
 
     Values never come this way: they go as psycopg parameters, ``%(name)s`` in the statement.
