@@ -21,8 +21,8 @@ from task_migration.outcome import Outcome
 
 # Names that Ansible and AWX hand over by themselves.
 FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_")
-# Playbooks that need no databases to be there.
-WITHOUT_DATABASES = ("lab-up", "lab-down")
+# Playbooks that need no databases to be there, and are for no other environment.
+OF_THE_LAB = ("lab-up", "lab-down")
 
 _WORDS = {
     "str": "some text",
@@ -105,9 +105,8 @@ def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callabl
     for name, one in known.items():
         if not one.only and name not in typed:
             _check(one, variable(name), f"the inventory's {name}")
-    if playbook not in WITHOUT_DATABASES:
-        _check_databases(variable)
     environment = variable("migration_environment")
+    _check_sense(playbook, environment, variable)
     return Outcome(
         False,
         f"{playbook} on {environment}" + (f", with {', '.join(sorted(typed))} from the command line" if typed else ""),
@@ -145,11 +144,11 @@ def _is_connection_string(value: str) -> bool:
     return True
 
 
-def _check_databases(variable: Callable[[str], Any]) -> None:
-    if not variable("laravel_dsn"):
-        is_lab = variable("migration_environment") == "local"
-        raise Refused(
-            "the lab is down" if is_lab else "the inventory's laravel_dsn is empty",
-            measured="no laravel_dsn",
-            next_step="ansible-playbook lab-up.yml" if is_lab else "write laravel_dsn in the inventory's group_vars",
-        )
+def _check_sense(playbook: str, environment: str, variable: Callable[[str], Any]) -> None:
+    if playbook in OF_THE_LAB and environment != "local":
+        raise Refused(f"{playbook} is for the lab", measured=f"the inventory of {environment}", allowed="local")
+    if playbook in OF_THE_LAB or variable("laravel_dsn"):
+        return
+    if environment == "local":
+        raise Refused("the lab is down", next_step="ansible-playbook lab-up.yml")
+    raise Refused("the inventory's laravel_dsn is empty", next_step="write it in the inventory's group_vars/all.yml")
