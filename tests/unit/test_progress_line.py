@@ -30,7 +30,7 @@ def test_a_log_gets_a_line_for_each_tenth():
 
 def test_a_log_gets_a_line_every_thirty_seconds():
     screen = Screen(in_terminal=False)
-    for second in range(0, 301):
+    for second in range(301):
         screen.tell(1, at=float(second))
     assert len(screen.written) == 11
 
