@@ -37,6 +37,14 @@ def take(connection: database.Connection, newest: int, entries: int) -> dict[str
     return written
 
 
+def peek(connection: database.Connection) -> dict[str, set[int]]:
+    """The written keys of each Laravel table that are on the log, left there."""
+    written: dict[str, set[int]] = {}
+    for part, key in connection.execute(queries.statement(_FILE, "peek")):
+        written.setdefault(part, set()).add(key)
+    return written
+
+
 def put(connection: database.Connection, part: str, keys: Iterable[int]) -> None:
     """Says that these rows of Laravel's table ``part`` have to be carried (again)."""
     connection.execute(queries.statement(_FILE, "put"), {"part": part, "keys": list(keys)})

@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import sql
 
 from task_migration import capture, change_log, database, deferral, lock, progress, queries
-from task_migration.accounts import accounts, expected_rows
+from task_migration.accounts import balanced, counted, expected_rows
 from task_migration.converge import Flow, converge, forward
 from task_migration.drain import drain_all
 from task_migration.errors import MigrationError, Refused
@@ -97,7 +97,7 @@ def copy(
                 _run(work, flow.shapes, laravel, task_service, max(1, copy_workers), limits)
             if changed:
                 _finish(flow, task_service, max(1, copy_workers), work)
-            kept = accounts(origin, destination)
+            kept = balanced(*counted(origin, destination))
     return Outcome(
         changed=changed,
         message=f"copy: {_said(kept)}" + ("" if changed else "; nothing was left to copy"),
@@ -118,11 +118,24 @@ class _Limits:
 
 def finished_at(task_service: database.Connection) -> Any:
     """When the copy was complete (a datetime); None if there is none or it is not complete."""
-    row = task_service.execute(queries.statement(_FILE, "ledger exists")).fetchone()
-    if row is None or not row[0]:
+    if not _value(task_service, queries.statement(_FILE, "ledger exists")):
         return None
-    row = task_service.execute(queries.statement(_FILE, "finished at")).fetchone()
-    return row[0] if row else None
+    return _value(task_service, queries.statement(_FILE, "finished at"))
+
+
+def holds_rows(task_service: database.Connection, table: str) -> bool:
+    """Whether there is such a table of the Task Service with a row in it."""
+    if not _value(task_service, queries.statement(_FILE, "table exists"), table=table):
+        return False
+    statement = queries.statement(_FILE, "holds rows", table=sql.Identifier("public", table))
+    return bool(_value(task_service, statement))
+
+
+def is_planned(task_service: database.Connection, table: str) -> bool:
+    """Whether a copy of ours has begun to fill this table."""
+    if not _value(task_service, queries.statement(_FILE, "ledger exists")):
+        return False
+    return bool(_value(task_service, queries.statement(_FILE, "is planned"), table=table))
 
 
 def _said(kept: dict[str, Any]) -> str:
@@ -161,12 +174,12 @@ def _planned(flow: Flow, width: int) -> deque[_Chunk]:
     with flow.destination.transaction():
         new = [shape for shape in flow.shapes if shape.mapping.table not in planned]
         _refuse_foreign_rows(flow, new)
-        counted: dict[str, list[_Chunk]] = {}
+        ranges_of: dict[str, list[_Chunk]] = {}
         for shape in new:
             base = shape.mapping.base_table
-            if base not in counted:
-                counted[base] = _ranges(flow.origin, shape.mapping, width)
-            for chunk in counted[base]:
+            if base not in ranges_of:
+                ranges_of[base] = _ranges(flow.origin, shape.mapping, width)
+            for chunk in ranges_of[base]:
                 flow.destination.execute(
                     queries.statement(_FILE, "plan chunk"),
                     {"table_name": shape.mapping.table, "low": chunk.range.low, "high": chunk.range.high},
@@ -174,7 +187,7 @@ def _planned(flow: Flow, width: int) -> deque[_Chunk]:
         if new:
             deferral.take_off(flow.destination, [shape.mapping.table for shape in new])
     if new:
-        ranges = [replace(chunk, table=s.mapping.table) for s in new for chunk in counted[s.mapping.base_table]]
+        ranges = [replace(chunk, table=s.mapping.table) for s in new for chunk in ranges_of[s.mapping.base_table]]
     else:
         ranges = []
     order = {shape.mapping.table: place for place, shape in enumerate(flow.shapes)}
@@ -185,11 +198,7 @@ def _planned(flow: Flow, width: int) -> deque[_Chunk]:
 
 
 def _refuse_foreign_rows(flow: Flow, shapes: list[Shape]) -> None:
-    holding = [
-        shape.mapping.table
-        for shape in shapes
-        if _value(flow.destination, queries.statement(_FILE, "holds rows", table=shape.table))
-    ]
+    holding = [shape.mapping.table for shape in shapes if holds_rows(flow.destination, shape.mapping.table)]
     if holding:
         raise Refused(
             "the Task Service's tables are not empty, and no copy of ours filled them",
@@ -325,7 +334,7 @@ def _finish(flow: Flow, task_service: database.Side, workers: int, work: _Work) 
     deferral.put_back_foreign_keys(connect, workers)
 
 
-def _value(connection: database.Connection, statement: sql.Composed) -> Any:
-    row = connection.execute(statement, {}).fetchone()
+def _value(connection: database.Connection, statement: sql.Composed, **parameters: str) -> Any:
+    row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]

@@ -23,6 +23,7 @@ _SESSION = {
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
     "search_path": "public",
+    "jit": "off",
     "task_migration.origin": "sync",
 }
 

@@ -34,7 +34,7 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
     exists = _value(connection, "table exists")
     follows = _value(connection, "followers") == 2
     with_sub = _value(connection, "users with a sub")
-    _refuse_doubtful_users(connection, exists)
+    require_no_doubt(connection)
     to_register = _value(connection, "users to register") if exists else with_sub
     steps = [
         *([] if exists else ["table cognito_user_mapping"]),
@@ -56,7 +56,8 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
     )
 
 
-def _refuse_doubtful_users(connection: database.Connection, exists: bool) -> None:
+def require_no_doubt(connection: database.Connection) -> None:
+    """Raises Refused if it can't be told which user a Cognito sub means, or which sub a user has."""
     shared = [row[0] for row in connection.execute(queries.statement(_FILE, "subs of two users"))]
     if shared:
         raise Refused(
@@ -65,7 +66,7 @@ def _refuse_doubtful_users(connection: database.Connection, exists: bool) -> Non
             allowed="0",
             next_step="correct users.cognito_sub of these users in Laravel, then run the same command again",
         )
-    if not exists:
+    if not _value(connection, "table exists"):
         return
     differing = [row[0] for row in connection.execute(queries.statement(_FILE, "users with two subs"))]
     if differing:

@@ -19,3 +19,6 @@ RETURNING part, key;
 
 -- name: put
 INSERT INTO task_migration.change_log (part, key) SELECT %(part)s, unnest(%(keys)s::bigint[]);
+
+-- name: peek
+SELECT DISTINCT part, key FROM task_migration.change_log;

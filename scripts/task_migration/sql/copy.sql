@@ -6,8 +6,11 @@ SELECT to_regclass('task_migration.copy_chunk') IS NOT NULL;
 -- name: rows by key
 SELECT {column} / %(width)s AS bucket, count(*) FROM {table} GROUP BY bucket ORDER BY bucket;
 
--- name: planned tables
-SELECT DISTINCT table_name FROM task_migration.copy_chunk;
+-- name: is planned
+SELECT EXISTS (SELECT FROM task_migration.copy_chunk WHERE table_name = %(table)s);
+
+-- name: table exists
+SELECT to_regclass('public.' || quote_ident(%(table)s)) IS NOT NULL;
 
 -- name: plan chunk
 INSERT INTO task_migration.copy_chunk (table_name, low, high) VALUES (%(table_name)s, %(low)s, %(high)s);
@@ -39,6 +42,3 @@ SELECT count(*)
 FROM pg_stat_activity
 WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()
   AND application_name NOT LIKE 'task_migration %%';
-
--- name: estimated rows
-SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%(table)s);

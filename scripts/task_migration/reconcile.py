@@ -1,0 +1,57 @@
+"""Mending what differs, and only that: the differing keys go on the change log, and the change log is carried."""
+
+from __future__ import annotations
+
+from task_migration import capture, catalog, change_log, database, lock, progress
+from task_migration.converge import forward
+from task_migration.drain import drain_all
+from task_migration.errors import Failed
+from task_migration.outcome import Outcome
+from task_migration.verify import differences
+
+
+def reconcile(
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str,
+    laravel_timezone: str,
+    s3_bucket: str,
+    check: bool = False,
+    listener: progress.Listener = progress.nobody,
+) -> Outcome:
+    """Finds the rows that differ and makes them what the mapping says.
+
+    Details: ``differences`` found and ``mended``. Raises Refused without capture, Failed if a row differs afterwards.
+    """
+    laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
+    task_service = database.task_service(task_service_dsn)
+    with (
+        database.said(laravel),
+        database.connect(laravel, "reconcile") as origin,
+        database.said(task_service),
+        database.connect(task_service, "reconcile") as destination,
+    ):
+        capture.require(origin)
+        catalog.require_known_columns(origin)
+        flow = forward(origin, destination)
+        with lock.mutating(laravel, "reconcile"):
+            found = differences(flow, carry=not check, listener=listener)
+            keys = {table: sorted(compared.differing) for table, compared in found.tables.items()}
+            total = sum(map(len, keys.values()))
+            lines = tuple(map(str, found.differences))
+            if check or not total:
+                verb = "would be mended" if total else "nothing to mend"
+                return Outcome(total > 0, f"reconcile: {total} rows differ; {verb}", {"differences": total}, lines)
+            for shape in flow.shapes:
+                if keys[shape.mapping.table]:
+                    change_log.put(origin, shape.mapping.base_table, keys[shape.mapping.table])
+            drain_all(flow, listener)
+            left = differences(flow, carry=True, listener=listener)
+    if left.differences:
+        raise Failed(
+            "rows still differ after they were written again",
+            measured="; ".join(map(str, left.differences[:10])),
+            allowed="0",
+            next_step="look at these rows on both sides: somebody else writes to the Task Service's tables",
+        )
+    return Outcome(True, f"reconcile: {total} rows mended", {"differences": total, "mended": total}, lines)

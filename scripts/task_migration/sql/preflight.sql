@@ -1,0 +1,70 @@
+-- Laravel's database, looked at before anything is touched. Each finding gives a count and some keys.
+
+-- name: server
+SELECT current_setting('server_version_num')::integer, current_user, current_database(),
+       coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false);
+
+-- name: time zone known
+SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %(timezone)s);
+
+-- name: owners we are no members of
+SELECT DISTINCT pg_get_userbyid(c.relowner)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relname = ANY (%(tables)s)
+  AND NOT pg_has_role(current_user, c.relowner, 'USAGE');
+
+-- name: unreadable tables
+SELECT c.relname
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relname = ANY (%(tables)s) AND NOT has_table_privilege(c.oid, 'SELECT');
+
+-- name: may create
+SELECT has_database_privilege(current_database(), 'CREATE'), has_schema_privilege('public', 'CREATE'),
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE');
+
+-- name: missing tables
+SELECT wanted FROM unnest(%(tables)s::text[]) wanted WHERE to_regclass('public.' || quote_ident(wanted)) IS NULL;
+
+-- name: titles longer than 100
+SELECT count(*), (array_agg(id ORDER BY id))[1:10] FROM tasks WHERE deleted_at IS NULL AND length(title) > 100;
+
+-- name: users without a sub
+SELECT count(*), (array_agg(u.id ORDER BY u.id))[1:10]
+FROM users u
+WHERE nullif(u.cognito_sub, '') IS NULL
+  AND EXISTS (SELECT FROM tasks t WHERE t.user_id = u.id AND t.deleted_at IS NULL);
+
+-- name: priorities out of range
+SELECT count(*), (array_agg(id ORDER BY id))[1:10]
+FROM tasks WHERE deleted_at IS NULL AND coalesce(priority, 3) NOT BETWEEN 1 AND 5;
+
+-- name: approvers without a sub
+SELECT count(*), (array_agg(t.id ORDER BY t.id))[1:10]
+FROM tasks t
+JOIN users u ON u.id = t.approved_by_user_id
+WHERE t.deleted_at IS NULL AND nullif(u.cognito_sub, '') IS NULL;
+
+-- name: object addresses too long
+SELECT count(*), (array_agg(id ORDER BY id))[1:10]
+FROM ({rows}) mapped WHERE length(mapped.s3_url) > 1000;
+
+-- name: greatest ids
+SELECT coalesce((SELECT max(id) FROM tasks), 0), coalesce((SELECT max(id) FROM task_images), 0);
+
+-- name: ids of the last 30 days
+SELECT coalesce(max(id) - min(id) + 1, 0) FROM tasks WHERE created_at > now() - interval '30 days';
+
+-- name: times in the future
+SELECT count(*), (array_agg(id ORDER BY id))[1:10]
+FROM tasks
+WHERE created_at AT TIME ZONE current_setting('task_migration.laravel_timezone') > now() + interval '1 hour';
+
+-- name: long transactions
+SELECT count(*), coalesce(max(extract(epoch FROM now() - xact_start))::bigint, 0)
+FROM pg_stat_activity
+WHERE datname = current_database() AND xact_start < now() - interval '60 seconds' AND pid <> pg_backend_pid();
+
+-- name: mapped users
+SELECT count(*) FROM users WHERE nullif(cognito_sub, '') IS NOT NULL;

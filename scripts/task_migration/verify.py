@@ -1,0 +1,298 @@
+"""Are both sides equal? Every column of every table, by fingerprints; and has every expected row a place?
+
+What differs is looked at again after the change log was carried: only what stays different is a difference.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from task_migration import (
+    capture,
+    catalog,
+    change_log,
+    copy,
+    database,
+    fingerprint,
+    journal,
+    lock,
+    progress,
+    queries,
+    report,
+    status,
+)
+from task_migration.accounts import Account, counted, quarantine_by_kind
+from task_migration.converge import Flow, forward
+from task_migration.drain import drain_all, touched
+from task_migration.errors import Failed, Refused
+from task_migration.outcome import Outcome
+from task_migration.selector import KeySet
+from task_migration.shape import Shape
+
+SAMPLE_ROWS = 10
+"""The plan compares the newest ten tasks."""
+LOOKS = 5
+"""How often a differing key is looked at again while changes are on their way."""
+NAMED = 1000
+"""So many differences are named one by one; all are counted and all are mended by reconcile."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row that is not the same on both sides."""
+
+    table: str
+    key: int
+    kind: fingerprint.Kind
+    columns: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        columns = f": {', '.join(self.columns)}" if self.columns else ""
+        return f"{self.table} {self.key} {self.kind}{columns}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole of one comparison of both sides."""
+
+    form: fingerprint.HashForm
+    tables: dict[str, fingerprint.Compared]
+    differences: tuple[Difference, ...]
+
+
+def verify(
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str,
+    laravel_timezone: str,
+    s3_bucket: str,
+    quarantine_signed_off: dict[str, str] | None = None,
+    report_directory: str,
+    check: bool = False,
+    listener: progress.Listener = progress.nobody,
+) -> Outcome:
+    """Compares both sides, keeps the verdict for later gates and writes the consistency report.
+
+    Green needs: no difference, expected = copied + quarantined, and for each kind of quarantine a reason in
+    ``quarantine_signed_off``. Changes that are on the change log are carried first. In check mode nothing is carried,
+    kept or written. Details: the report's. Raises Refused before a complete copy, Failed when the verdict is red.
+    """
+    laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
+    task_service = database.task_service(task_service_dsn)
+    with (
+        database.said(laravel),
+        database.connect(laravel, "verify") as origin,
+        database.said(task_service),
+        database.connect(task_service, "verify") as destination,
+    ):
+        copied_at = _require_copy(origin, destination)
+        began = time.monotonic()
+        flow = forward(origin, destination)
+        with lock.mutating(laravel, "verify"):
+            if not check:
+                drain_all(flow, listener)
+            compared = differences(flow, carry=not check, listener=listener)
+        details = _details(flow, compared, quarantine_signed_off or {})
+        details["duration_seconds"] = round(time.monotonic() - began, 3)
+        reasons = red_because(details)
+        details["passed"] = not reasons
+        lines = _lines(details)
+        if check:
+            return Outcome(False, f"verify: would be {'green' if not reasons else 'red'}", details, lines)
+        journal.keep_verdict(origin, details)
+        markdown, _ = report.consistency_report(details, report_directory)
+        if reasons:
+            raise Failed(
+                f"the two sides are not proven equal: {'; '.join(reasons)}",
+                measured="; ".join(map(_named, details["differences"][:10])) or "no difference in any row",
+                allowed="0 differences, every row accounted for, every kind of quarantine signed off",
+                next_step=_next_step(details, str(markdown)),
+            )
+        status.record_migration_test(report_directory, copied_at=copied_at, details=details)
+    rows = sum(table["task_service_rows"] for table in details["tables"].values())
+    return Outcome(
+        False,
+        f"verify: {rows} rows compared in {details['duration_seconds']:.1f} s, 0 differences; report: {markdown}",
+        {**details, "report": str(markdown)},
+        lines,
+    )
+
+
+def _require_copy(origin: database.Connection, destination: database.Connection) -> datetime:
+    capture.require(origin)
+    catalog.require_known_columns(origin)
+    finished = copy.finished_at(destination)
+    if finished is None:
+        raise Refused(
+            "the copy is not complete, so there is nothing to compare yet",
+            measured="no ledger, or ranges, indexes or foreign keys still to come",
+            allowed="a complete copy",
+            next_step="ansible-playbook phase-2.1-prepare.yml",
+        )
+    assert isinstance(finished, datetime)
+    return finished
+
+
+def differences(flow: Flow, *, carry: bool, listener: progress.Listener = progress.nobody) -> Comparison:
+    """Compares every table, then looks again at what differs until no change on its way can explain it.
+
+    ``carry`` drains the change log between the looks; without it, keys that are on the log are left out.
+    """
+    form = fingerprint.hash_form(flow.origin, flow.destination)
+    tables = {}
+    found: list[Difference] = []
+    for shape in flow.shapes:
+        compared = fingerprint.compare(flow, shape, form, listener)
+        differing = _settled(flow, shape, compared.differing, form, carry)
+        tables[shape.mapping.table] = fingerprint.Compared(compared.laravel_rows, compared.task_service_rows, differing)
+        named = sorted(differing)[: NAMED - len(found)]
+        columns = fingerprint.differing_columns(flow, shape, named)
+        found += [Difference(shape.mapping.table, key, differing[key], tuple(columns.get(key, ()))) for key in named]
+    return Comparison(form, tables, tuple(found))
+
+
+def _settled(
+    flow: Flow, shape: Shape, differing: dict[int, fingerprint.Kind], form: fingerprint.HashForm, carry: bool
+) -> dict[int, fingerprint.Kind]:
+    """The keys that differ though no change of theirs is on its way."""
+    for _ in range(LOOKS):
+        if not differing:
+            break
+        if carry:
+            drain_all(flow)
+        differing = fingerprint.look_again(flow, shape, differing, form)
+        on_the_way = _on_the_way(flow, shape)
+        if not on_the_way & differing.keys():
+            break
+        if not carry:
+            return {key: kind for key, kind in differing.items() if key not in on_the_way}
+    refused = fingerprint.refused_keys(flow.destination, shape)
+    return {key: kind for key, kind in differing.items() if key not in refused}
+
+
+def _on_the_way(flow: Flow, shape: Shape) -> set[int]:
+    return touched(flow.origin, shape.mapping, change_log.peek(flow.origin))
+
+
+def _details(flow: Flow, compared: Comparison, signed_off: dict[str, str]) -> dict[str, Any]:
+    kept, on_the_way = counted(flow.origin, flow.destination)
+    return {
+        "passed": False,
+        "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "duration_seconds": 0.0,
+        "hash_form": compared.form,
+        "schema_fingerprint": catalog.schema_fingerprint(flow.origin, flow.destination),
+        "change_log_length": change_log.length(flow.origin),
+        "tables": {
+            table: _table(compared.tables[table], account, on_the_way[table]) for table, account in kept.items()
+        },
+        "differences": [
+            {"table": d.table, "key": d.key, "kind": d.kind, "columns": list(d.columns)} for d in compared.differences
+        ],
+        "quarantine": [
+            {**group, "signed_off": signed_off.get(group["kind"])} for group in quarantine_by_kind(flow.destination)
+        ],
+        "comparisons": _plans_comparisons(flow, compared, kept),
+    }
+
+
+def _table(compared: fingerprint.Compared, account: Account, on_the_way: int) -> dict[str, int]:
+    kinds = list(compared.differing.values())
+    missing, extra = kinds.count("missing"), kinds.count("extra")
+    left_over = account.in_flight - missing + extra
+    explained = abs(left_over) <= on_the_way
+    return {
+        "expected": account.expected,
+        "copied": account.copied,
+        "quarantined": account.quarantined,
+        "in_flight": left_over if explained else 0,
+        "unaccounted": 0 if explained else left_over,
+        "missing": missing,
+        "extra": extra,
+        "different": kinds.count("different"),
+        "laravel_rows": compared.laravel_rows,
+        "task_service_rows": compared.task_service_rows,
+    }
+
+
+def _plans_comparisons(flow: Flow, compared: Comparison, kept: dict[str, Account]) -> dict[str, Any]:
+    """The plan's three: how many, the newest ten, the tags; the last over every task and not over ten."""
+    newest = [
+        key for (key,) in flow.origin.execute(queries.statement("verify.sql", "newest tasks"), {"rows": SAMPLE_ROWS})
+    ]
+    shape = next(shape for shape in flow.shapes if shape.mapping.table == "tasks")
+    unequal = fingerprint.look_again(flow, shape, newest, compared.form)
+    tasks = compared.tables["tasks"]
+    other_tags = sum("tags" in d.columns for d in compared.differences if d.table == "tasks")
+    both = tasks.laravel_rows - list(tasks.differing.values()).count("missing")
+    account = kept["tasks"]
+    return {
+        "counts": {
+            "laravel": account.expected,
+            "task_service": account.copied,
+            "quarantined": account.quarantined,
+            "equal": account.expected == account.copied + account.quarantined,
+        },
+        "sample": {"rows": len(newest), "equal": len(KeySet.of(newest).keys) - len(unequal)},
+        "tags": {"tasks": both, "equal": both - other_tags},
+    }
+
+
+def red_because(details: dict[str, Any]) -> list[str]:
+    """Why the verdict is red, a few words each; none if it is green."""
+    reasons = [
+        f"{table}: " + ", ".join(f"{counts[kind]} {kind}" for kind in ("missing", "extra", "different") if counts[kind])
+        for table, counts in details["tables"].items()
+        if counts["missing"] or counts["extra"] or counts["different"]
+    ]
+    reasons += [
+        f"{table}: {counts['unaccounted']} rows unaccounted for"
+        for table, counts in details["tables"].items()
+        if counts["unaccounted"]
+    ]
+    return reasons + [
+        f"{group['count']} rows in quarantine as {group['kind']}, not signed off"
+        for group in details["quarantine"]
+        if not group["signed_off"]
+    ]
+
+
+def _next_step(details: dict[str, Any], markdown: str) -> str:
+    if details["differences"]:
+        return f"ansible-playbook reconcile.yml mends the rows that differ; the report: {markdown}"
+    kinds = ", ".join(f'"{group["kind"]}": "why"' for group in details["quarantine"] if not group["signed_off"])
+    if kinds:
+        return (
+            "mend the rows in Laravel, or sign them off: ansible-playbook phase-2.2-verify.yml "
+            f"-e '{{\"quarantine_signed_off\": {{{kinds}}}}}'; the report: {markdown}"
+        )
+    return f"the report: {markdown}"
+
+
+def _named(difference: dict[str, Any]) -> str:
+    return str(Difference(difference["table"], difference["key"], difference["kind"], tuple(difference["columns"])))
+
+
+def _lines(details: dict[str, Any]) -> tuple[str, ...]:
+    comparisons = details["comparisons"]
+    counts, sample, tags = comparisons["counts"], comparisons["sample"], comparisons["tags"]
+    return (
+        *(
+            f"{table}: expected {c['expected']} = copied {c['copied']} + quarantined {c['quarantined']} + in flight "
+            f"{c['in_flight']}; missing {c['missing']}, extra {c['extra']}, different {c['different']}"
+            for table, c in details["tables"].items()
+        ),
+        f"plan: record counts: Laravel {counts['laravel']}, Task Service {counts['task_service']}, "
+        f"quarantined {counts['quarantined']}: {'accounted for' if counts['equal'] else 'NOT equal'}",
+        f"plan: newest {sample['rows']} tasks: {sample['equal']} equal",
+        f"plan: tags: {tags['equal']} of {tags['tasks']} tasks equal",
+        *(
+            f"quarantine: {group['count']} {group['kind']} ({', '.join(group['sample_keys'])}): "
+            + (f"signed off: {group['signed_off']}" if group["signed_off"] else "NOT signed off")
+            for group in details["quarantine"]
+        ),
+        *map(_named, details["differences"][:NAMED]),
+    )
