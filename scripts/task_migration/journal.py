@@ -1,0 +1,272 @@
+"""The record of what was done: when, by whom, by which command, with which figures; and the verdicts gates lean on.
+
+Both live in Laravel's database, which outlives the Task Service's during the whole migration, in tables that only ever
+grow: a trigger refuses every UPDATE, DELETE and TRUNCATE. Evidence is figures and keys, never a row's content.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import shlex
+import socket
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from task_migration import atomic, database, queries
+from task_migration.errors import Refused
+from task_migration.outcome import Outcome
+
+Result = Literal["started", "done", "failed", "refused"]
+
+# Withdraw takes the journal away with everything else of ours: what a rollback says after that must not bring it back.
+NEVER_CREATE = ("rollback-2.1",)
+
+_NAMED_SECRET = re.compile(r"(?:pass|password|passwd|passphrase|pwd|secret|token)$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"""(?P<name>(?:pass|password|passwd|passphrase|pwd|secret|token)["']?\s*[=:]\s*)"""
+    r"""(?P<value>'[^']*'|"[^"]*"|[^\s"',;}]+)""",
+    re.IGNORECASE,
+)
+_DSN_PASSWORD = re.compile(
+    r"(?:pass|password|passwd|pwd)\s*=\s*(?!['\"]?\*+(?:['\"\s]|$))\S|\w://[^\s/:@]*:(?!\*+@)[^\s/@]+@", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(?P<name>\w://[^\s/:@]*:)[^\s/@]+(?=@)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal. ``at`` is aware, in UTC, by the clock of Laravel's database."""
+
+    id: int
+    at: datetime
+    operator: str
+    host: str
+    command: str
+    phase: str
+    item: str
+    result: Result
+    evidence: dict[str, Any]
+
+    @property
+    def who(self) -> str:
+        return f"{self.operator}@{self.host}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verify found at one time. ``summary`` is verify's details, as in the consistency report."""
+
+    id: int
+    at: datetime
+    passed: bool
+    schema_fingerprint: str
+    summary: dict[str, Any]
+
+
+def journal(
+    *,
+    laravel_dsn: str,
+    phase: str,
+    item: str,
+    result: str,
+    evidence: Mapping[str, Any] | None = None,
+    check: bool = False,
+) -> Outcome:
+    """Writes down that ``item`` of ``phase`` has started, is done, has failed or was refused.
+
+    To write down what was done changes nothing of what is migrated, so ``changed`` is False always. The tables are
+    made on first use, but not by a rollback, which may just have taken them away. Raises Refused if the evidence holds
+    what may not be kept or the result is none of the four.
+    """
+    evidence = dict(evidence or {})
+    if not phase.strip() or not item.strip():
+        raise Refused("a journal entry names its phase and its item", measured=f"phase {phase!r}, item {item!r}")
+    if result not in get_args(Result):
+        raise Refused("there is no such result", measured=result, allowed=", ".join(get_args(Result)))
+    _refuse_secrets(evidence)
+    what = f"phase {phase}, {item}: {result}" if item != "phase" else f"phase {phase}: {result}"
+    side = database.laravel(laravel_dsn)
+    with database.said(side), database.connect(side, "journal") as connection:
+        before = interrupted(entries(connection, phase), item) if result == "started" else None
+        note = f"; the run before, begun {when(before.at)} by {before.who}, was interrupted" if before else ""
+        details = {"recorded": False, "interrupted": _plain(before) if before else None}
+        if check:
+            return Outcome(False, f"would write down: {what}{note}", details)
+        if phase in NEVER_CREATE and not _there(connection)["journal"]:
+            return Outcome(False, f"{what}; not written down, as nothing of ours is in Laravel's database", details)
+        ensure(connection)
+        connection.execute(
+            queries.statement("journal.sql", "append"),
+            {
+                "operator": getpass.getuser(),
+                "host": socket.gethostname(),
+                "command": typed(sys.argv),
+                "phase": phase,
+                "item": item,
+                "result": result,
+                "evidence": Jsonb(evidence),
+            },
+        )
+    return Outcome(False, f"written down: {what}{note}", {**details, "recorded": True})
+
+
+def ensure(connection: database.Connection) -> None:
+    """Makes the schema task_migration and the tables of this module in Laravel's database, those that are not there."""
+    there = _there(connection)
+    if all(there.values()):
+        return
+    with connection.transaction():
+        connection.execute(queries.statement("journal.sql", "create schema"))
+        for table, is_there in there.items():
+            if not is_there:
+                connection.execute(queries.statement("journal.sql", f"create {table}"))
+
+
+def entries(connection: database.Connection, phase: str | None = None) -> list[Entry]:
+    """What is written down, oldest first: of one phase, or of all. Nothing, if there is no journal yet."""
+    if not _there(connection)["journal"]:
+        return []
+    with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(queries.statement("journal.sql", "entries"), {"phase": phase}).fetchall()
+
+
+def interrupted(written: Iterable[Entry], item: str = "phase") -> Entry | None:
+    """The entry that says ``item`` has started, if nothing after it says how that ended; else None.
+
+    ``written`` is of one phase, oldest first. Such an item is running now or was killed: only who holds the lock tells
+    which. A refusal ends the start before it, too: the run stopped, and changed nothing.
+    """
+    last = None
+    for entry in written:
+        if entry.item == item:
+            last = entry
+    return last if last is not None and last.result == "started" else None
+
+
+def export(connection: database.Connection, directory: str | Path) -> Path | None:
+    """Writes the whole journal as JSON lines, oldest first, to ``directory``/journal-<UTC time>.jsonl.
+
+    For withdraw, before it drops the journal. Gives None if there is no journal. Raises Failed if it can't be written.
+    """
+    if not _there(connection)["journal"]:
+        return None
+    lines = [json.dumps(_plain(entry), ensure_ascii=False) + "\n" for entry in entries(connection)]
+    (path,) = atomic.unused(Path(directory), "journal", datetime.now(UTC), ".jsonl")
+    return atomic.write(path, "".join(lines))
+
+
+def keep_verdict(connection: database.Connection, details: Mapping[str, Any]) -> Verdict:
+    """Keeps verify's details, with the time by the clock of Laravel's database, for the gates that come later.
+
+    ``details`` holds at least ``passed`` and ``schema_fingerprint``.
+    """
+    ensure(connection)
+    with connection.cursor(row_factory=class_row(Verdict)) as cursor:
+        kept = cursor.execute(
+            queries.statement("journal.sql", "keep verdict"),
+            {
+                "passed": details["passed"],
+                "schema_fingerprint": details["schema_fingerprint"],
+                "summary": Jsonb(dict(details)),
+            },
+        ).fetchone()
+    assert kept is not None
+    return kept
+
+
+def latest_verdict(connection: database.Connection) -> Verdict | None:
+    """The last verdict, green or red; None if there is none."""
+    if not _there(connection)["verdict"]:
+        return None
+    with connection.cursor(row_factory=class_row(Verdict)) as cursor:
+        return cursor.execute(queries.statement("journal.sql", "latest verdict")).fetchone()
+
+
+def stale_because(
+    verdict: Verdict | None, now: datetime, max_age_hours: float, schema_fingerprint: str | None
+) -> str | None:
+    """Why no gate may lean on this verdict; None if it may.
+
+    ``now`` by the clock of Laravel's database; ``schema_fingerprint`` as the tables are now, or None where nobody could
+    ask. What was verified before a column changed says nothing of what is there now, however young it is.
+    """
+    if verdict is None:
+        return "nothing has been verified yet"
+    if not verdict.passed:
+        return f"the verdict of {when(verdict.at)} is red"
+    age = now - verdict.at
+    if age > timedelta(hours=max_age_hours):
+        return f"the verdict of {when(verdict.at)} is {duration(age)} old; allowed: {max_age_hours:g} h"
+    if age < timedelta(0):
+        return f"the verdict of {when(verdict.at)} is of a time still to come; the clock was put back"
+    if schema_fingerprint is not None and schema_fingerprint != verdict.schema_fingerprint:
+        return f"a table was altered after the verdict of {when(verdict.at)}"
+    return None
+
+
+def when(at: datetime) -> str:
+    """A time as the operator reads it: to the minute, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def duration(length: timedelta) -> str:
+    """A length of time in the two units that matter: "45 s", "12 min", "3 h 20 min", "2 d 5 h"."""
+    seconds = max(0, int(length.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60 % 60, seconds // 3600 % 24, seconds // 86400
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def typed(arguments: Sequence[str]) -> str:
+    """The command line of this process as it was typed, with secrets blotted out and a path to the program left off."""
+    words = [Path(arguments[0]).name, *arguments[1:]] if arguments else []
+    return shlex.join(_URL_PASSWORD.sub(r"\g<name>***", _SECRET.sub(r"\g<name>***", word)) for word in words)[:1000]
+
+
+def _there(connection: database.Connection) -> dict[str, bool]:
+    found = connection.execute(queries.statement("journal.sql", "there")).fetchone()
+    assert found is not None
+    return {"journal": found[0], "verdict": found[1]}
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry), "at": entry.at.astimezone(UTC).isoformat()}
+
+
+def _refuse_secrets(evidence: Mapping[str, Any]) -> None:
+    try:
+        text = json.dumps(evidence, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Refused("this evidence can't be written as JSON", measured=str(error)) from error
+    for path, value in _leaves(json.loads(text), "evidence"):
+        if "\0" in path or (isinstance(value, str) and "\0" in value):
+            raise Refused("this evidence can't be kept: PostgreSQL holds no NUL character in JSON")
+        secret = value not in (None, "", False, True) and _NAMED_SECRET.search(path) and not isinstance(value, int)
+        if secret or (isinstance(value, str) and _DSN_PASSWORD.search(value)):
+            raise Refused(
+                f"{path} looks like a password, which the journal would show to everyone who reads it",
+                allowed="figures and keys; a connection string names its passfile, never the password",
+            )
+
+
+def _leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{number}]")
+    else:
+        yield path, value
