@@ -74,7 +74,7 @@ class PostgresServer:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "directory", Path(self.directory).absolute())
+        object.__setattr__(self, "directory", Path(self.directory).resolve())
 
     @property
     def home(self) -> Path:
@@ -153,13 +153,7 @@ class PostgresServer:
         """Takes away the server, its data and its directory. Deletes only what bears our marker file."""
         if not self.home.exists() and not self.directory.exists():
             return False
-        for place in (self.home, self.directory):
-            if not may_delete(place):
-                raise Refused(
-                    f"{place} was not made by the lab, so it stays",
-                    measured=f"no file {MARKER} in it that belongs to this user",
-                    next_step="look at what is in it, then move it away or choose another lab_directory",
-                )
+        self.refuse_foreign()
         found = self._postmaster()
         if found is not None:
             kill(found[0])
@@ -167,6 +161,16 @@ class PostgresServer:
             if place.exists():
                 shutil.rmtree(place)
         return True
+
+    def refuse_foreign(self) -> None:
+        """Raises Refused if what stands in this server's place does not bear our marker."""
+        for place in (self.home, self.directory):
+            if not may_delete(place):
+                raise Refused(
+                    f"{place} was not made by the lab, so it stays",
+                    measured=f"no file {MARKER} in it that belongs to this user",
+                    next_step="look at what is in it, then move it away or choose another lab_directory",
+                )
 
     def passfile(self, login: str) -> Path:
         return self.directory / "passfiles" / login
@@ -269,7 +273,9 @@ class PostgresServer:
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
                 start_new_session=True,
                 check=False,
-                **({} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}),
+                user=None if user is None else user.pw_uid,
+                group=None if user is None else user.pw_gid,
+                extra_groups=None if user is None else [],
             )
             if finished.returncode != 0:
                 output.seek(0)
@@ -301,7 +307,7 @@ class PostgresServer:
 
 def dsn(directory: Path, port: int, dbname: str, user: str) -> str:
     """The connection string of a server in ``directory``, made already or not."""
-    passfile = str(directory.absolute() / "passfiles" / user)
+    passfile = str(directory.resolve() / "passfiles" / user)
     return make_conninfo("", host=HOST, port=port, dbname=dbname, user=user, passfile=passfile, sslmode="disable")
 
 
@@ -309,12 +315,12 @@ def words(attributes: str) -> sql.Composable:
     """Role attributes as SQL; only plain words pass."""
     if not all(word.isalpha() for word in attributes.split()):
         raise ValueError(f"not role attributes: {attributes!r}")
-    return sql.SQL(" ").join(sql.SQL(word) for word in attributes.split())  # type: ignore[arg-type]
+    return sql.SQL(" ").join(sql.SQL(word) for word in attributes.split())
 
 
 def home_of_root(directory: Path) -> Path:
     """The folder of root's server in ``directory``; its name is the same in every run."""
-    name = "task-migration-lab-" + hashlib.sha256(str(directory.absolute()).encode()).hexdigest()[:12]
+    name = "task-migration-lab-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
     for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):
         if reachable(candidate, server_user()):
             return candidate.resolve() / name

@@ -45,11 +45,10 @@ INSERT INTO task_proposals (id, user_id, original_task_text, proposal_context, p
                             prompt_tokens, completion_tokens, total_tokens, adopted_proposed_tasks_json, was_adopted,
                             created_at, updated_at)
 SELECT n, 1 + n % 7, format('大きなタスク %s を分割する', n), CASE WHEN n % 3 = 0 THEN '細かく' END,
-       jsonb_build_array(jsonb_build_object('title', format('手順 %s-1', n), 'span', 1),
-                         jsonb_build_object('title', format('手順 %s-2 🎯', n), 'span', 2)),
+       '[{"title": "手順 1", "span": 1}, {"title": "手順 2 🎯", "span": 2}]',
        'gpt-4o-mini', 100 + n % 50, 200 + n % 80, 300 + n % 50 + n % 80,
-       CASE WHEN n % 2 = 0 THEN jsonb_build_array(jsonb_build_object('title', format('手順 %s-1', n), 'span', 1)) END,
-       n % 2 = 0, timestamp '2024-05-20 10:00' + n * interval '3 minutes', timestamp '2024-05-20 10:00' + n * interval '3 minutes'
+       CASE WHEN n % 2 = 0 THEN '[{"title": "手順 1", "span": 1}]'::jsonb END, n % 2 = 0,
+       timestamp '2024-05-20 10:00' + n * interval '3 minutes', timestamp '2024-05-20 10:00' + n * interval '3 minutes'
 FROM generate_series(1, 50 * current_setting('lab.tasks')::bigint / 150) AS n;
 
 -- name: hostile tasks

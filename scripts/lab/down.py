@@ -1,0 +1,44 @@
+"""Takes the lab down: every server of it, Terraform's state of it, and its files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from task_migration.outcome import Outcome
+
+from lab.world import World
+
+
+def down(*, lab_directory: str, check: bool = False) -> Outcome:
+    """Leaves no process and no file of the lab in ``lab_directory``; again, it changes nothing.
+
+    It needs neither Terraform nor its state to take away the Task Service's server. What is not the lab's stays, and so
+    does the directory then. Raises Refused if something stands in a server's place that the lab did not make.
+    """
+    world = World(Path(lab_directory).resolve())
+    servers = {"Laravel's server": world.laravel_server(0), "the Task Service's server": world.task_service_server(0)}
+    found = [name for name, server in servers.items() if server.home.exists() or server.directory.exists()]
+    files = [path for path in (world.terraform_directory, world.endpoints_file) if path.exists()]
+    # All of them are looked at first, so that a refusal leaves the whole lab as it is.
+    for server in servers.values():
+        server.refuse_foreign()
+    if check:
+        return _outcome(bool(found or files), found, "would be ")
+    for server in servers.values():
+        server.destroy()
+    for path in files:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if world.directory.is_dir() and not any(world.directory.iterdir()):
+        world.directory.rmdir()
+    return _outcome(bool(found or files), found)
+
+
+def _outcome(changed: bool, found: list[str], would: str = "") -> Outcome:
+    if not changed:
+        return Outcome(False, "there is no lab to take down")
+    what = " and ".join(found) or "its last files"
+    return Outcome(True, f"the lab {would or 'is '}down, with {what}", {"stopped": found})
