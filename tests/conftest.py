@@ -13,12 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import pytest
 from lab import laravel
 from lab.postgres_server import PostgresServer, free_port
 
 TASK_SERVICE_OWNER = "task_service_admin"
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The project's root."""
+    return Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)

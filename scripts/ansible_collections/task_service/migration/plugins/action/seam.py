@@ -91,7 +91,7 @@ class ActionModule(ActionBase):
             result = {"failed": True, "msg": str(error), "refused": isinstance(error, Refused)}
         except Exception as error:
             result = {"failed": True, "msg": str(self._unknown(error)), "refused": False}
-            screen.vvv("".join(traceback.format_exception(error)))
+            screen.vvv(remove_values("".join(traceback.format_exception(error)), secrets))
         finally:
             spoken.close()
         return remove_values(result, secrets)  # type: ignore[no-any-return]

@@ -32,9 +32,9 @@ options:
     default: 30
   copy_max_laravel_load:
     description:
-      - The number of active sessions on Laravel's database above which the copy pauses.
+      - The number of other active sessions on Laravel's database above which the copy pauses; 0 is no limit.
     type: int
-    default: 8
+    default: 0
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

@@ -11,8 +11,13 @@ description:
     first.
 extends_documentation_fragment:
   - task_service.migration.sides.laravel
-  - task_service.migration.sides.task_service
   - task_service.migration.sides.reports
+options:
+  lock_timeout_seconds:
+    description:
+      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+    type: float
+    default: 2
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.
@@ -23,7 +28,6 @@ EXAMPLES = r"""
 - name: Leave nothing behind
   task_service.migration.task_withdraw:
     laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
     report_directory: reports/production
 """
 

@@ -1,0 +1,269 @@
+"""The rules of this house, each as a test that says what was forgotten."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import inspect
+import json
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.task_service.migration.plugins.action.seam import PROVIDED, core_function
+from task_migration.arguments import OF_THE_LAB, parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+COLLECTION = ROOT / "scripts/ansible_collections/task_service/migration"
+MODULES = sorted(file.stem for file in (COLLECTION / "plugins/modules").glob("*.py"))
+ROLES = sorted(folder.name for folder in (ROOT / "roles").iterdir() if folder.is_dir())
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+INVENTORIES = sorted((ROOT / "inventories").iterdir())
+PYTHON = [
+    file
+    for folder in ("task_migration", "lab", "ansible_collections")
+    for file in sorted((ROOT / "scripts" / folder).rglob("*.py"))
+]
+NAMES_NO_FILE_BEARS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+def read(file):
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def tasks_of(file):
+    """Every task of a file of tasks or of a playbook, those in blocks too."""
+
+    def walk(tasks):
+        for task in tasks or []:
+            yield task
+            for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+                yield from walk(task.get(part))
+
+    return list(walk(read(file)))
+
+
+def core_path(module):
+    return import_module(f"ansible_collections.task_service.migration.plugins.modules.{module}").CORE_FUNCTION
+
+
+def noun_of(module):
+    return module.removeprefix("task_").removeprefix("lab_")
+
+
+@pytest.fixture(scope="session")
+def documented():
+    """What ansible-doc renders of each module: its documentation, examples and return values."""
+    names = [f"task_service.migration.{module}" for module in MODULES]
+    command = [Path(sys.executable).parent / "ansible-doc", "--json", "-t", "module", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.rpartition(".")[2]: one for name, one in json.loads(done.stdout).items()}
+
+
+# Configuration
+
+
+def test_the_two_ansible_cfg_agree():
+    here, below = configparser.ConfigParser(), configparser.ConfigParser()
+    here.read(ROOT / "ansible.cfg")
+    below.read(ROOT / "playbooks/ansible.cfg")
+    paths = {("defaults", "inventory"), ("defaults", "roles_path")}
+    as_seen_from_the_root = {
+        section: {
+            name: value.removeprefix("../") if (section, name) in paths else value
+            for name, value in below[section].items()
+        }
+        for section in below
+    }
+    assert {section: dict(here[section]) for section in here} == as_seen_from_the_root
+    assert all(below[section][name].startswith("../") for section, name in paths)
+
+
+def test_the_default_inventory_is_the_lab():
+    here = configparser.ConfigParser()
+    here.read(ROOT / "ansible.cfg")
+    assert here["defaults"]["inventory"] == "inventories/local"
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda folder: folder.name)
+def test_every_inventory_holds_exactly_the_declared_keys(inventory):
+    declared = {name for name, one in parameters().items() if not one.only}
+    values = read(inventory / "group_vars/all.yml")
+    assert values.keys() == declared
+    assert values["migration_environment"] == inventory.name
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda folder: folder.name)
+def test_no_inventory_holds_a_password(inventory):
+    for file in inventory.rglob("*.yml"):
+        assert not re.search(r"pass(word|wd)?\s*[=:]|secret|token|://", file.read_text(), re.IGNORECASE), file
+
+
+def test_production_may_not_be_destroyed():
+    assert read(ROOT / "inventories/production/group_vars/all.yml")["allow_destroy"] is False
+
+
+# One noun through every hop
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_names_the_core_function_of_its_own_noun(module):
+    noun = noun_of(module)
+    expected = f"lab.{noun}.{noun}" if module.startswith("lab_") else f"task_migration.{noun}.{noun}"
+    assert core_path(module) == expected
+    assert callable(core_function(expected))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_its_role(module):
+    role = "lab" if module.startswith("lab_") else noun_of(module)
+    used = {key for file in (ROOT / "roles" / role / "tasks").glob("*.yml") for task in tasks_of(file) for key in task}
+    assert f"task_service.migration.{module}" in used
+
+
+def test_every_module_is_run_by_the_seam():
+    routed = read(COLLECTION / "meta/runtime.yml")["plugin_routing"]["modules"]
+    assert routed == {module: {"action_plugin": "task_service.migration.seam"} for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_modules_options_are_its_functions_parameters(module, documented):
+    options = documented[module]["doc"]["options"]
+    signature = inspect.signature(core_function(core_path(module)))
+    function = {name: one for name, one in signature.parameters.items() if name not in PROVIDED}
+    assert options.keys() == function.keys()
+    for name, one in function.items():
+        assert one.kind is inspect.Parameter.KEYWORD_ONLY, f"{name} can be given by position"
+        assert options[name].get("required", False) or "default" in options[name], (
+            f"{name}: neither required nor default"
+        )
+        if one.default is not inspect.Parameter.empty and "default" in options[name]:
+            assert options[name]["default"] == one.default or not (options[name]["default"] or one.default), name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_is_documented_with_an_example_and_what_it_gives_back(module, documented):
+    documentation = documented[module]["doc"]
+    assert documentation["short_description"]
+    assert f"task_service.migration.{module}:" in documented[module]["examples"]
+    assert {"msg", "details"} <= documented[module]["return"].keys()
+    assert all(option["description"] and option["type"] for option in documentation["options"].values())
+
+
+def test_ansible_doc_renders_every_module(documented):
+    assert documented.keys() == set(MODULES)
+    assert all("error" not in one for one in documented.values())
+
+
+# Roles and playbooks
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_of_a_role_says_what_it_takes(role):
+    entries = {file.stem for file in (ROOT / "roles" / role / "tasks").glob("*.yml")}
+    specs = read(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+    assert specs.keys() == entries
+    for entry in entries:
+        text = (ROOT / "roles" / role / "tasks" / f"{entry}.yml").read_text()
+        used = set(re.findall(r":\s*\"\{\{ (\w+) \}\}\"", text))
+        assert used == specs[entry]["options"].keys(), entry
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_roles_variables_carry_its_name(role):
+    specs = read(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+    for entry in specs.values():
+        assert all(name.startswith(f"{role}_") for name in entry["options"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_explains_itself(role):
+    assert (ROOT / "roles" / role / "README.md").read_text().startswith(f"# {role}\n")
+
+
+@pytest.mark.parametrize(
+    "file", [*PLAYBOOKS, *sorted((ROOT / "roles").rglob("tasks/*.yml"))], ids=lambda file: str(file)
+)
+def test_yaml_holds_no_program(file):
+    words = {"shell", "command", "raw", "script", "expect"}
+    for task in tasks_of(file):
+        assert not {key.rpartition(".")[2] for key in task} & words
+        assert not {"ignore_errors", "failed_when", "changed_when"} & task.keys()
+    assert not re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE) [A-Za-z_]+ (FROM|INTO|SET|TABLE)?", file.read_text())
+
+
+@pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)
+def test_every_playbook_checks_what_was_typed_first_and_runs_on_the_runner_alone(file):
+    (play,) = read(file)
+    assert (play["hosts"], play["connection"], play["gather_facts"]) == ("runner", "local", False)
+    first = play["tasks"][0]
+    assert first["ansible.builtin.import_role"]["name"] == "arguments"
+    assert first["vars"]["arguments_playbook"] == file.stem
+
+
+@pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)
+def test_every_playbook_that_changes_a_database_takes_the_lock_first(file):
+    (play,) = read(file)
+    changing = {"provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"}
+    used = [
+        task["ansible.builtin.import_role"]["name"] for task in tasks_of(file) if "ansible.builtin.import_role" in task
+    ]
+    if changing & set(used):
+        assert used[1] == "lock"
+        assert play["tasks"][1]["vars"]["lock_command"] == file.stem
+
+
+@pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)
+def test_every_rescue_ends_with_a_failure(file):
+    for task in tasks_of(file):
+        if "rescue" in task and "always" not in task:
+            last = task["rescue"][-1]
+            last = last["always"][-1] if "always" in last else last
+            assert "ansible.builtin.fail" in last
+
+
+def test_parameters_of_a_playbook_name_playbooks_that_exist():
+    names = {file.stem for file in PLAYBOOKS}
+    assert {playbook for one in parameters().values() for playbook in one.only} | set(OF_THE_LAB) <= names
+
+
+# Python
+
+
+# Where statements are put together from columns that the catalog names, which no file can hold.
+COMPOSING = {"task_migration/shape.py", "task_migration/database.py"}
+
+
+def test_no_sql_in_python():
+    verb = r"(SELECT|INSERT INTO|UPDATE \S+ SET|DELETE FROM|CREATE|DROP|ALTER|COPY|TRUNCATE|GRANT|WITH)\b"
+    statement = re.compile(rf"\s*{verb}.*[({{\s]", re.DOTALL)
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}: {node.value[:60]}"
+        for file in PYTHON
+        if str(file.relative_to(ROOT / "scripts")) not in COMPOSING
+        for node in executed(ast.parse(file.read_text()))
+        if statement.match(node.value) and "set_config(" not in node.value  # a session's setting, no statement
+    ]
+    assert not found, "\n".join(found)
+
+
+def executed(tree):
+    """The text constants that are handed to something's execute, or made into SQL."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("execute", "executemany", "copy", "SQL"):
+            for part in ast.walk(call):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part
+
+
+def test_file_names_say_what_is_in_them():
+    assert not [file for file in PYTHON if file.stem in NAMES_NO_FILE_BEARS]
+
+
+def test_nothing_of_ansible_is_in_the_core():
+    for file in (ROOT / "scripts/task_migration").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) ansible", file.read_text(), re.MULTILINE), file
