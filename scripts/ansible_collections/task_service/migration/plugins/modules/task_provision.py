@@ -19,6 +19,11 @@ options:
       - Input variables for Terraform.
     type: dict
     default: {}
+  terraform_backend:
+    description:
+      - Settings of the environment's backend, where its state is kept.
+    type: dict
+    default: {}
   state:
     description:
       - Whether it shall be there.
