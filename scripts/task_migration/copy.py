@@ -27,6 +27,8 @@ from task_migration.shape import Shape
 
 _FILE = "copy.sql"
 BUSY_PAUSE_SECONDS = 1.0
+FEWEST_KEYS = 500
+"""No chunk is cut shorter: its own transaction would cost more than its rows."""
 
 
 @dataclass(frozen=True)
@@ -267,10 +269,10 @@ def _next(work: _Work, flow: Flow, limits: _Limits) -> _Chunk | None:
         chunk = work.chunks.popleft()
         speed = work.rows_per_second.get(chunk.table, 0.0)
     keys = chunk.range.high - chunk.range.low + 1
-    if not speed or chunk.rows / speed <= limits.chunk_seconds or keys < 2:
+    if not speed or chunk.rows / speed <= limits.chunk_seconds or keys <= FEWEST_KEYS:
         return chunk
     share = limits.chunk_seconds * speed / chunk.rows
-    cut = chunk.range.low + max(1, int(keys * share)) - 1
+    cut = chunk.range.low + max(FEWEST_KEYS, int(keys * share)) - 1
     first = _Chunk(chunk.table, KeyRange(chunk.range.low, cut), max(1, int(chunk.rows * share)))
     second = _Chunk(chunk.table, KeyRange(cut + 1, chunk.range.high), chunk.rows - first.rows)
     with flow.destination.transaction():
