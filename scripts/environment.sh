@@ -22,7 +22,7 @@ done
 command -v terraform >/dev/null || stop "terraform is not installed: https://developer.hashicorp.com/terraform/install. Then type this again."
 terraform_version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v\([0-9]*\.[0-9]*\).*/\1/p')
 case "$terraform_version" in
-  "" | 0.* | 1.[0-9] | 1.10) stop "Terraform 1.11 or later is needed; found: ${terraform_version:-none}. Install it, then type this again." ;;
+  "" | 0.* | 1.[0-9]) stop "Terraform 1.10 or later is needed; found: ${terraform_version:-none}. Install it, then type this again." ;;
 esac
 
 # What is installed is known by what it was installed from; written last, so that a half-made .venv is never believed.

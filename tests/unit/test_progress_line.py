@@ -9,7 +9,7 @@ from task_migration.progress import Progress
 class Screen:
     def __init__(self, in_terminal):
         self.written = []
-        self.seconds = 0.0
+        self.seconds = 10.0
         self.line = ProgressLine(self.write, in_terminal=in_terminal, now=lambda: self.seconds)
 
     def write(self, text, newline):
@@ -31,8 +31,14 @@ def test_a_log_gets_a_line_for_each_tenth():
 def test_a_log_gets_a_line_every_thirty_seconds():
     screen = Screen(in_terminal=False)
     for second in range(301):
-        screen.tell(1, at=float(second))
+        screen.tell(1, at=10.0 + second)
     assert len(screen.written) == 11
+
+
+def test_a_log_does_not_tell_what_is_over_in_a_moment():
+    screen = Screen(in_terminal=False)
+    screen.tell(1000, at=0.9)
+    assert screen.written == []
 
 
 def test_a_log_gets_a_line_when_the_work_or_the_note_changes():

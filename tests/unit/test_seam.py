@@ -126,7 +126,7 @@ def test_progress_is_a_line_for_each_tenth_in_a_log(run):
     said, _ = run(
         """
         for done in range(101):
-            listener(Progress('copying', done, 100, 'rows', done / 100))
+            listener(Progress('copying', done, 100, 'rows', 1 + done))
         return Outcome(False, 'over')
         """
     )

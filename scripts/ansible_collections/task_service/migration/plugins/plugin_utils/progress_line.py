@@ -16,6 +16,7 @@ from task_migration.progress import Progress
 IN_TERMINAL = sys.stdout.isatty() and "AWX_ISOLATED_DATA_DIR" not in os.environ
 
 REDRAW_SECONDS = 0.2
+LOG_AFTER_SECONDS = 1.0
 LOG_SHARE = 0.10
 LOG_SECONDS = 30.0
 
@@ -57,7 +58,7 @@ class ProgressLine:
     """A listener of the core. ``write(text, newline)`` puts text on the screen; ``in_terminal`` says which kind it is.
 
     In a log it writes when the work changes, every tenth of the way, at a new note, and at least every 30 seconds as
-    long as the verb speaks at all.
+    long as the verb speaks at all; but nothing of what is over within a second.
     """
 
     write: Write
@@ -85,6 +86,8 @@ class ProgressLine:
     def _log(self, progress: Progress) -> None:
         tenth = int(progress.done / progress.total / LOG_SHARE + 1e-9) if progress.total > 0 else 0
         same = (progress.doing, progress.note) == (self._doing, self._note)
+        if progress.seconds < LOG_AFTER_SECONDS:
+            return
         if same and tenth <= self._tenth and self.now() - self._at < LOG_SECONDS:
             return
         self._doing, self._note, self._tenth, self._at = progress.doing, progress.note, tenth, self.now()
