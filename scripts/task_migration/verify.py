@@ -98,7 +98,7 @@ def verify(
         details = _details(flow, compared, quarantine_signed_off or {})
         details["duration_seconds"] = round(time.monotonic() - began, 3)
         reasons = red_because(details)
-        details["passed"] = not reasons
+        details |= {"passed": not reasons, "reasons": reasons}
         lines = _lines(details)
         if check:
             return Outcome(False, f"verify: would be {'green' if not reasons else 'red'}", details, lines)
