@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-
 from task_migration import atomic
 from task_migration.errors import Failed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
 from task_migration import journal
 from task_migration.errors import Refused
 
@@ -76,9 +75,11 @@ def test_a_result_that_does_not_exist_is_refused() -> None:
 def test_the_command_is_kept_as_typed_and_its_secrets_are_not() -> None:
     assert (
         journal.typed(
-            ["/opt/venv/bin/ansible-playbook", "phase-2.1-prepare.yml", "-i", "../inventories/production"]
-            + ["-e", "ansible_become_pass=hunter2", "-e", '{"db_password": "hunter two", "lab_tasks": 5}']
-            + ["-e", "laravel_dsn=postgresql://ops:hunter2@db/laravel", "--vault-password-file=/etc/vault"]
+            [
+                *("/opt/venv/bin/ansible-playbook", "phase-2.1-prepare.yml", "-i", "../inventories/production"),
+                *("-e", "ansible_become_pass=hunter2", "-e", '{"db_password": "hunter two", "lab_tasks": 5}'),
+                *("-e", "laravel_dsn=postgresql://ops:hunter2@db/laravel", "--vault-password-file=/etc/vault"),
+            ]
         )
         == "ansible-playbook phase-2.1-prepare.yml -i ../inventories/production"
         " -e 'ansible_become_pass=***' -e '{\"db_password\": ***, \"lab_tasks\": 5}'"
