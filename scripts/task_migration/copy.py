@@ -159,8 +159,6 @@ def _predicted(origin: database.Connection, task_service: database.Side) -> Outc
         pass  # no target yet: everything is to be copied
     if not left:
         return Outcome(False, "copy: complete, nothing would be copied")
-    if "cognito_user_mapping" in capture.missing(origin):
-        return Outcome(True, "copy: every row that maps would be copied")
     rows = {mapping.table: expected_rows(origin, mapping) for mapping in mappings()}
     return Outcome(
         True,

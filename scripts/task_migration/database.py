@@ -28,6 +28,10 @@ _SESSION = {
 }
 
 
+class Unreachable(Refused):
+    """Nothing answers there: the server or its database may not have been made yet."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two databases.
@@ -109,6 +113,16 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
         return connection
 
 
+def connect_if_there(side: Side, purpose: str) -> Connection | None:
+    """As ``connect``; None if nothing answers, for check mode, which predicts what is done once there is a database."""
+    if not side.dsn.strip():
+        return None
+    try:
+        return connect(side, purpose)
+    except Unreachable:
+        return None
+
+
 def _on_this_machine(host: str) -> bool:
     if not host or host.startswith("/") or host == "localhost":
         return True
@@ -177,7 +191,7 @@ def _no_way_in(where: str, side: Side, text: str) -> MigrationError:
         )
     if any(word in text for word in ("closed the connection", "terminating connection", "connection is lost")):
         return _connection_lost(where, text)
-    return Refused(
+    return Unreachable(
         f"{where} can't be reached",
         measured=text,
         next_step="correct the connection string in the inventory, or start that database",

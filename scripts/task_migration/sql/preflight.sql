@@ -47,8 +47,11 @@ JOIN users u ON u.id = t.approved_by_user_id
 WHERE t.deleted_at IS NULL AND nullif(u.cognito_sub, '') IS NULL;
 
 -- name: object addresses too long
+-- percent-encoding makes up to three characters of a byte
 SELECT count(*), (array_agg(id ORDER BY id))[1:10]
-FROM ({rows}) mapped WHERE length(mapped.s3_url) > 1000;
+FROM task_images
+WHERE length('https://.s3.amazonaws.com/' || current_setting('task_migration.s3_bucket'))
+      + CASE WHEN file_path ~ '^[A-Za-z0-9/._~-]*$' THEN length(file_path) ELSE 3 * octet_length(file_path) END > 1000;
 
 -- name: greatest ids
 SELECT coalesce((SELECT max(id) FROM tasks), 0), coalesce((SELECT max(id) FROM task_images), 0);
