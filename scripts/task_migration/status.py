@@ -1,0 +1,280 @@
+"""How far the migration is: the checklist with its evidence, the state of each phase, and the one command to type next.
+
+Only looks: its sessions are read-only, so it may be run at any time, beside everything else, and on a database in
+which nothing of ours is.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from task_migration import atomic, catalog, change_log, checklist, copy, database, journal, lock, queries, report
+from task_migration.checklist import Checked, Evidence, MigrationTest, PhaseState
+from task_migration.errors import MigrationError, Refused
+from task_migration.outcome import Outcome
+
+VERDICT_MAX_AGE_HOURS = 24
+MIGRATION_TESTS = "migration-tests.jsonl"
+
+
+@dataclass(frozen=True)
+class Laravels:
+    """What Laravel's database tells. ``now`` is by its clock; ``holder`` is the playbook that holds the lock, or ""."""
+
+    now: datetime
+    entries: list[journal.Entry]
+    verdict: journal.Verdict | None
+    change_log_length: int | None
+    holder: str
+    holder_who: str
+
+    @property
+    def running(self) -> str:
+        """The playbook at work now, "" if none is: a phase that has written down its end only asks for the status."""
+        phase = checklist.phase_of(self.holder)
+        ended = phase and checklist.state_of(phase, self.entries, self.holder).state != "running"
+        return "" if ended else self.holder
+
+
+@dataclass(frozen=True)
+class TaskServices:
+    """What the Task Service's database tells. ``trouble`` says why it tells nothing."""
+
+    copied: bool = False
+    schema_fingerprint: str | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Next:
+    """What to type next, and why. ``command`` is empty when nothing is left to type."""
+
+    command: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.command} ({self.why})" if self.command else self.why
+
+
+def status(
+    *, laravel_dsn: str, task_service_dsn: str, phases: list[str] | None = None, report_directory: str
+) -> Outcome:
+    """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
+
+    Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``task_service``, ``running``,
+    ``next``. Raises Refused if Laravel's database can't be asked or there is no such phase.
+    """
+    known = [phase.phase for phase in checklist.phases()]
+    if unknown := [phase for phase in phases or [] if phase not in known]:
+        raise Refused("there is no such phase", measured=", ".join(unknown), allowed=", ".join(known))
+    laravel = database.laravel(laravel_dsn)
+    with database.said(laravel), _looking(laravel) as connection:
+        here = _ask_laravel(connection)
+        there = _ask_task_service(connection, task_service_dsn)
+    tests = migration_tests(report_directory)
+    standing = checklist.standing(here.entries)
+    evidence = Evidence(standing, here.verdict, tests)
+    states = {phase: checklist.state_of(phase, standing, here.running) for phase in known}
+    checked = {
+        phase.phase: [checklist.check(phase, item, evidence) for item in phase.items] for phase in checklist.phases()
+    }
+    stale = journal.stale_because(here.verdict, here.now, VERDICT_MAX_AGE_HOURS, there.schema_fingerprint)
+    following = _next(here, there, states, checked, stale)
+    shown = phases or known
+    items = [one for phase in shown for one in checked[phase]]
+    message = (
+        f"{', '.join(f'phase {phase}: {states[phase].state}' for phase in shown)}; "
+        f"{sum(one.done for one in items)} of {len(items)} items checked; next: {following.command or 'nothing'}"
+    )
+    lines = (
+        *_phase_lines(shown, states, checked),
+        *_other_lines(here, there, stale, report_directory),
+        f"Next: {following}",
+    )
+    details = {
+        "phases": [
+            {
+                "phase": phase,
+                "state": states[phase].state,
+                "cause": states[phase].cause or None,
+                "items": [one.as_dict() for one in checked[phase]],
+            }
+            for phase in shown
+        ],
+        "verdict": _verdict_details(here, stale),
+        "change_log_length": here.change_log_length,
+        "task_service": {"copied": there.copied, "trouble": there.trouble or None},
+        "running": here.running or None,
+        "migration_tests": len(tests),
+        "next": {"command": following.command or None, "why": following.why},
+    }
+    return Outcome(False, message, details, lines)
+
+
+def record_migration_test(directory: str | Path, *, copied_at: datetime, details: Mapping[str, Any]) -> bool:
+    """Counts a migration test: one line for a copy that was made from nothing and that verify found equal.
+
+    ``copied_at`` is when the copy was complete, which says which copy it was: however often one copy is verified, it
+    counts once. ``details`` are verify's. Gives True if the line was added: not for a red verdict or a known copy.
+    """
+    if not details["passed"]:
+        return False
+    identity = copied_at.astimezone(UTC).isoformat()
+    line = {
+        "copied_at": identity,
+        "verified_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "operator": getpass.getuser(),
+        "host": socket.gethostname(),
+        "rows": sum(table["task_service_rows"] for table in details["tables"].values()),
+        "schema_fingerprint": details["schema_fingerprint"],
+    }
+    return atomic.append(
+        Path(directory) / MIGRATION_TESTS,
+        json.dumps(line, ensure_ascii=False),
+        unless=lambda lines: any(test.copied_at == identity for test in _tests_in(lines)),
+    )
+
+
+def migration_tests(directory: str | Path) -> list[MigrationTest]:
+    """The migration tests that were counted, oldest first, each copy once. A line that a crash tore is none."""
+    try:
+        text = (Path(directory) / MIGRATION_TESTS).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return list({test.copied_at: test for test in _tests_in(text.splitlines())}.values())
+
+
+def _tests_in(lines: Iterable[str]) -> list[MigrationTest]:
+    found = []
+    for line in lines:
+        try:
+            said = json.loads(line)
+            verified_at = datetime.fromisoformat(said["verified_at"])
+            found.append(
+                MigrationTest(said["copied_at"], verified_at, said["operator"], said["host"], int(said["rows"]))
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _looking(side: database.Side) -> database.Connection:
+    connection = database.connect(side, "status", autocommit=False)
+    connection.read_only = True
+    return connection
+
+
+def _ask_laravel(connection: database.Connection) -> Laravels:
+    now = connection.execute(queries.statement("status.sql", "now")).fetchone()
+    assert now is not None
+    holders = connection.execute(queries.statement("lock.sql", "holders"), {"which": lock.OPERATOR}).fetchall()
+    held = holders[0][0].removeprefix("task_migration lock ").split() if holders else ["", ""]
+    return Laravels(
+        now=now[0],
+        entries=journal.entries(connection),
+        verdict=journal.latest_verdict(connection),
+        change_log_length=change_log.length(connection) if change_log.exists(connection) else None,
+        holder=held[0],
+        holder_who=held[-1],
+    )
+
+
+def _ask_task_service(laravel: database.Connection, dsn: str) -> TaskServices:
+    if not dsn:
+        return TaskServices(trouble="not made yet")
+    side = database.task_service(dsn)
+    try:
+        with database.said(side), _looking(side) as connection:
+            copied = copy.finished_at(connection) is not None
+            return TaskServices(copied, catalog.schema_fingerprint(laravel, connection) if copied else None)
+    except MigrationError as error:
+        return TaskServices(trouble=f"{error.what}: {error.measured}" if error.measured else error.what)
+
+
+def _next(
+    here: Laravels,
+    there: TaskServices,
+    states: Mapping[str, PhaseState],
+    checked: Mapping[str, list[Checked]],
+    stale: str | None,
+) -> Next:
+    if here.running:
+        return Next("ansible-playbook status.yml", f"{here.running} is at work, by {here.holder_who}; look again")
+    for rollback in checklist.rollbacks():
+        state = checklist.state_of(rollback.phase, here.entries)
+        if state.state in ("interrupted", "failed") and all(states[one].last is None for one in rollback.takes_back):
+            return Next(rollback.command, "the rollback did not come to its end")
+    first, *others = checklist.phases()
+    if states[first.phase].state != "done":
+        return _begin_or_go_on(first, states[first.phase])
+    if not there.copied:
+        return Next(first.command, "the Task Service's database holds no complete copy")
+    for phase in others:
+        if states[phase.phase].state != "done":
+            return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase])
+    for one in (one for phase in checked.values() for one in phase if not one.done):
+        return Next(one.item.command, f"open: {one.item.en}")
+    if stale:
+        return Next(others[-1].command, stale)
+    return Next("", f"nothing is left to type up to phase {others[-1].phase}")
+
+
+def _begin_or_go_on(phase: checklist.Phase, state: PhaseState) -> Next:
+    goes_on = state.state in ("interrupted", "failed")
+    return Next(phase.command, "it goes on where it stopped" if goes_on else f"begins phase {phase.phase}, {phase.en}")
+
+
+def _mend(verdict: journal.Verdict | None) -> Next | None:
+    """The first step after a red verdict."""
+    if verdict is None or verdict.passed:
+        return None
+    steps = report.next_steps(verdict.summary)
+    command = next(step["command"] for step in steps if step["command"])
+    return Next(command, steps[0]["why"])
+
+
+def _phase_lines(
+    shown: list[str], states: Mapping[str, PhaseState], checked: Mapping[str, list[Checked]]
+) -> Iterable[str]:
+    for phase in checklist.phases():
+        if phase.phase in shown:
+            yield f"Phase {phase.phase}, {phase.en} ({phase.ja}): {states[phase.phase]}"
+            for one in checked[phase.phase]:
+                yield from one.lines()
+
+
+def _other_lines(here: Laravels, there: TaskServices, stale: str | None, report_directory: str) -> Iterable[str]:
+    for rollback in checklist.rollbacks():
+        state = checklist.state_of(rollback.phase, here.entries, here.running)
+        if state.last is not None:
+            yield f"Rollback {rollback.phase.removeprefix('rollback-')}: {state}"
+    if here.verdict is not None and here.verdict.passed:
+        age = journal.duration(here.now - here.verdict.at)
+        yield f"Verdict: green, {age} old" + (f"; not to be leaned on: {stale}" if stale else "; fresh")
+    else:
+        reasons = "; ".join((here.verdict.summary.get("reasons") or []) if here.verdict else [])
+        yield f"Verdict: {stale}" + (f": {reasons}" if reasons else "")
+    length = here.change_log_length
+    yield "Change log: " + ("there is none" if length is None else f"{length:,} to carry")
+    copied = "a complete copy" if there.copied else "no complete copy"
+    yield f"Task Service's database: {there.trouble or copied}"
+    if not here.entries and (kept := sorted(Path(report_directory).glob("journal-*.jsonl"))):
+        yield f"An earlier attempt was taken back; its journal: {kept[-1]}"
+
+
+def _verdict_details(here: Laravels, stale: str | None) -> dict[str, Any] | None:
+    if here.verdict is None:
+        return None
+    return {
+        "passed": here.verdict.passed,
+        "at": here.verdict.at.isoformat(),
+        "age_seconds": round((here.now - here.verdict.at).total_seconds()),
+        "stale_because": stale,
+    }

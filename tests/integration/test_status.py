@@ -1,0 +1,273 @@
+"""Status, on real databases: it tells the truth from the first minute on, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from task_migration import catalog, database, journal, lock
+from task_migration.errors import Refused
+from task_migration.status import migration_tests, record_migration_test, status
+
+NOWHERE = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
+GREEN = {
+    "passed": True,
+    "reasons": [],
+    "tables": {"tasks": {"task_service_rows": 146}},
+    "differences": [],
+    "quarantine": [],
+    "comparisons": {
+        "counts": {"laravel": 148, "task_service": 146, "quarantined": 2, "equal": True},
+        "sample": {"rows": 10, "equal": 10},
+        "tags": {"tasks": 146, "equal": 146},
+    },
+}
+
+
+class World:
+    """Both databases and the reports, and what the phases would have written down there."""
+
+    def __init__(self, laravel, task_service, reports):
+        self.laravel, self.task_service, self.reports = laravel, task_service, reports
+
+    def status(self, phases=(), task_service_dsn=None):
+        dsn = self.task_service.dsn if task_service_dsn is None else task_service_dsn
+        return status(
+            laravel_dsn=self.laravel.dsn,
+            task_service_dsn=dsn,
+            phases=list(phases),
+            report_directory=str(self.reports),
+        )
+
+    def write(self, phase, result, item="phase", **evidence):
+        journal.journal(laravel_dsn=self.laravel.dsn, phase=phase, item=item, result=result, evidence=evidence)
+
+    def copy(self):
+        """A ledger that says the copy is complete."""
+        with psycopg.connect(self.task_service.dsn) as session:
+            session.execute(
+                "CREATE SCHEMA task_migration;"
+                "CREATE TABLE task_migration.deferred_ddl (id int);"
+                "CREATE TABLE task_migration.copy_chunk (state text, copied_at timestamptz);"
+                "INSERT INTO task_migration.copy_chunk VALUES ('copied', now())"
+            )
+
+    def verdict(self, **changes):
+        here, there = database.laravel(self.laravel.dsn), database.task_service(self.task_service.dsn)
+        with database.connect(here, "test") as origin, database.connect(there, "test") as destination:
+            fingerprint = catalog.schema_fingerprint(origin, destination)
+            journal.keep_verdict(origin, {**GREEN, "schema_fingerprint": fingerprint, **changes})
+
+    def prepared(self):
+        self.copy()
+        self.write("2.1", "started")
+        self.write("2.1", "done", tables={"tasks": {"expected": 148, "copied": 146}})
+
+    def verified(self):
+        self.prepared()
+        self.write("2.2", "started")
+        self.verdict()
+        self.write("2.2", "done", item="rollback_test")
+        self.write("2.2", "done")
+
+    def tested(self, times=3):
+        for number in range(times):
+            at = datetime.now(UTC) + timedelta(minutes=number)
+            record_migration_test(self.reports, copied_at=at, details={**GREEN, "schema_fingerprint": "it"})
+
+
+@pytest.fixture
+def world(laravel_database, task_service_database, tmp_path):
+    return World(laravel_database(), task_service_database(), tmp_path / "reports")
+
+
+def things(*dsns):
+    found = []
+    for dsn in dsns:
+        with psycopg.connect(dsn) as session:
+            found += session.execute(
+                "SELECT relnamespace::regnamespace::text, relname FROM pg_class UNION ALL"
+                " SELECT 'schema', nspname FROM pg_namespace ORDER BY 1, 2"
+            ).fetchall()
+    return found
+
+
+def next_of(outcome):
+    return outcome.details["next"]["command"]
+
+
+def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_made(world):
+    before = things(world.laravel.dsn, world.task_service.dsn)
+    outcome = world.status()
+    assert not outcome.changed
+    assert outcome.message == (
+        "phase 2.1: not started, phase 2.2: not started; 0 of 9 items checked; "
+        "next: ansible-playbook phase-2.1-prepare.yml"
+    )
+    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 9
+    assert "Verdict: nothing has been verified yet" in outcome.lines
+    assert "Change log: there is none" in outcome.lines
+    assert things(world.laravel.dsn, world.task_service.dsn) == before
+    assert not world.reports.exists()
+
+
+@pytest.mark.parametrize("dsn", ["", NOWHERE])
+def test_a_task_service_that_is_not_there_is_told_and_stops_nothing(world, dsn):
+    outcome = world.status(task_service_dsn=dsn)
+    (line,) = (line for line in outcome.lines if line.startswith("Task Service's database:"))
+    assert ("not made yet" if not dsn else "can't be reached") in line
+    assert next_of(outcome) == "ansible-playbook phase-2.1-prepare.yml"
+
+
+def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(world):
+    with pytest.raises(Refused, match=r"Laravel's database .* can't be reached"):
+        status(laravel_dsn=NOWHERE, task_service_dsn=world.task_service.dsn, report_directory=str(world.reports))
+
+
+def test_a_phase_that_does_not_exist_is_refused(world):
+    with pytest.raises(Refused, match=r"measured: 2\.7; allowed: 2\.1, 2\.2"):
+        world.status(["2.7"])
+
+
+def test_details_are_json_and_hold_what_the_lines_say(world):
+    world.verified()
+    outcome = world.status(["2.2"])
+    details = json.loads(json.dumps(outcome.details))
+    (phase,) = details["phases"]
+    assert (phase["phase"], phase["state"]) == ("2.2", "done")
+    assert all(item["done"] and item["who"] and item["at"] for item in phase["items"])
+    assert details["verdict"]["stale_because"] is None
+
+
+def test_an_interrupted_phase_is_gone_on_with(world):
+    world.write("2.1", "started")
+    outcome = world.status()
+    assert outcome.message.startswith("phase 2.1: interrupted")
+    assert any("interrupted; it had begun" in line for line in outcome.lines)
+    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.1-prepare.yml (it goes on where it stopped)"
+
+
+def test_a_failed_phase_says_its_cause(world):
+    world.write("2.1", "failed", cause="Failed: no disk space left")
+    assert any("failed" in line and "no disk space left" in line for line in world.status().lines)
+
+
+def test_after_preparing_comes_verifying(world):
+    world.prepared()
+    outcome = world.status()
+    assert next_of(outcome) == "ansible-playbook phase-2.2-verify.yml"
+    assert outcome.lines[0].endswith(": expected 148, copied 146")
+
+
+def test_a_copy_that_is_gone_again_must_be_made_again_whatever_the_journal_says(world):
+    world.verified()
+    world.tested()
+    outcome = world.status(task_service_dsn=NOWHERE)
+    assert next_of(outcome) == "ansible-playbook phase-2.1-prepare.yml"
+
+
+def test_with_every_item_checked_nothing_is_left_to_type(world):
+    world.verified()
+    world.tested()
+    outcome = world.status()
+    assert "9 of 9 items checked; next: nothing" in outcome.message
+    assert sum(line.startswith("  [x] ") for line in outcome.lines) == 9
+
+
+def test_an_open_item_says_its_own_command(world):
+    world.verified()
+    world.tested(2)
+    assert world.status().lines[-1] == "Next: ./scripts/rehearse (open: Three migration tests have succeeded)"
+
+
+def test_a_table_altered_after_the_verdict_asks_for_a_new_one(world):
+    world.verified()
+    world.tested()
+    with psycopg.connect(world.laravel.owner_dsn) as session:
+        session.execute("ALTER TABLE tasks ADD COLUMN mood text")
+    outcome = world.status()
+    assert "a table was altered" in outcome.details["verdict"]["stale_because"]
+    assert next_of(outcome) == "ansible-playbook phase-2.2-verify.yml"
+
+
+def test_a_red_verdict_leads_to_reconcile_and_says_why(world):
+    world.prepared()
+    world.write("2.2", "started")
+    tables = {"tasks": {"missing": 1, "extra": 0, "different": 0}}
+    world.verdict(passed=False, reasons=["tasks: 1 missing"], tables=tables, differences=[{"table": "tasks", "key": 7}])
+    world.write("2.2", "failed", cause="the two sides are not proven equal")
+    outcome = world.status()
+    assert next_of(outcome) == "ansible-playbook reconcile.yml"
+    assert any(line.startswith("Verdict:") and "is red: tasks: 1 missing" in line for line in outcome.lines)
+
+
+def test_a_verdict_red_by_quarantine_alone_asks_for_mending_or_signing_off(world):
+    world.prepared()
+    tables = {"tasks": {"missing": 0, "extra": 0, "different": 0}}
+    quarantine = [{"kind": "owner_unmapped", "count": 2, "signed_off": None}]
+    world.verdict(passed=False, reasons=["2 rows"], tables=tables, quarantine=quarantine)
+    world.write("2.2", "failed")
+    outcome = world.status()
+    assert next_of(outcome) == "ansible-playbook phase-2.2-verify.yml"
+    assert "owner_unmapped" in outcome.details["next"]["why"]
+
+
+def test_a_rollback_that_did_not_end_is_what_to_type_next(world):
+    world.verified()
+    world.write("rollback-2.1", "started")
+    outcome = world.status()
+    assert next_of(outcome) == "ansible-playbook rollback-2.1.yml"
+    assert outcome.message.startswith("phase 2.1: not started, phase 2.2: not started")
+
+
+def test_after_a_whole_rollback_the_kept_journal_is_named(world):
+    world.reports.mkdir()
+    (world.reports / "journal-20260112T030000Z.jsonl").write_text("{}\n")
+    assert any("journal-20260112T030000Z.jsonl" in line for line in world.status().lines)
+
+
+def test_a_phase_at_work_is_running_and_not_interrupted(world):
+    world.write("2.1", "started")
+    with database.connect(database.laravel(world.laravel.dsn), "lock phase-2.1-prepare") as operator:
+        operator.execute("SELECT pg_advisory_lock(1952541044, %s)", (lock.OPERATOR,))
+        outcome = world.status()
+        assert outcome.message.startswith("phase 2.1: running")
+        assert next_of(outcome) == "ansible-playbook status.yml"
+        assert "phase-2.1-prepare is at work, by " in outcome.details["next"]["why"]
+        world.copy()
+        world.write("2.1", "done")
+        assert next_of(world.status()) == "ansible-playbook phase-2.2-verify.yml", "a phase's own last step asks too"
+
+
+def test_the_length_of_the_change_log_is_told(world):
+    with psycopg.connect(world.laravel.dsn) as session:
+        session.execute("CREATE SCHEMA task_migration; CREATE TABLE task_migration.change_log AS SELECT 1 AS id")
+    assert "Change log: 1 to carry" in world.status().lines
+
+
+def test_a_copy_verified_twice_counts_once_and_a_new_copy_counts_anew(tmp_path):
+    copied_at = datetime(2026, 1, 12, 3, 0, tzinfo=UTC)
+    details = {**GREEN, "schema_fingerprint": "it"}
+    assert record_migration_test(tmp_path, copied_at=copied_at, details=details)
+    assert not record_migration_test(tmp_path, copied_at=copied_at, details=details)
+    assert record_migration_test(tmp_path, copied_at=copied_at + timedelta(microseconds=1), details=details)
+    assert [test.rows for test in migration_tests(tmp_path)] == [146, 146]
+
+
+def test_a_red_verdict_is_no_migration_test(tmp_path):
+    details = {**GREEN, "schema_fingerprint": "it", "passed": False}
+    assert not record_migration_test(tmp_path, copied_at=datetime.now(UTC), details=details)
+    assert migration_tests(tmp_path) == []
+
+
+def test_a_torn_or_strange_line_is_no_migration_test(tmp_path):
+    record_migration_test(tmp_path, copied_at=datetime.now(UTC), details={**GREEN, "schema_fingerprint": "it"})
+    with (tmp_path / "migration-tests.jsonl").open("a") as file:
+        file.write('[1]\n{"copied_at": "x"}\nnull\n{"copied_at": "2026')
+    assert len(migration_tests(tmp_path)) == 1
+    record_migration_test(
+        tmp_path, copied_at=datetime(2026, 1, 1, tzinfo=UTC), details={**GREEN, "schema_fingerprint": "it"}
+    )
+    assert len(migration_tests(tmp_path)) == 2
