@@ -59,6 +59,7 @@ def as_markdown(details: Mapping[str, Any]) -> str:
         checked_at=f"{at:%Y-%m-%d %H:%M:%S} UTC",
         rows=sum(counts["laravel_rows"] for counts in tables.values()),
         tables=tables,
+        held=sum(counts["quarantined"] for counts in tables.values()),
         next=next_steps(details),
         accounts=_accounts(tables),
         found=_found(details),
@@ -86,7 +87,7 @@ def next_steps(details: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(
             {
                 "command": "",
-                "why": f"mend in Laravel what is in quarantine as {' and '.join(unsigned)}, and it crosses by itself; "
+                "why": f"mend in Laravel what is in quarantine as {', '.join(unsigned)}, and it crosses by itself; "
                 "or sign it off with a reason, in the inventory's quarantine_signed_off",
             }
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from task_migration import catalog, database, journal, lock
-from task_migration.errors import Refused
+from task_migration.errors import Failed, Refused
 from task_migration.status import migration_tests, record_migration_test, status
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
@@ -271,3 +271,34 @@ def test_a_torn_or_strange_line_is_no_migration_test(tmp_path):
         tmp_path, copied_at=datetime(2026, 1, 1, tzinfo=UTC), details={**GREEN, "schema_fingerprint": "it"}
     )
     assert len(migration_tests(tmp_path)) == 2
+
+
+def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copied):
+    def ask():
+        return status(
+            laravel_dsn=copied.laravel_dsn,
+            task_service_dsn=copied.task_service_dsn,
+            report_directory=str(copied.reports),
+        )
+
+    def write(phase, item, result):
+        journal.journal(laravel_dsn=copied.laravel_dsn, phase=phase, item=item, result=result)
+
+    write("2.1", "phase", "done")
+    with pytest.raises(Failed, match="not signed off"):
+        copied.verify(quarantine_signed_off={})
+    write("2.2", "phase", "failed")
+    assert "owner_unmapped" in ask().details["next"]["why"]
+    red = (copied.reports / "consistency-latest.md").read_text()
+    assert red.startswith("# Consistency report: RED")
+    assert "not signed off" in red[: red.index("## What to type next")]
+
+    copied.verify()
+    copied.verify()
+    write("2.2", "phase", "done")
+    outcome = ask()
+    assert outcome.details["migration_tests"] == 1, "one copy, verified twice, is one test"
+    assert outcome.details["verdict"]["stale_because"] is None
+    checked = {item["id"]: item["done"] for phase in outcome.details["phases"] for item in phase["items"]}
+    assert [name for name, done in checked.items() if not done] == ["migration_tests", "rollback_test"]
+    assert (copied.reports / "consistency-latest.md").read_text().startswith("# Consistency report: GREEN")

@@ -64,7 +64,7 @@ def red(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_verdict_is_the_first_line() -> None:
-    assert report.as_markdown(GREEN).splitlines()[0] == "# Consistency report: GREEN, both sides hold the same"
+    assert report.as_markdown(GREEN).splitlines()[0] == "# Consistency report: GREEN, both sides agree"
     assert report.as_markdown(red()).splitlines()[0] == "# Consistency report: RED, do not go on"
 
 
@@ -83,6 +83,15 @@ def test_a_red_report_without_a_reason_is_not_silent() -> None:
 def test_a_green_report_sends_nobody_to_reconcile() -> None:
     assert [step["command"] for step in report.next_steps(GREEN)] == ["ansible-playbook status.yml"]
     assert "reconcile.yml" not in report.as_markdown(GREEN)
+
+
+def test_a_green_report_does_not_hide_what_is_held_back() -> None:
+    head = report.as_markdown(GREEN).split("## What to type next")[0]
+    assert "4 are held back in quarantine" in head
+    assert (
+        "held back"
+        not in report.as_markdown({**GREEN, "tables": {"tasks": {**SOUND, "quarantined": 0}}}).split("##")[0]
+    )
 
 
 def test_each_difference_is_named_by_table_key_and_columns() -> None:
