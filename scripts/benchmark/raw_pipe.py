@@ -1,0 +1,112 @@
+"""psql COPY | psql COPY of the mapped SELECTs: the least that moving these rows costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+from lab import laravel
+from psycopg import sql
+from task_migration.mapping import mappings
+from task_migration.selector import KeyRange
+from task_migration.shape import Shape
+
+from benchmark.programs import at_once, of_postgres, pipe, run
+from benchmark.statements import statement
+from benchmark.world import S3_BUCKET, World
+
+STREAMS = 2
+TABLES = [mapping.table for mapping in mappings()]
+# The sessions' settings are those of the runbook's own.
+_SESSION = "-c TimeZone=UTC -c jit=off"
+_GIVING = {
+    "PGOPTIONS": f"{_SESSION} -c task_migration.laravel_timezone={laravel.TIMEZONE}"
+    f" -c task_migration.s3_bucket={S3_BUCKET}"
+}
+_TAKING = {"PGOPTIONS": _SESSION}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One range of one table: a statement for each psql."""
+
+    table: str
+    out: str
+    into: str
+
+
+@dataclass(frozen=True)
+class RawPipe:
+    """Two streams of psql | psql, each table in ``parts``; ``deferred``: indexes and foreign keys after the rows."""
+
+    format: Literal["text", "binary"]
+    parts: int
+    deferred: bool
+
+    def prepare(self, world: World) -> tuple[list[_Part], list[list[str]]]:
+        """What is to be done; takes the secondary indexes and foreign keys off, if they are to come after."""
+        world.fresh()
+        with world.flow() as flow:
+            parts = [
+                part
+                for shape in flow.shapes
+                for part in self._parts(shape, self._bounds(shape, flow.origin), flow.origin)
+            ]
+            after: list[list[str]] = []
+            if self.deferred:
+                indexes = flow.destination.execute(statement("secondary indexes"), {"tables": TABLES}).fetchall()
+                keys = flow.destination.execute(statement("foreign keys"), {"tables": TABLES}).fetchall()
+                for drop in [drop for _, drop in indexes] + [drop for _, _, drop in keys]:
+                    flow.destination.execute(drop.encode())
+                after = [[make for make, _ in indexes], [add for add, _, _ in keys], [check for _, check, _ in keys]]
+        return parts, after
+
+    def copy(self, world: World, prepared: tuple[list[_Part], list[list[str]]]) -> dict[str, float]:
+        parts, after = prepared
+        dsn = world.task_service_dsn()
+        if self.deferred:
+            at_once(STREAMS, [partial(_carry, world, part) for part in parts])
+        else:  # parents before children: the foreign keys are there
+            at_once(STREAMS, [partial(_carry, world, part) for part in parts if part.table == TABLES[0]])
+            at_once(STREAMS, [partial(_carry, world, part) for part in parts if part.table != TABLES[0]])
+        for number, statements in enumerate(after):
+            # To add a constraint takes a lock that only one can hold, and no time.
+            at_once(1 if number == 1 else STREAMS, [partial(_ddl, dsn, text) for text in statements])
+        return {}
+
+    def _bounds(self, shape: Shape, origin: object) -> list[int]:
+        mapping = shape.mapping
+        row = origin.execute(  # type: ignore[attr-defined]
+            statement(
+                "highest key",
+                column=sql.Identifier(mapping.base_column),
+                table=sql.Identifier("public", mapping.base_table),
+            )
+        ).fetchone()
+        return [-(2**62), *(row[0] * part // self.parts for part in range(1, self.parts)), 2**62]
+
+    def _parts(self, shape: Shape, bounds: list[int], origin: object) -> list[_Part]:
+        form = sql.SQL(self.format)
+        into = statement("copy in", table=shape.table, columns=shape.names, format=form)
+        return [
+            _Part(
+                shape.mapping.table,
+                statement("copy out", rows=shape.mapped_rows(KeyRange(low + 1, high)), format=form).as_string(origin),  # type: ignore[arg-type]
+                into.as_string(origin),  # type: ignore[arg-type]
+            )
+            for low, high in pairwise(bounds)
+        ]
+
+
+def _psql(dsn: str, command: str) -> list[str]:
+    return [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", command]
+
+
+def _carry(world: World, part: _Part) -> None:
+    pipe(_psql(world.laravel_dsn, part.out), _psql(world.task_service_dsn(), part.into), _GIVING, _TAKING)
+
+
+def _ddl(dsn: str, command: str) -> None:
+    run(_psql(dsn, command))

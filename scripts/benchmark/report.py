@@ -1,0 +1,165 @@
+"""The figures as one Markdown page: what was measured, beside what was aimed at."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from benchmark.copying import OURS, PGCOPYDB, PLAN, Copying
+from benchmark.measured import Run, Runs
+from benchmark.verifying import EQUAL, TEN, Verifying
+from benchmark.world import World, described
+
+_HEAD = (
+    "| | best s | median s | ours / it, best | ours / it, median | CPU s: own | Laravel's server | "
+    "Task Service's server | memory MB |\n|---|---|---|---|---|---|---|---|---|"
+)
+_COPY = """\
+Wall time from the start of a contender's programs to their end; the target has tables and no rows before, and the same
+rows, indexes and foreign keys after (looked at after each run; the rows by their hashes in the first round). CPU is the
+median run's. The raw pipe runs two streams, each table in halves or in ranges; its best is the quickest row of both.
+pgcopydb moves the five tables that the mapping reads, as they are."""
+_VERIFY = """\
+Every table and column on both sides, every row accounted for, the plan's comparisons and the report included. A single
+pass counts and hashes the same rows of one side alone and does nothing else. reladiff compares untransformed tables."""
+_PLAN = """\
+The plan's script was run with Node on {sample:,} tasks, with what keeps it from running mended (`tg.tag_id`, the ports,
+an approver without a Cognito sub): {rate:,.0f} tasks/s, so {seconds:,.0f} s for {tasks:,}; its ratios are of that. It
+moves no approvals; that it would hold every task in memory at once is not counted against it."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``measured`` is None where a contender is missing; it should be ``at_most`` (else at least) ``allowed``."""
+
+    what: str
+    allowed: float
+    unit: str
+    measured: float | None
+    at_most: bool = True
+
+    @property
+    def met(self) -> bool | None:
+        if self.measured is None:
+            return None
+        return self.measured <= self.allowed if self.at_most else self.measured >= self.allowed
+
+    def row(self) -> str:
+        measured = "not measured" if self.measured is None else f"{self.measured:.3g}{self.unit}"
+        verdict = {True: "yes", False: "**no**", None: ""}[self.met]
+        return (
+            f"| {self.what} | {'<=' if self.at_most else '>='} {self.allowed:g}{self.unit} | {measured} | {verdict} |"
+        )
+
+
+def goals(world: World, copying: Copying, verifying: Verifying | None) -> list[Goal]:
+    """What was aimed at, each with the ratio of the medians of this run."""
+    ours = copying.runs[OURS]
+    to_plan = ratio(ours, copying.runs[PLAN], scale(PLAN, world))
+    found = [
+        Goal("copy / best raw pipe", 1.05, " x", ratio(ours, copying.best_raw)),
+        Goal("copy / pgcopydb", 1.15, " x", ratio(ours, copying.runs[PGCOPYDB])),
+        Goal("the plan's script / copy", 60, " x", 1 / to_plan if to_plan else None, at_most=False),
+        Goal("copy: memory of our process", 150, " MB", ours.memory if ours.runs else None),
+    ]
+    if verifying is None:
+        return found
+    equal, ten = verifying.runs[EQUAL], verifying.runs[TEN]
+    more = ten.median - equal.median if ten.runs and equal.runs else None
+    return [
+        *found,
+        Goal("verify of equal data / the slower side's single pass", 1.15, " x", ratio(equal, verifying.slower_pass)),
+        Goal("verify with ten differing rows: longer by", 1, " s", more),
+        Goal("of these ten, not named with table, key and column", 0, "", len(verifying.unnamed) if ten.runs else None),
+        Goal("verify: memory of our process", 150, " MB", equal.memory if equal.runs else None),
+    ]
+
+
+def ratio(one: Runs, other: Runs | None, scale: float = 1.0) -> float | None:
+    """Of the median wall times, the other's scaled up; None if one was not measured."""
+    if other is None or not one.runs or not other.runs:
+        return None
+    return one.median / (other.median * scale)
+
+
+def scale(name: str, world: World) -> float:
+    """How many times more tasks there are than this contender was measured on."""
+    return world.tasks / world.sample_tasks if name == PLAN else 1.0
+
+
+def page(world: World, copying: Copying, verifying: Verifying | None, repetitions: int) -> str:
+    """The whole page."""
+    tables = ", ".join(f"{table} {rows:,}" for table, rows in copying.rows.items())
+    again = "" if world.tasks == 1_000_000 else f" --tasks {world.tasks}"
+    measured = [goal.row() for goal in goals(world, copying, verifying)]
+    parts = [
+        "# Benchmarks",
+        f"`./scripts/bench --write{again}` wrote this page; every figure is of that one run. `./scripts/bench --tasks "
+        "100000` is a quicker look, and without `--write` the page stays as it is.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. Laravel holds {world.tasks:,} tasks; "
+        f"{sum(copying.rows.values()):,} rows are to be moved ({tables}). Servers and contenders share the machine. "
+        f"{repetitions} rounds, each contender once in each.",
+        f"Both servers: {described(world)}.",
+        "## Goals\n\nRatios are of the medians.",
+        "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *measured]),
+        "## Copy\n\n" + _COPY,
+        _table(copying.runs, copying.runs[OURS], world),
+        _plan_note(copying.runs[PLAN], world),
+        _steps(copying.runs[OURS].typical) if copying.runs[OURS].runs else "",
+    ]
+    if verifying is not None:
+        parts += [
+            "## Verify\n\n" + _VERIFY,
+            _table(verifying.runs, verifying.runs[EQUAL], world),
+            _ten_note(verifying) if verifying.runs[TEN].runs else "",
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(runs: dict[str, Runs], ours: Runs, world: World) -> str:
+    return "\n".join([_HEAD, *(_row(kept, ours, world) for kept in runs.values())])
+
+
+def _row(kept: Runs, ours: Runs, world: World) -> str:
+    if not kept.runs:
+        return f"| {kept.name} | not measured: {kept.problem.replace('|', ';')} | | | | | | | |"
+    more = scale(kept.name, world)
+    title = f"{kept.name}, {world.sample_tasks:,} tasks" if kept.name == PLAN else kept.name
+    best = f"{ours.best / (kept.best * more):.3f}" if ours.runs else ""
+    median = f"{ours.median / (kept.median * more):.3f}" if ours.runs else ""
+    run = kept.typical
+    cpu = f"{run.client_cpu:.1f} | {run.laravel_cpu:.1f} | {run.task_service_cpu:.1f}"
+    return f"| {title} | {kept.best:.2f} | {kept.median:.2f} | {best} | {median} | {cpu} | {kept.memory:.0f} |"
+
+
+def _steps(run: Run) -> str:
+    steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in run.steps.items())
+    return f"Where our {run.wall:.2f} s go (median run): {steps}; the rest is Python's start and end."
+
+
+def _plan_note(plan: Runs, world: World) -> str:
+    if not plan.runs:
+        return ""
+    rate = world.sample_tasks / plan.median
+    return _PLAN.format(sample=world.sample_tasks, rate=rate, seconds=world.tasks / rate, tasks=world.tasks)
+
+
+def _ten_note(verifying: Verifying) -> str:
+    named = "; ".join(
+        f"{table} {key} {kind} {' '.join(columns)}".rstrip() for table, key, kind, columns in sorted(verifying.planted)
+    )
+    count = len(verifying.planted - verifying.unnamed)
+    return f"Of the {len(verifying.planted)} planted differences every run named {count}: {named}."
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = psutil.virtual_memory().total / 2**30
+    cores = f"{os.cpu_count()} cores" + (f" ({models[0]})" if models else "")
+    return f"{platform.system()} {platform.machine()}, {cores}, {memory:.0f} GiB, Python {platform.python_version()}"

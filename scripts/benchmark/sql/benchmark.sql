@@ -1,0 +1,111 @@
+-- What the benchmark asks of the servers, and what it does to the databases that it made.
+
+-- name: settings
+SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%(names)s) ORDER BY name;
+
+-- name: version
+SHOW server_version;
+
+-- name: copy database
+CREATE DATABASE {database} OWNER {owner} TEMPLATE {template} STRATEGY FILE_COPY;
+
+-- name: drop database
+DROP DATABASE IF EXISTS {database} WITH (FORCE);
+
+-- name: checkpoint
+CHECKPOINT;
+
+-- name: settle
+VACUUM (ANALYZE);
+
+-- name: keep what the mapping reads
+-- The tables that the mapping reads and no other, without anything of the migration's.
+DROP TABLE task_executions;
+DROP TABLE task_proposals CASCADE;
+DROP TABLE IF EXISTS cognito_user_mapping CASCADE;
+DROP SCHEMA IF EXISTS task_migration CASCADE;
+
+-- name: rows of table
+SELECT count(*) FROM {table};
+
+-- name: indexes and constraints
+-- Every index and foreign key of these tables; NOT VALID and INVALID ones say so.
+SELECT pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END AS definition
+FROM pg_index
+WHERE indrelid::regclass::text = ANY (%(tables)s)
+UNION ALL
+SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid)
+FROM pg_constraint
+WHERE contype = 'f' AND conrelid::regclass::text = ANY (%(tables)s)
+ORDER BY definition;
+
+-- name: secondary indexes
+SELECT pg_get_indexdef(x.indexrelid), format('DROP INDEX %%I', i.relname)
+FROM pg_index x
+JOIN pg_class i ON i.oid = x.indexrelid
+WHERE x.indrelid::regclass::text = ANY (%(tables)s) AND NOT x.indisunique
+ORDER BY x.indrelid::regclass::text, i.relname;
+
+-- name: foreign keys
+SELECT format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s NOT VALID', conrelid::regclass, conname, pg_get_constraintdef(oid)),
+       format('ALTER TABLE %%s VALIDATE CONSTRAINT %%I', conrelid::regclass, conname),
+       format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname)
+FROM pg_constraint
+WHERE contype = 'f' AND conrelid::regclass::text = ANY (%(tables)s)
+ORDER BY conrelid::regclass::text, conname;
+
+-- name: highest key
+SELECT coalesce(max({column}), 0) FROM {table};
+
+-- name: copy out
+COPY ({rows}) TO STDOUT (FORMAT {format});
+
+-- name: copy in
+COPY {table} ({columns}) FROM STDIN (FORMAT {format});
+
+-- name: single pass
+SELECT count(*), sum(hash_record_extended(hashed, hashed.{key})) FROM ({rows}) hashed;
+
+-- name: quarantine kinds
+SELECT DISTINCT kind FROM task_migration.quarantine;
+
+-- Ten differences. The words after "planted:" are the table, the kind and the column that a comparison must name.
+
+-- name: planted: tasks different title
+UPDATE tasks SET title = overlay(title PLACING '~' FROM 1 FOR 1)
+WHERE id = (SELECT min(id) FROM tasks WHERE id > %(after)s) RETURNING id;
+
+-- name: planted: tasks different description
+UPDATE tasks SET description = coalesce(description, '') || ' '
+WHERE id = (SELECT min(id) FROM tasks WHERE id > %(after)s) RETURNING id;
+
+-- name: planted: tasks different tags
+UPDATE tasks SET tags = tags || '["planted"]'
+WHERE id = (SELECT min(id) FROM tasks WHERE id > %(after)s) RETURNING id;
+
+-- name: planted: tasks different updated_at
+UPDATE tasks SET updated_at = updated_at + interval '1 microsecond'
+WHERE id = (SELECT min(id) FROM tasks WHERE id > %(after)s) RETURNING id;
+
+-- name: planted: tasks different user_id
+UPDATE tasks SET user_id = upper(user_id) || '-'
+WHERE id = (SELECT min(id) FROM tasks WHERE id > %(after)s) RETURNING id;
+
+-- name: planted: task_images missing
+DELETE FROM task_images WHERE id = (SELECT min(id) FROM task_images WHERE id > %(after)s / 2) RETURNING id;
+
+-- name: planted: task_images extra
+INSERT INTO task_images (id, task_id, s3_key, s3_url, uploaded_by, created_at, updated_at)
+SELECT max(id) + 1, max(task_id), 'planted', 'planted', 'planted', now(), now() FROM task_images RETURNING id;
+
+-- name: planted: task_images different s3_key
+UPDATE task_images SET s3_key = s3_key || '/'
+WHERE id = (SELECT min(id) FROM task_images WHERE id > %(after)s / 2) RETURNING id;
+
+-- name: planted: task_approvals different approver_id
+UPDATE task_approvals SET approver_id = approver_id || '-'
+WHERE task_id = (SELECT min(task_id) FROM task_approvals WHERE task_id > %(after)s) RETURNING task_id;
+
+-- name: planted: group_tasks different reward
+UPDATE group_tasks SET reward = coalesce(reward, 0) + 1
+WHERE task_id = (SELECT min(task_id) FROM group_tasks WHERE task_id > %(after)s) RETURNING task_id;

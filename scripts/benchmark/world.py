@@ -1,0 +1,178 @@
+"""The benchmark's own two servers, filled once, and the databases on them that the contenders read and fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from lab import laravel
+from lab.postgres_server import PostgresServer, free_port
+from lab.world import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+from psycopg import sql
+from task_migration import capture, database, schema, user_mapping
+from task_migration.converge import Flow, forward
+
+from benchmark.statements import statement
+
+# One set for every contender and both servers. Memory is a small production server's; no checkpoint and no autovacuum
+# falls into anybody's measurement by chance (each begins after a checkpoint).
+SETTINGS = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "autovacuum": "off",
+}
+SHOWN = (*SETTINGS, "fsync", "wal_level", "work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers")
+S3_BUCKET = "benchmark"
+SAMPLE, UNTRANSFORMED, EMPTY, CLONE, PLANTED = "sample", "untransformed", "empty", "clone", "planted"
+
+
+@dataclass(frozen=True)
+class World:
+    """Both servers, up and filled. ``tasks`` is how many Laravel holds, ``sample_tasks`` how many its small copy does.
+
+    Laravel's server: ``laravel``, ``sample`` (a small one), ``untransformed`` (only the tables the mapping reads).
+    The Task Service's: ``empty`` (tables and indexes, no rows), and what contenders fill.
+    """
+
+    directory: Path
+    tasks: int
+    sample_tasks: int
+    laravel_server: PostgresServer
+    task_service_server: PostgresServer
+
+    @property
+    def laravel_dsn(self) -> str:
+        return self.laravel_server.dsn(laravel.APPLICATION, laravel.MIGRATOR)
+
+    @property
+    def sample_dsn(self) -> str:
+        return self.laravel_server.dsn(SAMPLE, laravel.MIGRATOR)
+
+    def task_service_dsn(self, name: str = TASK_SERVICE_DATABASE) -> str:
+        return self.task_service_server.dsn(name, TASK_SERVICE_OWNER)
+
+    def both(self, name: str = TASK_SERVICE_DATABASE) -> dict[str, str]:
+        """What every verb of the runbook is given."""
+        return {
+            "laravel_dsn": self.laravel_dsn,
+            "task_service_dsn": self.task_service_dsn(name),
+            "laravel_timezone": laravel.TIMEZONE,
+            "s3_bucket": S3_BUCKET,
+        }
+
+    @contextmanager
+    def flow(self, name: str = TASK_SERVICE_DATABASE) -> Iterator[Flow]:
+        """Sessions like the runbook's own on both sides."""
+        side = database.laravel(self.laravel_dsn, timezone=laravel.TIMEZONE, s3_bucket=S3_BUCKET)
+        other = database.task_service(self.task_service_dsn(name))
+        with database.connect(side, "benchmark") as origin, database.connect(other, "benchmark") as destination:
+            yield forward(origin, destination)
+
+    def fresh(self, name: str = TASK_SERVICE_DATABASE, template: str = EMPTY) -> None:
+        """A database of the Task Service's server, made anew from another one of it."""
+        copy_database(self.task_service_server, template, name, TASK_SERVICE_OWNER)
+
+    def settle(self) -> None:
+        """Everything written so far goes to disk, so that it falls into nobody's measurement."""
+        for server in (self.laravel_server, self.task_service_server):
+            with server.connect() as session:
+                session.execute(statement("checkpoint"))
+
+    def vacuum(self, name: str) -> None:
+        """What autovacuum would have done to a filled database of the Task Service's."""
+        with self.task_service_server.connect(name) as session:
+            session.execute(statement("settle"))
+
+    def settings(self) -> dict[str, str]:
+        """What the servers run with, as they say it themselves; the same on both."""
+        with self.laravel_server.connect() as session:
+            version = session.execute(statement("version")).fetchone()
+            found = session.execute(statement("settings"), {"names": list(SHOWN)}).fetchall()
+        known = dict(found)
+        return {"PostgreSQL": version[0] if version else "", **known}
+
+    def server_seconds(self) -> tuple[float, float]:
+        """CPU seconds that Laravel's server and the Task Service's have used so far, ended sessions included."""
+        return _cpu_seconds(self.laravel_server), _cpu_seconds(self.task_service_server)
+
+
+@contextmanager
+def world(directory: Path, tasks: int, sample_tasks: int) -> Iterator[World]:
+    """Both servers for as long as the block runs; after it, whatever happened, nothing of them is left."""
+    made = World(
+        directory,
+        tasks,
+        sample_tasks,
+        PostgresServer(directory / "laravel", free_port(), settings=SETTINGS),
+        PostgresServer(directory / "task_service", free_port(), settings=SETTINGS),
+    )
+    servers = (made.laravel_server, made.task_service_server)
+    try:
+        for server in servers:
+            server.create()
+        _fill_laravel(made)
+        _prepare_task_service(made)
+        yield made
+    finally:
+        for server in servers:
+            server.destroy()
+
+
+def copy_database(server: PostgresServer, template: str, name: str, owner: str) -> None:
+    """Makes database ``name`` anew as a copy of ``template``."""
+    with server.connect() as session:
+        session.execute(statement("drop database", database=sql.Identifier(name)))
+        names = {"database": name, "owner": owner, "template": template}
+        session.execute(statement("copy database", **{word: sql.Identifier(meant) for word, meant in names.items()}))
+
+
+def _fill_laravel(world: World) -> None:
+    server = world.laravel_server
+    laravel.add_roles(server)
+    for name, tasks in ((laravel.APPLICATION, world.tasks), (SAMPLE, world.sample_tasks)):
+        server.add_database(name, laravel.APPLICATION)
+        laravel.fill(server, name, tasks)
+    copy_database(server, laravel.APPLICATION, UNTRANSFORMED, laravel.APPLICATION)
+    with server.connect(UNTRANSFORMED) as session:
+        session.execute(statement("keep what the mapping reads"))
+    for dsn in (world.laravel_dsn, world.sample_dsn):
+        user_mapping.user_mapping(laravel_dsn=dsn, check=False)
+        capture.capture(laravel_dsn=dsn, check=False)
+
+
+def _prepare_task_service(world: World) -> None:
+    server = world.task_service_server
+    server.add_login(TASK_SERVICE_OWNER, "CREATEDB CREATEROLE")
+    server.add_database(EMPTY, TASK_SERVICE_OWNER)
+    schema.schema(
+        task_service_dsn=world.task_service_dsn(EMPTY),
+        schema_runner="sql",
+        sequelize_directory="",
+        title_policy="widen",
+        id_policy="refuse",
+        check=False,
+    )
+
+
+def _cpu_seconds(server: PostgresServer) -> float:
+    """The postmaster's, those of its ended children and those of its living ones."""
+    pid = server.pid()
+    if pid is None:
+        return 0.0
+    postmaster = psutil.Process(pid)
+    times = postmaster.cpu_times()
+    seconds = times.user + times.system + times.children_user + times.children_system
+    for child in postmaster.children():
+        with suppress(psutil.Error):
+            own = child.cpu_times()
+            seconds += own.user + own.system
+    return float(seconds)
+
+
+def described(world: World) -> str:
+    """The settings in one line."""
+    return ", ".join(f"{name}={value}" for name, value in world.settings().items())
