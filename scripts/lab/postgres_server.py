@@ -109,7 +109,7 @@ class PostgresServer:
             self.destroy()
             self._make()
             self.start()
-            mark(self.directory, complete=True)
+            mark(self.directory, complete=True, directory=str(self.directory))
             return True
         return self.start()
 
@@ -223,7 +223,7 @@ class PostgresServer:
     def _make(self) -> None:
         for place in (self.directory, self.home):
             place.mkdir(parents=True, mode=0o755 if place == self.home else 0o700, exist_ok=place == self.directory)
-            mark(place, complete=False)
+            mark(place, complete=False, directory=str(self.directory))
         if self.home != self.directory:
             self.home.chmod(0o755)
         self.passfile("").mkdir(mode=0o700)

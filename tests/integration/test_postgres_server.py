@@ -187,4 +187,4 @@ def test_the_command_makes_an_empty_server_whatever_stood_there(server):
 def test_the_marker_says_nothing_secret(server):
     server.create()
     assert sorted(path.name for path in server.directory.iterdir() if path.is_file()) >= [MARKER]
-    assert set(postgres_server.marks(server.directory)) == {"made_by", "complete"}
+    assert set(postgres_server.marks(server.directory)) == {"made_by", "complete", "directory"}
