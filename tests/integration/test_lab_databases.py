@@ -25,9 +25,7 @@ def test_a_larger_lab_has_the_same_proportions_and_the_same_hostile_rows(laravel
         assert value(large.owner_dsn, f"SELECT count(*) FROM {table}") == COUNTS[table] * 20
     if table in ("tasks", "task_images", "task_tag"):
         key = {"tasks": "id", "task_images": "task_id", "task_tag": "task_id"}[table]
-        rows = (
-            f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t WHERE {key} IN (1,12,34,35,37,39)"
-        )
+        rows = f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t WHERE {key} IN (1,12,34,35,37,39)"
         assert value(small.owner_dsn, rows) == value(large.owner_dsn, rows)
 
 
