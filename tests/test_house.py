@@ -192,7 +192,8 @@ def test_yaml_holds_no_program(file):
     words = {"shell", "command", "raw", "script", "expect"}
     for task in tasks_of(file):
         assert not {key.rpartition(".")[2] for key in task} & words
-        assert not {"ignore_errors", "failed_when", "changed_when"} & task.keys()
+        assert not {"ignore_errors", "failed_when"} & task.keys()
+        assert "changed_when" not in task or file.name == "gate.yml"  # a gate changes nothing, whatever it asks
     assert not re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE) [A-Za-z_]+ (FROM|INTO|SET|TABLE)?", file.read_text())
 
 

@@ -62,7 +62,7 @@ def lock(
         stdin.write(laravel_dsn)
     while not select.select([holder.stdout], [], [], 1)[0]:
         waited = time.monotonic() - began
-        listener(progress.Progress("waiting for what an earlier run left behind", 0, 0, "", waited))
+        listener(progress.Progress("waiting for the lock", 0, 0, "", waited))
     with holder.stdout as stdout:
         answer = stdout.readline()
     if not answer:
