@@ -96,9 +96,9 @@ def migrate(directory: str, connection: database.Connection) -> None:
     if given["password"]:
         complaint = complaint.replace(given["password"], "***")
     raise Failed(
-        "sequelize-cli stopped; the migrations before that one are done",
+        "sequelize-cli stopped; the migrations that it ended before are recorded",
         measured=complaint,
-        next_step="correct that migration, then run the same command again: it goes on with it",
+        next_step="correct what it names, then run the same command again: it goes on where it stopped",
     )
 
 

