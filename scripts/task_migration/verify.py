@@ -157,7 +157,10 @@ def differences(flow: Flow, *, carry: bool, listener: progress.Listener = progre
 def _settled(
     flow: Flow, shape: Shape, differing: dict[int, fingerprint.Kind], form: fingerprint.HashForm, carry: bool
 ) -> dict[int, fingerprint.Kind]:
-    """The keys that differ though no change of theirs is on its way."""
+    """The keys that differ though no change of theirs is on its way.
+
+    What is written again at each look is still on the log at the last one: it is carried later, and is no difference.
+    """
     for _ in range(LOOKS):
         if not differing:
             break
@@ -165,10 +168,12 @@ def _settled(
             drain_all(flow)
         differing = fingerprint.look_again(flow, shape, differing, form)
         on_the_way = _on_the_way(flow, shape)
-        if not on_the_way & differing.keys():
+        settled = {key: kind for key, kind in differing.items() if key not in on_the_way}
+        if not carry or settled == differing:
+            differing = settled
             break
-        if not carry:
-            return {key: kind for key, kind in differing.items() if key not in on_the_way}
+    else:
+        differing = settled
     refused = fingerprint.refused_keys(flow.destination, shape)
     return {key: kind for key, kind in differing.items() if key not in refused}
 
