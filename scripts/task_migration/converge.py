@@ -6,7 +6,7 @@ repair is the same act as the first copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +71,11 @@ class Convergence:
         )
 
 
-def converge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
+def converge(flow: Flow, shape: Shape, selector: Selector, *, bulk: bool = False) -> Convergence:
     """Converges the selected rows of one table, inside the caller's transaction on the destination.
+
+    With ``bulk`` an empty range is filled without asking what is held back there: the caller owes ``quarantine`` for
+    the whole table, which is one pass over Laravel's table where asking for each range is many.
 
     A row that the destination's database refuses is quarantined with the error's name, and the others go on: the
     selection is halved until the row stands alone. Raises psycopg's error for anything that is not a row's fault.
@@ -80,7 +83,7 @@ def converge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
     if isinstance(selector, KeyRange) and not _holds_rows(flow, shape, selector):
         try:
             with flow.origin.transaction(), flow.destination.transaction():
-                return _fill(flow, shape, selector)
+                return _fill(flow, shape, selector, bulk)
         except (pg.DataError, pg.IntegrityError):
             pass  # some row is refused, or a parent is missing: the careful way finds out which
     try:
@@ -89,7 +92,7 @@ def converge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
     except (pg.DataError, pg.IntegrityError) as error:
         if not selector.is_single:
             first, second = selector.halves()
-            return converge(flow, shape, first) + converge(flow, shape, second)
+            return converge(flow, shape, first, bulk=bulk) + converge(flow, shape, second, bulk=bulk)
         return _hold_back_refused(flow, shape, selector, error)
 
 
@@ -100,10 +103,11 @@ def _holds_rows(flow: Flow, shape: Shape, selector: Selector) -> bool:
     return bool(row and row[0])
 
 
-def _fill(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
+def _fill(flow: Flow, shape: Shape, selector: Selector, bulk: bool) -> Convergence:
     """Straight into the table, which holds no selected row."""
     inserted = _copy_rows(flow, shape, selector, shape.table)
-    return Convergence(inserted=inserted, mapped=inserted, held_back=_quarantine(flow, shape, selector))
+    held_back = 0 if bulk else quarantine(flow, shape, selector)
+    return Convergence(inserted=inserted, mapped=inserted, held_back=held_back)
 
 
 def _copy_rows(flow: Flow, shape: Shape, selector: Selector, into: sql.Identifier) -> int:
@@ -158,7 +162,7 @@ def _merge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
         updated=len(written) - sum(written),
         deleted=deleted,
         mapped=mapped - len(orphans),
-        held_back=_quarantine(flow, shape, selector, refused=[key for key, is_refused in orphans if is_refused]),
+        held_back=quarantine(flow, shape, selector, orphans=[key for key, is_refused in orphans if is_refused]),
         waiting=tuple(key for key, is_refused in orphans if not is_refused),
     )
 
@@ -167,43 +171,49 @@ def _key_of(flow: Flow, table: str) -> str:
     return next(shape.mapping.key for shape in flow.shapes if shape.mapping.table == table)
 
 
-def _quarantine(flow: Flow, shape: Shape, selector: Selector, refused: Sequence[int] = ()) -> int:
+def quarantine(
+    flow: Flow,
+    shape: Shape,
+    selector: Selector,
+    *,
+    orphans: Sequence[int] = (),
+    refused: Mapping[int, str] | None = None,
+    spared: Sequence[str] = (),
+) -> int:
     """Makes the records of the selected keys what the mapping says now; gives how many rows are held back.
 
-    ``refused`` are children whose parent the database refused.
+    ``orphans`` are children whose parent the database refused, ``refused`` rows that it refused themselves, with the
+    reason. Records of the ``spared`` kinds are left as they are. The records go from database to database by COPY, so
+    it does not matter how many there are.
     """
-    found = flow.origin.execute(shape.mapping.quarantine(selector)).fetchall()
-    found += [(key, PARENT_REFUSED, True, "its parent was refused by the database") for key in refused]
-    _keep_quarantine(flow, shape, selector, found)
-    return len({key for key, _, held_back, _ in found if held_back})
 
+    def run(name: str, parameters: dict[str, Any] | None = None, **names: sql.Composable) -> psycopg.Cursor[_Row]:
+        return flow.destination.execute(queries.statement(_FILE, name, **names), parameters)
 
-def _keep_quarantine(flow: Flow, shape: Shape, selector: Selector, found: list[_Row]) -> None:
-    table_name = sql.Literal(shape.mapping.table)
-    columns = list(zip(*found, strict=True)) or [(), (), (), ()]
-    keys, kinds, held_back, reasons = (sql.Literal(list(column)) for column in columns)
-    flow.destination.execute(
-        queries.statement(
-            _FILE,
-            "forget quarantine",
-            table_name=table_name,
-            selected=selector.condition(sql.Identifier("known", "key")),
-            keys=keys,
-            kinds=kinds,
-        )
-    )
-    if found:
-        flow.destination.execute(
-            queries.statement(
-                _FILE,
-                "keep quarantine",
-                table_name=table_name,
-                keys=keys,
-                kinds=kinds,
-                held_back=held_back,
-                reasons=reasons,
+    with flow.destination.transaction():
+        run("create quarantine stage")
+        run("empty quarantine stage")
+        if refused is None:
+            pipe(
+                flow.origin,
+                queries.statement(_FILE, "copy quarantine out", quarantine=shape.mapping.quarantine(selector)),
+                flow.destination,
+                queries.statement(_FILE, "copy quarantine in"),
             )
-        )
+        if orphans:
+            reason = "its parent was refused by the database"
+            run("stage refused", {"keys": list(orphans), "kind": PARENT_REFUSED, "reason": reason})
+        for key, reason in (refused or {}).items():
+            run("stage refused", {"keys": [key], "kind": REFUSED_BY_DATABASE, "reason": reason})
+        names: dict[str, Any] = {
+            "table_name": sql.Literal(shape.mapping.table),
+            "selected": selector.condition(sql.Identifier("known", "key")),
+            "spared": sql.Literal(list(spared)),
+        }
+        run("forget quarantine", **names)
+        run("keep quarantine", **names)
+        row = run("staged rows held back").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _hold_back_refused(flow: Flow, shape: Shape, selector: Selector, error: psycopg.Error) -> Convergence:
@@ -212,6 +222,5 @@ def _hold_back_refused(flow: Flow, shape: Shape, selector: Selector, error: psyc
     reason = f"{error.sqlstate} {type(error).__name__}"
     if error.diag.column_name:
         reason += f" in column {error.diag.column_name}"
-    with flow.destination.transaction():
-        _keep_quarantine(flow, shape, selector, [(key, REFUSED_BY_DATABASE, True, reason)])
+    quarantine(flow, shape, selector, refused={key: reason})
     return Convergence(held_back=1)

@@ -17,16 +17,17 @@ from psycopg import sql
 
 from task_migration import capture, change_log, database, deferral, lock, progress, queries
 from task_migration.accounts import balanced, counted, expected_rows
-from task_migration.converge import Flow, converge, forward
+from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow, converge, forward, quarantine
 from task_migration.drain import drain_all
 from task_migration.errors import MigrationError, Refused
 from task_migration.mapping import Mapping, mappings
 from task_migration.outcome import Outcome
-from task_migration.selector import KeyRange
+from task_migration.selector import KeyRange, ranges
 from task_migration.shape import Shape
 
 _FILE = "copy.sql"
 BUSY_PAUSE_SECONDS = 1.0
+QUARANTINE_KEYS = 2_000_000
 FEWEST_KEYS = 500
 """No chunk is cut shorter: its own transaction would cost more than its rows."""
 
@@ -66,7 +67,7 @@ def copy(
     laravel_timezone: str,
     s3_bucket: str,
     copy_workers: int = 2,
-    copy_chunk_keys: int = 50000,
+    copy_chunk_keys: int = 100_000,
     copy_chunk_seconds: float = 30,
     copy_max_laravel_load: int = 0,
     check: bool = False,
@@ -94,7 +95,7 @@ def copy(
             chunks = _planned(flow, copy_chunk_keys)
             work = _Work(chunks, sum(chunk.rows for chunk in chunks), listener)
             limits = _Limits(copy_chunk_seconds, copy_max_laravel_load)
-            changed = bool(chunks) or deferral.taken_off(destination) > 0
+            changed = bool(chunks) or deferral.owed(destination) > 0
             if chunks:
                 _run(work, flow.shapes, laravel, task_service, max(1, copy_workers), limits)
             if changed:
@@ -186,15 +187,16 @@ def _planned(flow: Flow, width: int) -> deque[_Chunk]:
                 )
         if new:
             deferral.take_off(flow.destination, [shape.mapping.table for shape in new])
+            deferral.owe_quarantine(flow.destination, [shape.mapping.table for shape in new])
     if new:
-        ranges = [replace(chunk, table=s.mapping.table) for s in new for chunk in ranges_of[s.mapping.base_table]]
+        chunks = [replace(chunk, table=s.mapping.table) for s in new for chunk in ranges_of[s.mapping.base_table]]
     else:
-        ranges = []
+        chunks = []
     order = {shape.mapping.table: place for place, shape in enumerate(flow.shapes)}
     left = [
         _Chunk(table, KeyRange(low, high), high - low + 1) for table, low, high, state in ledger if state == "planned"
     ]
-    return deque(sorted(left + ranges, key=lambda chunk: (order[chunk.table], chunk.range.low)))
+    return deque(sorted(left + chunks, key=lambda chunk: (order[chunk.table], chunk.range.low)))
 
 
 def _refuse_foreign_rows(flow: Flow, shapes: list[Shape]) -> None:
@@ -298,7 +300,7 @@ def _copy_chunk(work: _Work, flow: Flow, chunk: _Chunk) -> None:
     shape = next(shape for shape in flow.shapes if shape.mapping.table == chunk.table)
     began = time.monotonic()
     with flow.destination.transaction():
-        done = converge(flow, shape, chunk.range)
+        done = converge(flow, shape, chunk.range, bulk=True)
         if done.waiting:
             change_log.put(flow.origin, shape.mapping.base_table, done.waiting)
         seconds = time.monotonic() - began
@@ -308,7 +310,6 @@ def _copy_chunk(work: _Work, flow: Flow, chunk: _Chunk) -> None:
                 "table_name": chunk.table,
                 "low": chunk.range.low,
                 "rows_copied": done.mapped,
-                "rows_held_back": done.held_back,
                 "seconds": seconds,
             },
         )
@@ -325,13 +326,29 @@ def _finish(flow: Flow, task_service: database.Side, workers: int, work: _Work) 
     def connect() -> database.Connection:
         return database.connect(task_service, "copy indexes")
 
+    def ask(destination: database.Connection, table: str) -> None:
+        shape = next(shape for shape in flow.shapes if shape.mapping.table == table)
+        _quarantine(Flow(flow.origin, destination, flow.shapes), shape)
+
     with work.guard:
-        work.tell("building indexes")
-    deferral.put_back_indexes(connect, workers)
+        work.tell("building indexes, writing down what is held back")
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(deferral.settle_quarantine, connect, ask)
+        deferral.put_back_indexes(connect, workers)
+        asked.result()
     drain_all(flow)
     with work.guard:
         work.tell("checking foreign keys")
     deferral.put_back_foreign_keys(connect, workers)
+
+
+def _quarantine(flow: Flow, shape: Shape) -> None:
+    """Writes down what of a table is held back, in a few wide ranges: no statement on Laravel without an end."""
+    for low, high in flow.destination.execute(
+        queries.statement(_FILE, "copied keys"), {"table": shape.mapping.table}
+    ).fetchall():
+        for selected in ranges(low, high, QUARANTINE_KEYS):
+            quarantine(flow, shape, selected, spared=(REFUSED_BY_DATABASE, PARENT_REFUSED))
 
 
 def _value(connection: database.Connection, statement: sql.Composed, **parameters: str) -> Any:

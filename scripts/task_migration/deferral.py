@@ -1,4 +1,4 @@
-"""Taking secondary indexes and foreign keys off an empty target for the load, and putting them back after it.
+"""What a load leaves for its end: secondary indexes and foreign keys, taken off an empty target; the quarantine.
 
 Rows go in faster than with every index kept at each row. What was taken off is written down in the transaction that
 takes it off, so that a run that died is followed by one that knows what is to be put back.
@@ -45,8 +45,27 @@ def take_off(connection: database.Connection, tables: Sequence[str]) -> None:
             connection.execute(queries.statement(_FILE, drop, table=sql.Identifier("public", table), name=identifier))
 
 
-def taken_off(connection: database.Connection) -> int:
-    """How many indexes and foreign keys are still to be put back."""
+def owe_quarantine(connection: database.Connection, tables: Sequence[str]) -> None:
+    """Notes, in the caller's transaction, that the quarantine of these tables is to be asked for after the load."""
+    for table in tables:
+        connection.execute(
+            queries.statement(_FILE, "keep definition"),
+            {"kind": "quarantine", "table_name": table, "name": "quarantine", "definition": ""},
+        )
+
+
+def settle_quarantine(connect: Connect, ask: Callable[[database.Connection, str], None]) -> None:
+    """Calls ``ask`` for each table whose quarantine is owed, in the transaction that strikes it off."""
+
+    def act(connection: database.Connection, one: _Kept) -> None:
+        ask(connection, one.table)
+        connection.execute(queries.statement(_FILE, "forget definition"), {"ordinal": one.ordinal})
+
+    _each(connect, 1, "quarantine", act)
+
+
+def owed(connection: database.Connection) -> int:
+    """How much is still owed after the load: indexes, foreign keys, quarantine."""
     return len(_kept(connection))
 
 
@@ -69,8 +88,9 @@ def _each(connect: Connect, workers: int, kind: str, act: Callable[[database.Con
         with connect() as connection, connection.transaction():
             act(connection, one)
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one_of_them, kept))
+    if kept:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one_of_them, kept))
 
 
 def _build(connection: database.Connection, one: _Kept) -> None:

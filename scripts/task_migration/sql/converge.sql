@@ -58,18 +58,40 @@ WHERE {child_column} IN (
 DELETE FROM {table} known
 WHERE {selected} AND NOT EXISTS (SELECT FROM {stage} staged WHERE staged.{key} = known.{key});
 
+-- name: create quarantine stage
+CREATE TEMPORARY TABLE IF NOT EXISTS task_migration_stage_quarantine (
+    key bigint, kind text, held_back boolean, reason text
+) ON COMMIT DELETE ROWS;
+
+-- name: empty quarantine stage
+DELETE FROM task_migration_stage_quarantine;
+
+-- name: copy quarantine out
+COPY (
+    SELECT found.key::bigint, found.kind::text, found.held_back::boolean, found.reason::text FROM ({quarantine}) found
+) TO STDOUT (FORMAT binary);
+
+-- name: copy quarantine in
+COPY task_migration_stage_quarantine (key, kind, held_back, reason) FROM STDIN (FORMAT binary);
+
+-- name: stage refused
+INSERT INTO task_migration_stage_quarantine (key, kind, held_back, reason)
+SELECT unnest(%(keys)s::bigint[]), %(kind)s, true, %(reason)s;
+
 -- name: forget quarantine
 DELETE FROM task_migration.quarantine known
-WHERE known.table_name = {table_name} AND {selected}
+WHERE known.table_name = {table_name} AND {selected} AND known.kind <> ALL ({spared}::text[])
   AND NOT EXISTS (
-      SELECT FROM unnest({keys}::bigint[], {kinds}::text[]) AS found (key, kind)
-      WHERE found.key = known.key AND found.kind = known.kind
+      SELECT FROM task_migration_stage_quarantine found WHERE found.key = known.key AND found.kind = known.kind
   );
 
 -- name: keep quarantine
 INSERT INTO task_migration.quarantine AS known (table_name, key, kind, held_back, reason)
-SELECT {table_name}, found.key, found.kind, found.held_back, found.reason
-FROM unnest({keys}::bigint[], {kinds}::text[], {held_back}::boolean[], {reasons}::text[])
-    AS found (key, kind, held_back, reason)
+SELECT DISTINCT ON (found.key, found.kind) {table_name}, found.key, found.kind, found.held_back, found.reason
+FROM task_migration_stage_quarantine found
+ORDER BY found.key, found.kind
 ON CONFLICT (table_name, key, kind) DO UPDATE SET held_back = excluded.held_back, reason = excluded.reason
 WHERE (known.held_back, known.reason) IS DISTINCT FROM (excluded.held_back, excluded.reason);
+
+-- name: staged rows held back
+SELECT count(DISTINCT key) FROM task_migration_stage_quarantine WHERE held_back;

@@ -24,9 +24,11 @@ WHERE table_name = %(table_name)s AND low = %(low)s AND state = 'planned';
 
 -- name: mark copied
 UPDATE task_migration.copy_chunk
-SET state = 'copied', rows_copied = %(rows_copied)s, rows_held_back = %(rows_held_back)s, seconds = %(seconds)s,
-    copied_at = clock_timestamp()
+SET state = 'copied', rows_copied = %(rows_copied)s, seconds = %(seconds)s, copied_at = clock_timestamp()
 WHERE table_name = %(table_name)s AND low = %(low)s;
+
+-- name: copied keys
+SELECT min(low), max(high) FROM task_migration.copy_chunk WHERE table_name = %(table)s HAVING count(*) > 0;
 
 -- name: finished at
 -- when the last chunk was copied; NULL while a chunk, an index or a constraint is still to come

@@ -1,5 +1,5 @@
--- Secondary indexes and foreign keys, taken off an empty target for the load and put back after it. Their definitions
--- are kept in the same transaction that drops them.
+-- What a load leaves for its end, kept in task_migration.deferred_ddl: secondary indexes and foreign keys, whose
+-- definitions are written there in the same transaction that drops them, and the quarantine of each table.
 
 -- name: secondary indexes
 -- Unique ones stay: a load has to meet them, and the merge needs the one on the key.

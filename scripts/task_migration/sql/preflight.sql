@@ -38,7 +38,7 @@ WHERE nullif(u.cognito_sub, '') IS NULL
 
 -- name: priorities out of range
 SELECT count(*), (array_agg(id ORDER BY id))[1:10]
-FROM tasks WHERE deleted_at IS NULL AND coalesce(priority, 3) NOT BETWEEN 1 AND 5;
+FROM tasks WHERE deleted_at IS NULL AND priority NOT BETWEEN 1 AND 5;
 
 -- name: approvers without a sub
 SELECT count(*), (array_agg(t.id ORDER BY t.id))[1:10]

@@ -66,7 +66,6 @@ CREATE TABLE task_migration.copy_chunk (
     high bigint NOT NULL,
     state text NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'copied')),
     rows_copied bigint,
-    rows_held_back bigint,
     seconds double precision,
     copied_at timestamptz,
     PRIMARY KEY (table_name, low)

@@ -28,7 +28,7 @@ FROM tasks t
 JOIN cognito_user_mapping owner ON owner.laravel_user_id = t.user_id
 WHERE t.deleted_at IS NULL
   AND t.group_task_id IS NOT NULL
-  AND coalesce(t.priority, 3) BETWEEN 1 AND 5
+  AND (t.priority IS NULL OR t.priority BETWEEN 1 AND 5)
   AND true /* selected: t.id */;
 
 -- name: quarantine
@@ -36,7 +36,7 @@ SELECT t.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task is he
 FROM tasks t
 WHERE t.deleted_at IS NULL
   AND t.group_task_id IS NOT NULL
-  AND (coalesce(t.priority, 3) NOT BETWEEN 1 AND 5
+  AND (t.priority NOT BETWEEN 1 AND 5
        OR NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id))
   AND true /* selected: t.id */;
 

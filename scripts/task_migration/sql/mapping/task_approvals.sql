@@ -34,7 +34,7 @@ JOIN cognito_user_mapping approver
     ON approver.laravel_user_id = CASE WHEN t.approved_at IS NOT NULL THEN t.approved_by_user_id ELSE t.assigned_by_user_id END
 WHERE t.deleted_at IS NULL
   AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
-  AND coalesce(t.priority, 3) BETWEEN 1 AND 5
+  AND (t.priority IS NULL OR t.priority BETWEEN 1 AND 5)
   AND true /* selected: t.id */;
 
 -- name: quarantine
@@ -42,7 +42,7 @@ SELECT t.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task is he
 FROM tasks t
 WHERE t.deleted_at IS NULL
   AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
-  AND (coalesce(t.priority, 3) NOT BETWEEN 1 AND 5
+  AND (t.priority NOT BETWEEN 1 AND 5
        OR NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id))
   AND true /* selected: t.id */
 UNION ALL

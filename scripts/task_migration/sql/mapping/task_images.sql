@@ -48,17 +48,23 @@ FROM task_images i
 JOIN tasks t ON t.id = i.task_id
 JOIN cognito_user_mapping owner ON owner.laravel_user_id = t.user_id
 WHERE t.deleted_at IS NULL
-  AND coalesce(t.priority, 3) BETWEEN 1 AND 5
+  AND (t.priority IS NULL OR t.priority BETWEEN 1 AND 5)
   AND true /* selected: i.id */;
 
 -- name: quarantine
 SELECT i.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task ' || i.task_id || ' is held back' AS reason
 FROM task_images i
-JOIN tasks t ON t.id = i.task_id
-WHERE t.deleted_at IS NULL
-  AND (coalesce(t.priority, 3) NOT BETWEEN 1 AND 5
-       OR NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id))
-  AND true /* selected: i.id */;
+JOIN (
+    SELECT t.id
+    FROM tasks t
+    WHERE t.deleted_at IS NULL AND t.priority NOT BETWEEN 1 AND 5
+    UNION
+    SELECT t.id
+    FROM tasks t
+    WHERE t.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id)
+) held ON held.id = i.task_id
+WHERE true /* selected: i.id */;
 
 -- name: touched by tasks
 SELECT i.id AS key

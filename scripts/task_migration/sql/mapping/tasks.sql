@@ -79,7 +79,7 @@ LEFT JOIN (
     GROUP BY tag.task_id
 ) tagged ON tagged.task_id = t.id
 WHERE t.deleted_at IS NULL
-  AND coalesce(t.priority, 3) BETWEEN 1 AND 5
+  AND (t.priority IS NULL OR t.priority BETWEEN 1 AND 5)
   AND true /* selected: t.id */;
 
 -- name: quarantine
@@ -93,7 +93,7 @@ UNION ALL
 SELECT t.id, 'priority_out_of_range', true, 'priority ' || t.priority || ' is outside 1 to 5'
 FROM tasks t
 WHERE t.deleted_at IS NULL
-  AND coalesce(t.priority, 3) NOT BETWEEN 1 AND 5
+  AND t.priority NOT BETWEEN 1 AND 5
   AND true /* selected: t.id */
 UNION ALL
 SELECT t.id, 'approver_unmapped', false,

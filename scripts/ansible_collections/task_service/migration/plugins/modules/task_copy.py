@@ -24,7 +24,7 @@ options:
     description:
       - How many ids one transaction spans.
     type: int
-    default: 50000
+    default: 100000
   copy_chunk_seconds:
     description:
       - How long one transaction may take; ranges that take longer are made smaller.
