@@ -10,42 +10,30 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import sql
-
-from task_migration import capture, change_log, database, deferral, lock, progress, queries
+from task_migration import capture, change_log, chunks, database, deferral, lock, progress, queries
 from task_migration.accounts import balanced, counted, expected_rows
+from task_migration.chunks import Chunk
 from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow, converge, forward, quarantine
 from task_migration.drain import drain_all
-from task_migration.errors import MigrationError, Refused
-from task_migration.mapping import Mapping, mappings
+from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
-from task_migration.selector import KeyRange, ranges
+from task_migration.selector import ranges
 from task_migration.shape import Shape
 
-_FILE = "copy.sql"
 BUSY_PAUSE_SECONDS = 1.0
 QUARANTINE_KEYS = 2_000_000
 FEWEST_KEYS = 500
 """No chunk is cut shorter: its own transaction would cost more than its rows."""
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """A planned range of one table; ``rows`` of its base table fall into it, as far as is known."""
-
-    table: str
-    range: KeyRange
-    rows: int
-
-
 @dataclass
 class _Work:
     """What the workers share; every access is under ``guard``."""
 
-    chunks: deque[_Chunk]
+    chunks: deque[Chunk]
     total_rows: int
     listener: progress.Listener
     started: float = field(default_factory=time.monotonic)
@@ -92,11 +80,11 @@ def copy(
             database.connect(task_service, "copy") as destination,
         ):
             flow = forward(origin, destination)
-            chunks = _planned(flow, copy_chunk_keys)
-            work = _Work(chunks, sum(chunk.rows for chunk in chunks), listener)
+            left = chunks.planned(flow, copy_chunk_keys)
+            work = _Work(left, sum(chunk.rows for chunk in left), listener)
             limits = _Limits(copy_chunk_seconds, copy_max_laravel_load)
-            changed = bool(chunks) or deferral.owed(destination) > 0
-            if chunks:
+            changed = bool(left) or deferral.owed(destination) > 0
+            if left:
                 _run(work, flow.shapes, laravel, task_service, max(1, copy_workers), limits)
             if changed:
                 _finish(flow, task_service, max(1, copy_workers), work)
@@ -119,28 +107,6 @@ class _Limits:
     laravel_load: int
 
 
-def finished_at(task_service: database.Connection) -> Any:
-    """When the copy was complete (a datetime); None if there is none or it is not complete."""
-    if not _value(task_service, queries.statement(_FILE, "ledger exists")):
-        return None
-    return _value(task_service, queries.statement(_FILE, "finished at"))
-
-
-def holds_rows(task_service: database.Connection, table: str) -> bool:
-    """Whether there is such a table of the Task Service with a row in it."""
-    if not _value(task_service, queries.statement(_FILE, "table exists"), table=table):
-        return False
-    statement = queries.statement(_FILE, "holds rows", table=sql.Identifier("public", table))
-    return bool(_value(task_service, statement))
-
-
-def is_planned(task_service: database.Connection, table: str) -> bool:
-    """Whether a copy of ours has begun to fill this table."""
-    if not _value(task_service, queries.statement(_FILE, "ledger exists")):
-        return False
-    return bool(_value(task_service, queries.statement(_FILE, "is planned"), table=table))
-
-
 def _said(kept: dict[str, Any]) -> str:
     return (
         f"expected {sum(a.expected for a in kept.values())} rows = copied {sum(a.copied for a in kept.values())}"
@@ -151,86 +117,17 @@ def _said(kept: dict[str, Any]) -> str:
 
 def _predicted(origin: database.Connection, task_service: database.Side) -> Outcome:
     """What a run would do, also when the target is not there yet."""
-    left = {mapping.table for mapping in mappings()}
-    try:
-        with database.connect(task_service, "copy check") as destination:
-            if finished_at(destination) is not None:
-                left = set()
-    except MigrationError:
-        pass  # no target yet: everything is to be copied
-    if not left:
-        return Outcome(False, "copy: complete, nothing would be copied")
+    destination = database.connect_if_there(task_service, "copy check")
+    if destination is not None:
+        with destination:
+            if chunks.finished_at(destination) is not None:
+                return Outcome(False, "copy: complete, nothing would be copied")
     rows = {mapping.table: expected_rows(origin, mapping) for mapping in mappings()}
     return Outcome(
         True,
         f"copy: would move or quarantine {sum(rows.values())} rows",
         {"tables": {table: {"expected": count} for table, count in rows.items()}},
     )
-
-
-def _planned(flow: Flow, width: int) -> deque[_Chunk]:
-    """The ranges that are still to be copied, planned first if nobody has. Raises Refused for a foreign target."""
-    ledger = flow.destination.execute(queries.statement(_FILE, "chunks")).fetchall()
-    planned = {table for table, _, _, _ in ledger}
-    with flow.destination.transaction():
-        new = [shape for shape in flow.shapes if shape.mapping.table not in planned]
-        _refuse_foreign_rows(flow, new)
-        ranges_of: dict[str, list[_Chunk]] = {}
-        for shape in new:
-            base = shape.mapping.base_table
-            if base not in ranges_of:
-                ranges_of[base] = _ranges(flow.origin, shape.mapping, width)
-            for chunk in ranges_of[base]:
-                flow.destination.execute(
-                    queries.statement(_FILE, "plan chunk"),
-                    {"table_name": shape.mapping.table, "low": chunk.range.low, "high": chunk.range.high},
-                )
-        if new:
-            deferral.take_off(flow.destination, [shape.mapping.table for shape in new])
-            deferral.owe_quarantine(flow.destination, [shape.mapping.table for shape in new])
-    if new:
-        chunks = [replace(chunk, table=s.mapping.table) for s in new for chunk in ranges_of[s.mapping.base_table]]
-    else:
-        chunks = []
-    order = {shape.mapping.table: place for place, shape in enumerate(flow.shapes)}
-    left = [
-        _Chunk(table, KeyRange(low, high), high - low + 1) for table, low, high, state in ledger if state == "planned"
-    ]
-    return deque(sorted(left + chunks, key=lambda chunk: (order[chunk.table], chunk.range.low)))
-
-
-def _refuse_foreign_rows(flow: Flow, shapes: list[Shape]) -> None:
-    holding = [shape.mapping.table for shape in shapes if holds_rows(flow.destination, shape.mapping.table)]
-    if holding:
-        raise Refused(
-            "the Task Service's tables are not empty, and no copy of ours filled them",
-            measured=f"rows in {', '.join(holding)}",
-            allowed="empty tables, or tables that an interrupted copy left",
-            next_step="look whose rows they are; ansible-playbook rollback-2.1.yml takes the whole target away",
-        )
-
-
-def _ranges(laravel: database.Connection, mapping: Mapping, width: int) -> list[_Chunk]:
-    """Ranges of about ``width`` rows of the base table, side by side from its first id to its last."""
-    buckets = laravel.execute(
-        queries.statement(
-            _FILE,
-            "rows by key",
-            column=sql.Identifier(mapping.base_column),
-            table=sql.Identifier("public", mapping.base_table),
-        ),
-        {"width": width},
-    ).fetchall()
-    chunks: list[_Chunk] = []
-    for bucket, rows in buckets:
-        high = (bucket + 1) * width - 1
-        if chunks and chunks[-1].rows + rows <= width:
-            last = chunks[-1]
-            chunks[-1] = _Chunk("", KeyRange(last.range.low, high), last.rows + rows)
-        else:
-            low = chunks[-1].range.high + 1 if chunks else bucket * width
-            chunks.append(_Chunk("", KeyRange(low, high), rows))
-    return chunks or [_Chunk("", KeyRange(0, 0), 0)]
 
 
 def _run(
@@ -260,7 +157,7 @@ def _run(
         future.result()
 
 
-def _next(work: _Work, flow: Flow, limits: _Limits) -> _Chunk | None:
+def _next(work: _Work, flow: Flow, limits: _Limits) -> Chunk | None:
     """The next chunk, when Laravel has room for it, cut to the time that it may take; None if there is none left."""
     _wait_while_busy(work, flow.origin, limits.laravel_load)
     with work.guard:
@@ -271,16 +168,8 @@ def _next(work: _Work, flow: Flow, limits: _Limits) -> _Chunk | None:
     keys = chunk.range.high - chunk.range.low + 1
     if not speed or chunk.rows / speed <= limits.chunk_seconds or keys <= FEWEST_KEYS:
         return chunk
-    share = limits.chunk_seconds * speed / chunk.rows
-    cut = chunk.range.low + max(FEWEST_KEYS, int(keys * share)) - 1
-    first = _Chunk(chunk.table, KeyRange(chunk.range.low, cut), max(1, int(chunk.rows * share)))
-    second = _Chunk(chunk.table, KeyRange(cut + 1, chunk.range.high), chunk.rows - first.rows)
-    with flow.destination.transaction():
-        for name, part in (("shorten chunk", first), ("plan chunk", second)):
-            flow.destination.execute(
-                queries.statement(_FILE, name),
-                {"table_name": part.table, "low": part.range.low, "high": part.range.high},
-            )
+    within = int(keys * limits.chunk_seconds * speed / chunk.rows)
+    first, second = chunks.cut(flow.destination, chunk, min(keys - 1, max(FEWEST_KEYS, within)))
     with work.guard:
         work.chunks.appendleft(second)
     return first
@@ -288,7 +177,8 @@ def _next(work: _Work, flow: Flow, limits: _Limits) -> _Chunk | None:
 
 def _wait_while_busy(work: _Work, laravel: database.Connection, allowed: int) -> None:
     while allowed > 0 and not work.stopped:
-        active = _value(laravel, queries.statement(_FILE, "other active sessions"))
+        row = laravel.execute(queries.statement("copy.sql", "other active sessions"), {}).fetchone()
+        active = row[0] if row else 0
         if active <= allowed:
             return
         with work.guard:
@@ -296,7 +186,7 @@ def _wait_while_busy(work: _Work, laravel: database.Connection, allowed: int) ->
         time.sleep(BUSY_PAUSE_SECONDS)
 
 
-def _copy_chunk(work: _Work, flow: Flow, chunk: _Chunk) -> None:
+def _copy_chunk(work: _Work, flow: Flow, chunk: Chunk) -> None:
     shape = next(shape for shape in flow.shapes if shape.mapping.table == chunk.table)
     began = time.monotonic()
     with flow.destination.transaction():
@@ -304,15 +194,7 @@ def _copy_chunk(work: _Work, flow: Flow, chunk: _Chunk) -> None:
         if done.waiting:
             change_log.put(flow.origin, shape.mapping.base_table, done.waiting)
         seconds = time.monotonic() - began
-        flow.destination.execute(
-            queries.statement(_FILE, "mark copied"),
-            {
-                "table_name": chunk.table,
-                "low": chunk.range.low,
-                "rows_copied": done.mapped,
-                "seconds": seconds,
-            },
-        )
+        chunks.mark_copied(flow.destination, chunk, done.mapped, seconds)
     with work.guard:
         work.done_rows += chunk.rows
         if chunk.rows:
@@ -343,15 +225,8 @@ def _finish(flow: Flow, task_service: database.Side, workers: int, work: _Work) 
 
 
 def _quarantine(flow: Flow, shape: Shape) -> None:
-    """Writes down what of a table is held back, in a few wide ranges: no statement on Laravel without an end."""
-    for low, high in flow.destination.execute(
-        queries.statement(_FILE, "copied keys"), {"table": shape.mapping.table}
-    ).fetchall():
-        for selected in ranges(low, high, QUARANTINE_KEYS):
+    """Writes down what of a table is held back, in wide ranges: no statement on Laravel without an end."""
+    covered = chunks.copied_keys(flow.destination, shape.mapping.table)
+    if covered is not None:
+        for selected in ranges(covered.low, covered.high, QUARANTINE_KEYS):
             quarantine(flow, shape, selected, spared=(REFUSED_BY_DATABASE, PARENT_REFUSED))
-
-
-def _value(connection: database.Connection, statement: sql.Composed, **parameters: str) -> Any:
-    row = connection.execute(statement, parameters).fetchone()
-    assert row is not None
-    return row[0]

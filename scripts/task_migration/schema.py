@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import catalog, copy, database, queries, sequelize
+from task_migration import catalog, chunks, database, queries, sequelize
 from task_migration.errors import Failed, Refused
 from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
@@ -153,7 +153,7 @@ def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None
     foreign = {
         table: _value(connection, "count rows", table=sql.Identifier("public", table))
         for table in found.columns
-        if copy.holds_rows(connection, table) and not copy.is_planned(connection, table)
+        if chunks.holds_rows(connection, table) and not chunks.is_planned(connection, table)
     }
     if foreign:
         raise Refused(

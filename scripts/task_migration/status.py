@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from task_migration import atomic, catalog, change_log, checklist, copy, database, journal, lock, queries, report
+from task_migration import atomic, catalog, change_log, checklist, chunks, database, journal, lock, queries, report
 from task_migration.checklist import Checked, Evidence, MigrationTest, PhaseState
 from task_migration.errors import MigrationError, Refused
 from task_migration.outcome import Outcome
@@ -192,7 +192,7 @@ def _ask_task_service(laravel: database.Connection, dsn: str) -> TaskServices:
     side = database.task_service(dsn)
     try:
         with database.said(side), _looking(side) as connection:
-            copied = copy.finished_at(connection) is not None
+            copied = chunks.finished_at(connection) is not None
             return TaskServices(copied, catalog.schema_fingerprint(laravel, connection) if copied else None)
     except MigrationError as error:
         return TaskServices(trouble=f"{error.what}: {error.measured}" if error.measured else error.what)

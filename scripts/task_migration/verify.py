@@ -14,7 +14,7 @@ from task_migration import (
     capture,
     catalog,
     change_log,
-    copy,
+    chunks,
     database,
     fingerprint,
     journal,
@@ -124,7 +124,7 @@ def verify(
 def _require_copy(origin: database.Connection, destination: database.Connection) -> datetime:
     capture.require(origin)
     catalog.require_known_columns(origin)
-    finished = copy.finished_at(destination)
+    finished = chunks.finished_at(destination)
     if finished is None:
         raise Refused(
             "the copy is not complete, so there is nothing to compare yet",

@@ -1,0 +1,40 @@
+-- The copy's ledger, in the Task Service's database: which key ranges are planned, and which are copied.
+
+-- name: ledger exists
+SELECT to_regclass('task_migration.copy_chunk') IS NOT NULL;
+
+-- name: rows by key
+SELECT {column} / %(width)s AS bucket, count(*) FROM {table} GROUP BY bucket ORDER BY bucket;
+
+-- name: is planned
+SELECT EXISTS (SELECT FROM task_migration.copy_chunk WHERE table_name = %(table)s);
+
+-- name: table exists
+SELECT to_regclass('public.' || quote_ident(%(table)s)) IS NOT NULL;
+
+-- name: plan chunk
+INSERT INTO task_migration.copy_chunk (table_name, low, high) VALUES (%(table_name)s, %(low)s, %(high)s);
+
+-- name: chunks
+SELECT table_name, low, high, state FROM task_migration.copy_chunk ORDER BY table_name, low;
+
+-- name: shorten chunk
+UPDATE task_migration.copy_chunk SET high = %(high)s
+WHERE table_name = %(table_name)s AND low = %(low)s AND state = 'planned';
+
+-- name: mark copied
+UPDATE task_migration.copy_chunk
+SET state = 'copied', rows_copied = %(rows_copied)s, seconds = %(seconds)s, copied_at = clock_timestamp()
+WHERE table_name = %(table_name)s AND low = %(low)s;
+
+-- name: copied keys
+SELECT min(low), max(high) FROM task_migration.copy_chunk WHERE table_name = %(table)s HAVING count(*) > 0;
+
+-- name: finished at
+-- when the last chunk was copied; NULL while a chunk, an index or a constraint is still to come
+SELECT CASE WHEN bool_and(state = 'copied') AND NOT EXISTS (SELECT FROM task_migration.deferred_ddl)
+            THEN max(copied_at) END
+FROM task_migration.copy_chunk;
+
+-- name: holds rows
+SELECT EXISTS (SELECT FROM {table});
