@@ -33,7 +33,7 @@ if [ "$(cat .venv/installed-from 2>/dev/null)" != "$wanted" ] || ! .venv/bin/pyt
   echo "Installing into .venv; this is done once."
   rm -rf .venv
   "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[lab,dev]'
+  .venv/bin/python -m pip install -qq --disable-pip-version-check -e '.[lab,dev]'
   printf '%s\n' "$wanted" >.venv/installed-from
 fi
 export PATH="$PWD/.venv/bin:$PATH"
