@@ -20,7 +20,7 @@ done
   stop "This Python can't make virtual environments; on Debian and Ubuntu: apt install python3-venv. Then type this again."
 
 command -v terraform >/dev/null || stop "terraform is not installed: https://developer.hashicorp.com/terraform/install. Then type this again."
-terraform_version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v\([0-9]*\.[0-9]*\).*/\1/p')
+terraform_version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v\([0-9]*\.[0-9]*\).*/\1/p' || true)
 case "$terraform_version" in
   "" | 0.* | 1.[0-9]) stop "Terraform 1.10 or later is needed; found: ${terraform_version:-none}. Install it, then type this again." ;;
 esac

@@ -22,7 +22,7 @@ COLLECTION = ROOT / "scripts/ansible_collections/task_service/migration"
 MODULES = sorted(file.stem for file in (COLLECTION / "plugins/modules").glob("*.py"))
 ROLES = sorted(folder.name for folder in (ROOT / "roles").iterdir() if folder.is_dir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
-INVENTORIES = sorted((ROOT / "inventories").iterdir())
+INVENTORIES = sorted(folder for folder in (ROOT / "inventories").iterdir() if folder.is_dir())
 PYTHON = [
     file
     for folder in ("task_migration", "lab", "ansible_collections")

@@ -132,6 +132,20 @@ def test_a_second_operator_is_told_who_works_and_since_when(lab, refused):
     assert lab.type("rollback-2.1.yml", "--check").code == 0
 
 
+def test_kill_9_of_a_playbook_does_not_stop_the_next_one(fresh):
+    command = [BIN / "ansible-playbook", "phase-2.1-prepare.yml", *fresh.place]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        command, cwd=fresh.project / "playbooks", env=environment, stdout=subprocess.PIPE, text=True
+    ) as first:
+        for line in first.stdout:
+            if line.startswith("changed: Make the Task Service's tables"):
+                break
+        first.kill()
+    assert fresh.must("phase-2.1-prepare.yml").changed
+    assert fresh.must("phase-2.1-prepare.yml").changed == 0
+
+
 def test_a_failure_in_the_middle_says_the_first_cause_and_takes_the_change_log_off_again(fresh):
     """The sequences can't be set apart, after the change log was put on: nothing was copied, so it goes off again."""
     with psycopg.connect(fresh.endpoints()["laravel_app_dsn"]) as session:
