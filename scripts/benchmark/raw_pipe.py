@@ -93,7 +93,7 @@ class RawPipe:
         return [
             _Part(
                 shape.mapping.table,
-                statement("copy out", rows=shape.mapped_rows(KeyRange(low + 1, high)), format=form).as_string(origin),  # type: ignore[arg-type]
+                statement("copy out", rows=_rows_out(shape, KeyRange(low + 1, high)), format=form).as_string(origin),  # type: ignore[arg-type]
                 into.as_string(origin),  # type: ignore[arg-type]
             )
             for low, high in pairwise(bounds)
@@ -110,3 +110,8 @@ def _carry(world: World, part: _Part) -> None:
 
 def _ddl(dsn: str, command: str) -> None:
     run(_psql(dsn, command))
+
+
+def _rows_out(shape: Shape, selector: KeyRange) -> sql.Composed:
+    """The mapped rows in exactly the table's types, as the copy sends them."""
+    return sql.SQL("SELECT {} FROM ({}) mapped").format(shape.converted("mapped"), shape.mapping.rows(selector))

@@ -11,6 +11,8 @@ from task_migration.errors import Refused
 from task_migration.mapping import Mapping
 from task_migration.selector import Selector
 
+_INTEGERS = ("smallint", "integer", "bigint")
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -56,23 +58,30 @@ class Shape:
             for column in self.columns
         )
 
-    def stored(self, alias: str) -> sql.Composed:
-        """The table's own columns in the form of ``converted``, so that the two can be compared."""
+    def comparable(self, alias: str) -> sql.Composed:
+        """The columns, mapped or stored, in types that either side can hold: enums as text, every integer as bigint.
+
+        A row that the table's own types can't hold, such as an id beyond INTEGER, is a difference here and no error.
+        """
         return sql.SQL(", ").join(
-            sql.SQL("{}::text AS {}").format(sql.Identifier(alias, column.name), sql.Identifier(column.name))
-            if column.is_enum
+            sql.SQL("{}::{} AS {}").format(
+                sql.Identifier(alias, column.name),
+                sql.SQL("text" if column.is_enum else "bigint" if column.type in _INTEGERS else column.type),
+                sql.Identifier(column.name),
+            )
+            if column.is_enum or not column.is_text
             else sql.Identifier(alias, column.name)
             for column in self.columns
         )
 
     def mapped_rows(self, selector: Selector | None) -> sql.Composed:
-        """SELECT over Laravel's tables: the mapped rows, converted."""
-        return sql.SQL("SELECT {} FROM ({}) mapped").format(self.converted("mapped"), self.mapping.rows(selector))
+        """SELECT over Laravel's tables: the mapped rows, comparable with ``stored_rows``."""
+        return sql.SQL("SELECT {} FROM ({}) mapped").format(self.comparable("mapped"), self.mapping.rows(selector))
 
     def stored_rows(self, selector: Selector | None) -> sql.Composed:
         """SELECT over the Task Service's table: the rows as they are there, comparable with ``mapped_rows``."""
         return sql.SQL("SELECT {} FROM {} known WHERE {}").format(
-            self.stored("known"),
+            self.comparable("known"),
             self.table,
             selector.condition(sql.Identifier("known", self.mapping.key)) if selector else sql.SQL("true"),
         )
