@@ -31,6 +31,9 @@ _SESSION = {
     "task_migration.origin": "sync",
 }
 
+_LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
+"""What libpq and psycopg say, without a code of PostgreSQL's, when a session ends under their hands."""
+
 
 class Unreachable(Refused):
     """Nothing answers there: the server or its database may not have been made yet."""
@@ -148,6 +151,19 @@ def said(side: Side) -> Iterator[None]:
         raise explained(getattr(error, "side", side), error) from error
 
 
+@contextmanager
+def under_way() -> Iterator[None]:
+    """Around work that has begun: a database that can't be reached any more is Failed then, and no longer Refused."""
+    try:
+        yield
+    except Unreachable as gone:
+        raise Failed(
+            f"{gone.what} any more; what was not committed was rolled back",
+            measured=gone.measured,
+            next_step="start that database, then run the same command again: it goes on where it stopped",
+        ) from gone
+
+
 def explained(side: Side, error: psycopg.Error) -> MigrationError:
     """One PostgreSQL error in the operator's words."""
     text = " ".join((error.diag.message_primary or str(error)).split())
@@ -170,6 +186,8 @@ def explained(side: Side, error: psycopg.Error) -> MigrationError:
             measured=text,
             next_step="run the same command again when long transactions have ended",
         )
+    if error.sqlstate is None and any(words in text for words in _LOST):
+        return _connection_lost(where, text)
     if isinstance(error, psycopg.OperationalError):
         return _no_way_in(where, side, text) if error.sqlstate is None else _connection_lost(where, text)
     return Failed(f"{where} answered with an error", measured=f"{error.sqlstate}: {text}")
@@ -193,8 +211,6 @@ def _no_way_in(where: str, side: Side, text: str) -> MigrationError:
             allowed="sslmode=verify-full with the server's CA in sslrootcert",
             next_step="correct sslmode and sslrootcert in the inventory's connection string",
         )
-    if any(word in text for word in ("closed the connection", "terminating connection", "connection is lost")):
-        return _connection_lost(where, text)
     return Unreachable(
         f"{where} can't be reached",
         measured=text,
