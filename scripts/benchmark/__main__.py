@@ -24,6 +24,7 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("--plan-tasks", type=int, default=10_000, help="on how many the plan's script is measured")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--ours-only", action="store_true", help="install nothing: leave out what is not ours or psql")
     parser.add_argument("--write", action="store_true", help=f"put the page into {PAGE.name}")
     asked = parser.parse_args(words)
     if asked.tasks < FEWEST_TASKS or asked.plan_tasks < 150 or asked.repetitions < 1:
@@ -40,9 +41,9 @@ def main(words: list[str] | None = None) -> int:
         tell(f"filling Laravel's database with {asked.tasks:,} tasks")
         with world(directory / "servers", asked.tasks, asked.plan_tasks) as made:
             tell("filled")
-            copied = copying.measure(made, directory, asked.repetitions, tell)
+            copied = copying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
             try:
-                verified = verifying.measure(made, directory, asked.repetitions, tell)
+                verified = verifying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
             except NotHere as error:
                 verified = None
                 tell(f"verify: {error}")

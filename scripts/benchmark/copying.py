@@ -21,6 +21,8 @@ RAW_ALL_INDEXES = "psql \\| psql, all indexes present"
 RAW_BEST = "psql \\| psql, indexes and foreign keys after"
 PGCOPYDB = "pgcopydb, Laravel's tables untransformed"
 PLAN = "the plan's script, row by row"
+RANGE = 100_000
+"""Keys of one range of the raw pipe, as many as the copy's own have by default."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,27 @@ class Copying:
         return min(raw, key=lambda runs: runs.median, default=None)
 
 
-def contenders(world: World, directory: Path) -> list[Contender]:
-    """Each way to copy; the raw pipe in both formats, by halves of the tables and by ranges as ours."""
-    fresh, ranges = world.fresh, max(2, world.tasks // 50_000)
+def contenders(world: World, directory: Path, others_too: bool) -> list[Contender]:
+    """Each way to copy; the raw pipe in both formats, by halves of the tables and by ranges as ours.
+
+    Without ``others_too`` only what needs nothing to be installed.
+    """
+    fresh, ranges = world.fresh, max(2, world.tasks // RANGE)
     raw = [
-        (f"{RAW_ALL_INDEXES}: binary, {ranges} ranges", RawPipe("binary", ranges, deferred=False)),
+        (f"{RAW_ALL_INDEXES}: binary, halves", RawPipe("binary", 2, deferred=False)),
         (f"{RAW_BEST}: binary, halves", RawPipe("binary", 2, deferred=True)),
         (f"{RAW_BEST}: text, halves", RawPipe("text", 2, deferred=True)),
         (f"{RAW_BEST}: binary, {ranges} ranges", RawPipe("binary", ranges, deferred=True)),
-        (f"{RAW_BEST}: text, {ranges} ranges", RawPipe("text", ranges, deferred=True)),
     ]
-    plan = plan_command(directory / "plan")
-    return [
+    own = [
         Contender(OURS, fresh, lambda _: _ours(world)),
         *(Contender(name, partial(way.prepare, world), partial(way.copy, world)) for name, way in raw),
+    ]
+    if not others_too:
+        return own
+    plan = plan_command(directory / "plan")
+    return [
+        *own,
         Contender(
             PGCOPYDB,
             partial(others.fresh_clone, world),
@@ -85,9 +94,9 @@ def plan_command(directory: Path) -> Callable[[], list[str]]:
     return lambda: command
 
 
-def measure(world: World, directory: Path, repetitions: int, tell: Callable[[str], None]) -> Copying:
+def measure(world: World, directory: Path, repetitions: int, others_too: bool, tell: Callable[[str], None]) -> Copying:
     """Every contender ``repetitions`` times. What a copy leaves is held against what the mapping says it must."""
-    asked = contenders(world, directory)
+    asked = contenders(world, directory, others_too)
     runs = {contender.name: Runs(contender.name) for contender in asked}
     rows, sums = _mapped(world)
     goal = _definitions(world, EMPTY)

@@ -19,7 +19,7 @@ from benchmark.world import S3_BUCKET, World
 
 STREAMS = 2
 TABLES = [mapping.table for mapping in mappings()]
-# The sessions' settings are those of the runbook's own.
+# As in the runbook's own sessions; the planner, though, may use all that the server allows, parallel workers too.
 _SESSION = "-c TimeZone=UTC -c jit=off"
 _GIVING = {
     "PGOPTIONS": f"{_SESSION} -c task_migration.laravel_timezone={laravel.TIMEZONE}"

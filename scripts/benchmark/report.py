@@ -60,10 +60,10 @@ class Goal:
 def goals(world: World, copying: Copying, verifying: Verifying | None) -> list[Goal]:
     """What was aimed at, each with the ratio of the medians of this run."""
     ours = copying.runs[OURS]
-    to_plan = ratio(ours, copying.runs[PLAN], scale(PLAN, world))
+    to_plan = ratio(ours, copying.runs.get(PLAN), scale(PLAN, world))
     found = [
         Goal("copy / best raw pipe", 1.05, " x", ratio(ours, copying.best_raw)),
-        Goal("copy / pgcopydb", 1.15, " x", ratio(ours, copying.runs[PGCOPYDB])),
+        Goal("copy / pgcopydb", 1.15, " x", ratio(ours, copying.runs.get(PGCOPYDB))),
         Goal("the plan's script / copy", 60, " x", 1 / to_plan if to_plan else None, at_most=False),
         Goal("copy: memory of our process", 150, " MB", ours.memory if ours.runs else None),
     ]
@@ -109,7 +109,7 @@ def page(world: World, copying: Copying, verifying: Verifying | None, repetition
         "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *measured]),
         "## Copy\n\n" + _COPY,
         _table(copying.runs, copying.runs[OURS], world),
-        _plan_note(copying.runs[PLAN], world),
+        _plan_note(copying.runs.get(PLAN), world),
         _steps(copying.runs[OURS].typical) if copying.runs[OURS].runs else "",
     ]
     if verifying is not None:
@@ -142,8 +142,8 @@ def _steps(run: Run) -> str:
     return f"Where our {run.wall:.2f} s go (median run): {steps}; the rest is Python's start and end."
 
 
-def _plan_note(plan: Runs, world: World) -> str:
-    if not plan.runs:
+def _plan_note(plan: Runs | None, world: World) -> str:
+    if plan is None or not plan.runs:
         return ""
     rate = world.sample_tasks / plan.median
     return _PLAN.format(sample=world.sample_tasks, rate=rate, seconds=world.tasks / rate, tasks=world.tasks)

@@ -38,7 +38,9 @@ class Verifying:
         return max(passes, key=lambda runs: runs.median, default=None)
 
 
-def measure(world: World, directory: Path, repetitions: int, tell: Callable[[str], None]) -> Verifying:
+def measure(
+    world: World, directory: Path, repetitions: int, others_too: bool, tell: Callable[[str], None]
+) -> Verifying:
     """Compares the rows that one more copy of ours leaves, and a copy of them in which ten rows differ."""
     world.fresh()
     copied = programs.run_verb("copy", world.both())
@@ -59,14 +61,15 @@ def measure(world: World, directory: Path, repetitions: int, tell: Callable[[str
         answers.append({**answer, "reports": reports})
         return {**answer["steps"], "memory": answer["memory"]}
 
-    program = _reladiff(world, directory, tell)
     acts: dict[str, Callable[[], dict[str, float]]] = {
         PASS_LARAVEL: partial(single_pass, world, "laravel"),
         PASS_TASK_SERVICE: partial(single_pass, world, "task_service"),
         EQUAL: partial(verify, TASK_SERVICE_DATABASE),
         TEN: partial(verify, PLANTED),
-        RELADIFF: lambda: others.reladiff(world, program(), directory),
     }
+    if others_too:
+        program = _reladiff(world, directory, tell)
+        acts[RELADIFF] = lambda: others.reladiff(world, program(), directory)
     runs = {name: Runs(name) for name in acts}
     unnamed: set[tuple[str, int, str, tuple[str, ...]]] = set()
     for _ in range(repetitions):

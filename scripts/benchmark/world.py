@@ -142,6 +142,9 @@ def _fill_laravel(world: World) -> None:
     for dsn in (world.laravel_dsn, world.sample_dsn):
         user_mapping.user_mapping(laravel_dsn=dsn, check=False)
         capture.capture(laravel_dsn=dsn, check=False)
+    for name in (laravel.APPLICATION, SAMPLE, UNTRANSFORMED):
+        with server.connect(name) as session:  # as autovacuum would within a minute
+            session.execute(statement("settle"))
 
 
 def _prepare_task_service(world: World) -> None:
