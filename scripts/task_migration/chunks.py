@@ -5,8 +5,8 @@ A range's row says "copied" in the transaction that copies it, so what a killed 
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,53 +17,62 @@ from task_migration.converge import Flow
 from task_migration.errors import Refused
 from task_migration.mapping import Mapping
 from task_migration.selector import KeyRange
-from task_migration.shape import Shape
 
 _FILE = "chunks.sql"
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A planned range of one table; ``rows`` of its base table fall into it, as far as is known."""
+    """A planned range of one table; ``rows`` of its base table were in it when it was planned."""
 
     table: str
     range: KeyRange
     rows: int
 
 
-def planned(flow: Flow, width: int) -> deque[Chunk]:
-    """The ranges that are still to be copied, planned first if nobody has. Raises Refused for a foreign target."""
-    ledger = flow.destination.execute(queries.statement(_FILE, "chunks")).fetchall()
-    planned = {table for table, _, _, _ in ledger}
-    with flow.destination.transaction():
-        new = [shape for shape in flow.shapes if shape.mapping.table not in planned]
-        _refuse_foreign_rows(flow, new)
-        ranges_of: dict[str, list[Chunk]] = {}
-        for shape in new:
-            base = shape.mapping.base_table
-            if base not in ranges_of:
-                ranges_of[base] = _ranges(flow.origin, shape.mapping, width)
-            for chunk in ranges_of[base]:
-                flow.destination.execute(
-                    queries.statement(_FILE, "plan chunk"),
-                    {"table_name": shape.mapping.table, "low": chunk.range.low, "high": chunk.range.high},
-                )
-        if new:
-            deferral.take_off(flow.destination, [shape.mapping.table for shape in new])
-            deferral.owe_quarantine(flow.destination, [shape.mapping.table for shape in new])
+def plan(flow: Flow, width: int) -> bool:
+    """Plans the ranges of the tables that have no plan yet; gives whether any range is still to be copied.
+
+    What the load leaves for its end is written down in the same transaction. Raises Refused for a foreign target.
+    """
+    planned = {table for (table,) in flow.destination.execute(queries.statement(_FILE, "planned tables"))}
+    new = [shape.mapping for shape in flow.shapes if shape.mapping.table not in planned]
     if new:
-        chunks = [replace(chunk, table=s.mapping.table) for s in new for chunk in ranges_of[s.mapping.base_table]]
-    else:
-        chunks = []
-    order = {shape.mapping.table: place for place, shape in enumerate(flow.shapes)}
-    left = [
-        Chunk(table, KeyRange(low, high), high - low + 1) for table, low, high, state in ledger if state == "planned"
-    ]
-    return deque(sorted(left + chunks, key=lambda chunk: (order[chunk.table], chunk.range.low)))
+        _refuse_foreign_rows(flow.destination, new)
+        bases = {(mapping.base_table, mapping.base_column): mapping for mapping in new}
+        ranges_of = {mapping.base_table: _ranges(flow.origin, mapping, width) for mapping in bases.values()}
+        tables = [mapping.table for mapping in new]
+        with flow.destination.transaction():
+            for mapping in new:
+                for planned_range, rows in ranges_of[mapping.base_table]:
+                    _add(flow.destination, Chunk(mapping.table, planned_range, rows))
+            deferral.take_off(flow.destination, tables)
+            deferral.owe_quarantine(flow.destination, tables)
+    return is_any_planned(flow.destination)
 
 
-def _refuse_foreign_rows(flow: Flow, shapes: list[Shape]) -> None:
-    holding = [shape.mapping.table for shape in shapes if holds_rows(flow.destination, shape.mapping.table)]
+def is_any_planned(task_service: database.Connection) -> bool:
+    """Whether a range is still to be copied."""
+    return bool(_value(task_service, queries.statement(_FILE, "is any planned")))
+
+
+def claim(task_service: database.Connection, tables: Sequence[str]) -> Chunk | None:
+    """The next planned chunk that no other worker has, held until the caller's transaction ends; None if there is none.
+
+    ``tables`` in the order in which they are to be copied.
+    """
+    row = task_service.execute(queries.statement(_FILE, "claim chunk"), {"tables": list(tables)}).fetchone()
+    return Chunk(row[0], KeyRange(row[1], row[2]), row[3]) if row else None
+
+
+def how_far(task_service: database.Connection) -> tuple[int, int]:
+    """Planned rows that are copied, and planned rows in all."""
+    row = task_service.execute(queries.statement(_FILE, "how far")).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def _refuse_foreign_rows(task_service: database.Connection, new: Sequence[Mapping]) -> None:
+    holding = [mapping.table for mapping in new if holds_rows(task_service, mapping.table)]
     if holding:
         raise Refused(
             "the Task Service's tables are not empty, and no copy of ours filled them",
@@ -73,8 +82,8 @@ def _refuse_foreign_rows(flow: Flow, shapes: list[Shape]) -> None:
         )
 
 
-def _ranges(laravel: database.Connection, mapping: Mapping, width: int) -> list[Chunk]:
-    """Ranges of about ``width`` rows of the base table, side by side from its first id to its last."""
+def _ranges(laravel: database.Connection, mapping: Mapping, width: int) -> list[tuple[KeyRange, int]]:
+    """Ranges of about ``width`` rows of the base table, side by side from its first id to its last, with their rows."""
     buckets = laravel.execute(
         queries.statement(
             _FILE,
@@ -84,31 +93,38 @@ def _ranges(laravel: database.Connection, mapping: Mapping, width: int) -> list[
         ),
         {"width": width},
     ).fetchall()
-    chunks: list[Chunk] = []
+    found: list[tuple[KeyRange, int]] = []
     for bucket, rows in buckets:
-        high = (bucket + 1) * width - 1
-        if chunks and chunks[-1].rows + rows <= width:
-            last = chunks[-1]
-            chunks[-1] = Chunk("", KeyRange(last.range.low, high), last.rows + rows)
+        low, high = bucket * width, (bucket + 1) * width - 1
+        if found and found[-1][1] + rows <= width:
+            last, before = found.pop()
+            found.append((KeyRange(last.low, high), before + rows))
         else:
-            low = chunks[-1].range.high + 1 if chunks else bucket * width
-            chunks.append(Chunk("", KeyRange(low, high), rows))
-    return chunks or [Chunk("", KeyRange(0, 0), 0)]
+            found.append((KeyRange(found[-1][0].high + 1 if found else low, high), rows))
+    return found or [(KeyRange(0, 0), 0)]
 
 
-def cut(task_service: database.Connection, chunk: Chunk, keys: int) -> tuple[Chunk, Chunk]:
-    """Two chunks in the place of a planned one, the first with so many keys."""
+def _add(task_service: database.Connection, chunk: Chunk) -> None:
+    task_service.execute(queries.statement(_FILE, "plan chunk"), _parameters(chunk))
+
+
+def cut(task_service: database.Connection, chunk: Chunk, keys: int) -> Chunk:
+    """The first so many keys of a claimed chunk; the others are a planned chunk once the caller's transaction ends."""
     last = chunk.range.low + keys - 1
     share = keys / (chunk.range.high - chunk.range.low + 1)
     first = Chunk(chunk.table, KeyRange(chunk.range.low, last), max(1, int(chunk.rows * share)))
-    second = Chunk(chunk.table, KeyRange(last + 1, chunk.range.high), chunk.rows - first.rows)
-    with task_service.transaction():
-        for name, part in (("shorten chunk", first), ("plan chunk", second)):
-            task_service.execute(
-                queries.statement(_FILE, name),
-                {"table_name": part.table, "low": part.range.low, "high": part.range.high},
-            )
-    return first, second
+    task_service.execute(queries.statement(_FILE, "shorten chunk"), _parameters(first))
+    _add(task_service, Chunk(chunk.table, KeyRange(last + 1, chunk.range.high), max(0, chunk.rows - first.rows)))
+    return first
+
+
+def _parameters(chunk: Chunk) -> dict[str, str | int]:
+    return {
+        "table_name": chunk.table,
+        "low": chunk.range.low,
+        "high": chunk.range.high,
+        "rows_planned": chunk.rows,
+    }
 
 
 def mark_copied(task_service: database.Connection, chunk: Chunk, rows: int, seconds: float) -> None:

@@ -81,10 +81,10 @@ def preflight(
     path = Path(report_directory) / "preflight.json"
     if not check:
         _write(path, findings)
-    return _judged(findings, path)
+    return _judged(findings, "" if check else f"; as JSON: {path}")
 
 
-def _judged(findings: list[Finding], path: Path) -> Outcome:
+def _judged(findings: list[Finding], written: str) -> Outcome:
     stops = [finding for finding in findings if finding.level == "stop"]
     if stops:
         raise Refused(
@@ -94,7 +94,7 @@ def _judged(findings: list[Finding], path: Path) -> Outcome:
     warnings = sum(finding.level == "warn" for finding in findings)
     return Outcome(
         False,
-        f"preflight: {len(findings)} findings, 0 stop the migration, {warnings} to know of; as JSON: {path}",
+        f"preflight: {len(findings)} findings, 0 stop the migration, {warnings} to know of{written}",
         {"findings": [asdict(finding) for finding in findings]},
         tuple(map(str, findings)),
     )

@@ -22,8 +22,8 @@ def withdraw(
     with database.said(side), database.connect(side, "withdraw") as connection:
         left = _left(connection)
         if check or not left:
-            message = f"would take away {', '.join(left)}" if left else "nothing of ours is there"
-            return Outcome(bool(left), f"Laravel's database: {message}")
+            message = f"would take away {len(left)} things of ours" if left else "nothing of ours is there"
+            return Outcome(bool(left), f"Laravel's database: {message}", lines=tuple(left))
         exported = journal.export(connection, report_directory)
     capture.capture(laravel_dsn=laravel_dsn, state="absent", lock_timeout_seconds=lock_timeout_seconds, check=False)
     user_mapping.user_mapping(
@@ -42,8 +42,9 @@ def withdraw(
     kept = f"; journal kept in {exported}" if exported else ""
     return Outcome(
         True,
-        f"Laravel's database: took away {', '.join(left)}{kept}",
+        f"Laravel's database: took away {len(left)} things of ours{kept}",
         {"removed": left, "journal": str(exported) if exported else None},
+        tuple(left),
     )
 
 

@@ -13,14 +13,31 @@ SELECT EXISTS (SELECT FROM task_migration.copy_chunk WHERE table_name = %(table)
 SELECT to_regclass('public.' || quote_ident(%(table)s)) IS NOT NULL;
 
 -- name: plan chunk
-INSERT INTO task_migration.copy_chunk (table_name, low, high) VALUES (%(table_name)s, %(low)s, %(high)s);
+INSERT INTO task_migration.copy_chunk (table_name, low, high, rows_planned)
+VALUES (%(table_name)s, %(low)s, %(high)s, %(rows_planned)s);
 
--- name: chunks
-SELECT table_name, low, high, state FROM task_migration.copy_chunk ORDER BY table_name, low;
+-- name: planned tables
+SELECT DISTINCT table_name FROM task_migration.copy_chunk;
+
+-- name: claim chunk
+-- Parents first. What another worker has claimed is passed over; a worker that dies lets go of its claim.
+SELECT table_name, low, high, rows_planned
+FROM task_migration.copy_chunk
+WHERE state = 'planned'
+ORDER BY array_position(%(tables)s::text[], table_name), low
+LIMIT 1
+FOR UPDATE SKIP LOCKED;
+
+-- name: is any planned
+SELECT EXISTS (SELECT FROM task_migration.copy_chunk WHERE state = 'planned');
+
+-- name: how far
+SELECT coalesce(sum(rows_planned) FILTER (WHERE state = 'copied'), 0)::bigint, coalesce(sum(rows_planned), 0)::bigint
+FROM task_migration.copy_chunk;
 
 -- name: shorten chunk
-UPDATE task_migration.copy_chunk SET high = %(high)s
-WHERE table_name = %(table_name)s AND low = %(low)s AND state = 'planned';
+UPDATE task_migration.copy_chunk SET high = %(high)s, rows_planned = %(rows_planned)s
+WHERE table_name = %(table_name)s AND low = %(low)s;
 
 -- name: mark copied
 UPDATE task_migration.copy_chunk

@@ -59,11 +59,13 @@ CREATE UNIQUE INDEX {index} ON {table} ({column});
 CREATE SCHEMA IF NOT EXISTS task_migration;
 
 -- name: create copy_chunk
--- the ledger of the copy: low and high belong to the range, seconds is the time that its transaction took
+-- the ledger of the copy: low and high belong to the range; rows_planned rows of its base table were in it when it was
+-- planned; seconds is the time that its transaction took
 CREATE TABLE task_migration.copy_chunk (
     table_name text NOT NULL,
     low bigint NOT NULL,
     high bigint NOT NULL,
+    rows_planned bigint NOT NULL,
     state text NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'copied')),
     rows_copied bigint,
     seconds double precision,

@@ -1,0 +1,138 @@
+"""One worker of the copy: claims a chunk, copies it, commits, and so on until no chunk is planned any more.
+
+Workers are processes. As threads of one process they would hand Python's lock to and fro at each row; the ledger in the
+database is all that they share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+
+from task_migration import change_log, chunks, database, queries
+from task_migration.chunks import Chunk
+from task_migration.converge import Flow, converge
+from task_migration.errors import Failed
+from task_migration.shape import Shape
+
+PAUSE_SECONDS = 0.5
+WATCH_SECONDS = 0.2
+FEWEST_KEYS = 500
+"""No chunk is cut shorter: its own transaction would cost more than its rows."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker is told: both sides, the shapes of the tables, and the limits.
+
+    ``chunk_seconds`` a chunk that would take longer is cut; ``laravel_load`` so many other sessions may be active on
+    Laravel's database when a chunk begins (0: any number).
+    """
+
+    laravel: database.Side
+    task_service: database.Side
+    shapes: tuple[Shape, ...]
+    chunk_seconds: float
+    laravel_load: int
+
+
+def run(task: Task, workers: int) -> Iterator[None]:
+    """Runs so many workers to their end, giving the caller a turn a few times a second.
+
+    The first failure lets the others end their chunk; then it is raised. Raises Failed too if a worker is killed.
+    """
+    linux = sys.platform == "linux"
+    context = multiprocessing.get_context("fork") if linux else multiprocessing.get_context("spawn")
+    stop = context.Event()
+    running = []
+    try:
+        for _ in range(workers):
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(task, stop, os.getpid(), sender), daemon=True)
+            process.start()
+            sender.close()
+            running.append((process, receiver))
+        while any(process.is_alive() for process, _ in running):
+            multiprocessing.connection.wait([process.sentinel for process, _ in running], WATCH_SECONDS)
+            if any(process.exitcode for process, _ in running):
+                stop.set()
+            yield
+    finally:
+        for process, _ in running:
+            process.terminate()
+            process.join()
+    for process, receiver in running:
+        _raise_failure(process.exitcode, receiver)
+
+
+def _raise_failure(exitcode: int | None, receiver: multiprocessing.connection.Connection) -> None:
+    if not exitcode:
+        return
+    with contextlib.suppress(EOFError):
+        raise receiver.recv()
+    raise Failed(
+        "a worker of the copy was killed; what it had not committed was rolled back",
+        measured=f"exit code {exitcode}",
+        next_step="run the same command again: it goes on where it stopped",
+    )
+
+
+def _work(task: Task, stop: Event, parent: int, sender: multiprocessing.connection.Connection) -> None:
+    """A worker's life. It ends with its chunk when its parent is gone."""
+    try:
+        with (
+            database.said(task.task_service),
+            database.connect(task.laravel, "copy") as origin,
+            database.connect(task.task_service, "copy") as destination,
+        ):
+            flow = Flow(origin, destination, task.shapes)
+            speeds: dict[str, float] = {}
+            while not stop.is_set() and os.getppid() == parent and chunks.is_any_planned(destination):
+                if too_busy(origin, task.laravel_load) or not _copy_next(task, flow, speeds):
+                    time.sleep(PAUSE_SECONDS)
+    except BaseException as error:
+        sender.send(error)
+        sys.exit(1)
+
+
+def too_busy(laravel: database.Connection, allowed: int) -> int:
+    """How many other sessions are active on Laravel's database, if that is more than ``allowed``; 0 otherwise."""
+    if allowed <= 0:
+        return 0
+    row = laravel.execute(queries.statement("copy.sql", "other active sessions"), {}).fetchone()
+    active = int(row[0]) if row else 0
+    return active if active > allowed else 0
+
+
+def _copy_next(task: Task, flow: Flow, speeds: dict[str, float]) -> bool:
+    """Claims and copies one chunk in one transaction of the Task Service's; False if others have claimed all."""
+    began = time.monotonic()
+    with flow.destination.transaction():
+        chunk = chunks.claim(flow.destination, [shape.mapping.table for shape in task.shapes])
+        if chunk is None:
+            return False
+        chunk = _cut_to_time(task, flow, chunk, speeds.get(chunk.table, 0.0))
+        shape = next(shape for shape in task.shapes if shape.mapping.table == chunk.table)
+        done = converge(flow, shape, chunk.range, bulk=True)
+        if done.waiting:
+            change_log.put(flow.origin, shape.mapping.base_table, done.waiting)
+        seconds = max(time.monotonic() - began, 0.001)
+        chunks.mark_copied(flow.destination, chunk, done.mapped, seconds)
+    speeds[chunk.table] = chunk.rows / seconds
+    return True
+
+
+def _cut_to_time(task: Task, flow: Flow, chunk: Chunk, rows_per_second: float) -> Chunk:
+    keys = chunk.range.high - chunk.range.low + 1
+    allowed_rows = task.chunk_seconds * rows_per_second
+    if not rows_per_second or chunk.rows <= allowed_rows or keys <= FEWEST_KEYS:
+        return chunk
+    within = int(keys * allowed_rows / chunk.rows)
+    return chunks.cut(flow.destination, chunk, min(keys - 1, max(FEWEST_KEYS, within)))
