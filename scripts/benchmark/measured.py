@@ -15,6 +15,8 @@ import psutil
 from benchmark.world import World
 
 SAMPLE_SECONDS = 0.05
+BURIAL_SECONDS = 0.2
+"""How long a server takes to reap a session that has ended, and so to count its CPU as its own."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,19 @@ class Runs:
 def measured(world: World, act: Callable[[], dict[str, float]]) -> Run:
     """Runs ``act``, which starts the contender's programs and waits for them; what it gives are its steps in seconds.
 
-    A step called "memory" is not a step: it is the contender's own word on its peak memory in megabytes.
+    A step called "memory" is none: it is what a contender says itself of its peak memory, in megabytes, which may be
+    more than was seen from here.
     """
     world.settle()
+    time.sleep(BURIAL_SECONDS)
     servers_before, own_before = world.server_seconds(), _children_seconds()
     with _peak_memory() as peak:
         began = time.perf_counter()
         steps = act()
         wall = time.perf_counter() - began
+    time.sleep(BURIAL_SECONDS)
     own, servers = _children_seconds() - own_before, world.server_seconds()
-    memory = steps.pop("memory", peak[0])
+    memory = max(steps.pop("memory", 0.0), peak[0])
     return Run(wall, own, servers[0] - servers_before[0], servers[1] - servers_before[1], memory, steps)
 
 
@@ -78,7 +83,10 @@ def _children_seconds() -> float:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[float]]:
-    """The most megabytes that our descendants (the servers are none: they have sessions of their own) held at once."""
+    """The most megabytes that our descendants held at once, what they share counted once.
+
+    The servers are no descendants: they have left whoever started them.
+    """
     peak, ended, ourselves = [0.0], threading.Event(), psutil.Process()
 
     def look() -> None:
@@ -86,7 +94,7 @@ def _peak_memory() -> Iterator[list[float]]:
             held = 0
             for child in ourselves.children(recursive=True):
                 with suppress(psutil.Error):
-                    held += child.memory_info().rss
+                    held += child.memory_full_info().pss
             peak[0] = max(peak[0], held / 2**20)
 
     watcher = threading.Thread(target=look, daemon=True)
