@@ -39,12 +39,14 @@ def plan(flow: Flow, width: int) -> bool:
     new = [shape.mapping for shape in flow.shapes if shape.mapping.table not in planned]
     if new:
         _refuse_foreign_rows(flow.destination, new)
-        bases = {(mapping.base_table, mapping.base_column): mapping for mapping in new}
-        ranges_of = {mapping.base_table: _ranges(flow.origin, mapping, width) for mapping in bases.values()}
+        bases = {(mapping.base_table, mapping.chunk_width): mapping for mapping in new}
+        ranges_of = {
+            base: _ranges(flow.origin, mapping, width * mapping.chunk_width) for base, mapping in bases.items()
+        }
         tables = [mapping.table for mapping in new]
         with flow.destination.transaction():
             for mapping in new:
-                for planned_range, rows in ranges_of[mapping.base_table]:
+                for planned_range, rows in ranges_of[mapping.base_table, mapping.chunk_width]:
                     _add(flow.destination, Chunk(mapping.table, planned_range, rows))
             deferral.take_off(flow.destination, tables)
             deferral.owe_quarantine(flow.destination, tables)

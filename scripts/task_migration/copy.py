@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from task_migration import capture, chunks, copy_worker, database, deferral, lock, progress
-from task_migration.accounts import balanced, counted, expected_rows
+from task_migration.accounts import Account, balanced, counted, expected_rows
 from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow, forward, quarantine
 from task_migration.drain import drain_all
 from task_migration.mapping import mappings
@@ -69,7 +69,7 @@ def copy(
                             else ""
                         )
                     _finish(flow, task_service, max(1, copy_workers), teller)
-            kept = balanced(*counted(origin, destination))
+                kept = balanced(*_counted_beside_foreign_keys(flow, task_service, max(1, copy_workers)))
     return Outcome(
         changed=changed,
         message=f"copy: {_said(kept)}" + ("" if changed else "; nothing was left to copy"),
@@ -121,7 +121,7 @@ def _predicted(origin: database.Connection, task_service: database.Side) -> Outc
 
 
 def _finish(flow: Flow, task_service: database.Side, workers: int, teller: _Teller) -> None:
-    """Indexes back; then what changed meanwhile, so that no child lacks its parent; then the foreign keys."""
+    """Indexes back, and what is held back; then what changed meanwhile, so that no child lacks its parent."""
 
     def connect() -> database.Connection:
         return database.connect(task_service, "copy indexes")
@@ -136,8 +136,22 @@ def _finish(flow: Flow, task_service: database.Side, workers: int, teller: _Tell
         deferral.put_back_indexes(connect, workers)
         asked.result()
     drain_all(flow)
-    teller.tell("checking foreign keys")
-    deferral.put_back_foreign_keys(connect, workers)
+    teller.tell("checking foreign keys, counting")
+
+
+def _counted_beside_foreign_keys(
+    flow: Flow, task_service: database.Side, workers: int
+) -> tuple[dict[str, Account], dict[str, int]]:
+    """The accounts; meanwhile PostgreSQL checks the foreign keys that the load took off, if any are still off."""
+
+    def connect() -> database.Connection:
+        return database.connect(task_service, "copy foreign keys")
+
+    with ThreadPoolExecutor(1) as other:
+        checked = other.submit(deferral.put_back_foreign_keys, connect, workers)
+        counts = counted(flow.origin, flow.destination)
+        checked.result()
+    return counts
 
 
 def _quarantine(flow: Flow, shape: Shape) -> None:

@@ -22,7 +22,8 @@ from task_migration.converge import Flow, converge
 from task_migration.errors import Failed
 from task_migration.shape import Shape
 
-PAUSE_SECONDS = 0.5
+BUSY_PAUSE_SECONDS = 0.5
+CLAIM_PAUSE_SECONDS = 0.02
 WATCH_SECONDS = 0.2
 FEWEST_KEYS = 500
 """No chunk is cut shorter: its own transaction would cost more than its rows."""
@@ -95,8 +96,10 @@ def _work(task: Task, stop: Event, parent: int, sender: multiprocessing.connecti
             flow = Flow(origin, destination, task.shapes)
             speeds: dict[str, float] = {}
             while not stop.is_set() and os.getppid() == parent and chunks.is_any_planned(destination):
-                if too_busy(origin, task.laravel_load) or not _copy_next(task, flow, speeds):
-                    time.sleep(PAUSE_SECONDS)
+                if too_busy(origin, task.laravel_load):
+                    time.sleep(BUSY_PAUSE_SECONDS)
+                elif not _copy_next(task, flow, speeds):
+                    time.sleep(CLAIM_PAUSE_SECONDS)
     except BaseException as error:
         sender.send(error)
         sys.exit(1)

@@ -55,6 +55,7 @@ class Mapping:
     base_table: str
     base_column: str
     parent: Parent | None
+    chunk_width: int
     destination_owned: Table[str, str]
     captured: Table[str, Captured]
     ledger: Table[str, Table[str, Column]]
@@ -107,6 +108,7 @@ def parse(table: str, text: str) -> Mapping:
         base_table=header["base"]["table"],
         base_column=header["base"]["column"],
         parent=Parent(**parent) if parent else None,
+        chunk_width=header.get("chunk_width", 1),
         destination_owned=header.get("destination_owned", {}),
         captured={
             name: Captured(entry["column"], tuple(entry.get("updates_of", ())))

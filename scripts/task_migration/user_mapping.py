@@ -48,6 +48,7 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
             gently(side, connection, lock_timeout, "letting cognito_user_mapping follow", _run("create follower"))
         if to_register:
             connection.execute(queries.statement(_FILE, "register users"))
+            connection.execute(queries.statement(_FILE, "analyze"))
     verb = "would add" if check else "added"
     return Outcome(
         changed=bool(steps),

@@ -101,7 +101,7 @@ def test_the_ledger_has_every_column_of_every_table_that_a_mapping_reads(laravel
         for one in MAPPINGS
         for block in one.blocks.values()
         for table in re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", block)
-        if table != "unnest"
+        if table not in ("unnest", "LATERAL", "users")  # users is only the way to the tasks of its rows
     }
     assert read == set(mapping.ledger()) | {"cognito_user_mapping"}
     assert read == set(mapping.captured_tables()), "what is read is captured"

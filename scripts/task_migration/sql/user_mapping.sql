@@ -41,6 +41,9 @@ WHERE nullif(u.cognito_sub, '') IS NOT NULL
   AND NOT EXISTS (SELECT FROM cognito_user_mapping known WHERE known.laravel_user_id = u.id)
 ON CONFLICT DO NOTHING;
 
+-- name: analyze
+ANALYZE cognito_user_mapping;
+
 -- name: users with a sub
 SELECT count(*) FROM users WHERE nullif(cognito_sub, '') IS NOT NULL;
 

@@ -38,23 +38,23 @@ WHERE t.deleted_at IS NULL
   AND true /* selected: t.id */;
 
 -- name: quarantine
-SELECT t.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task is held back' AS reason
+SELECT t.id AS key, found.kind, true AS held_back, found.reason
 FROM tasks t
-WHERE t.deleted_at IS NULL
-  AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
-  AND (t.priority NOT BETWEEN 1 AND 5
-       OR NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id))
-  AND true /* selected: t.id */
-UNION ALL
-SELECT t.id, 'approval_without_approver', true,
-       CASE WHEN t.approved_at IS NOT NULL THEN 'who approved the task' ELSE 'who assigned the task' END ||
-       ' is not known or has no Cognito sub'
-FROM tasks t
+LEFT JOIN cognito_user_mapping owner ON owner.laravel_user_id = t.user_id
 LEFT JOIN cognito_user_mapping approver
     ON approver.laravel_user_id = CASE WHEN t.approved_at IS NOT NULL THEN t.approved_by_user_id ELSE t.assigned_by_user_id END
+CROSS JOIN LATERAL (
+    SELECT 'task_held_back' AS kind, 'its task is held back' AS reason
+    WHERE t.priority NOT BETWEEN 1 AND 5 OR owner.laravel_user_id IS NULL
+    UNION ALL
+    SELECT 'approval_without_approver',
+           CASE WHEN t.approved_at IS NOT NULL THEN 'who approved the task' ELSE 'who assigned the task' END ||
+           ' is not known or has no Cognito sub'
+    WHERE approver.laravel_user_id IS NULL
+) found
 WHERE t.deleted_at IS NULL
   AND (t.approved_at IS NOT NULL OR (t.is_completed AND t.requires_approval))
-  AND approver.laravel_user_id IS NULL
+  AND (t.priority NOT BETWEEN 1 AND 5 OR owner.laravel_user_id IS NULL OR approver.laravel_user_id IS NULL)
   AND true /* selected: t.id */;
 
 -- name: touched by cognito_user_mapping

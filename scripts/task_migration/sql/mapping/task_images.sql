@@ -2,6 +2,7 @@
 key: id
 base: {table: task_images, column: id}
 parent: {table: tasks, column: task_id}
+chunk_width: 3
 capture:
   task_images: {column: id}
   tasks: {column: id}
@@ -54,17 +55,11 @@ WHERE t.deleted_at IS NULL
 -- name: quarantine
 SELECT i.id AS key, 'task_held_back' AS kind, true AS held_back, 'its task ' || i.task_id || ' is held back' AS reason
 FROM task_images i
-JOIN (
-    SELECT t.id
-    FROM tasks t
-    WHERE t.deleted_at IS NULL AND t.priority NOT BETWEEN 1 AND 5
-    UNION
-    SELECT t.id
-    FROM tasks t
-    WHERE t.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM cognito_user_mapping owner WHERE owner.laravel_user_id = t.user_id)
-) held ON held.id = i.task_id
-WHERE true /* selected: i.id */;
+JOIN tasks t ON t.id = i.task_id
+LEFT JOIN cognito_user_mapping owner ON owner.laravel_user_id = t.user_id
+WHERE t.deleted_at IS NULL
+  AND (t.priority NOT BETWEEN 1 AND 5 OR owner.laravel_user_id IS NULL)
+  AND true /* selected: i.id */;
 
 -- name: touched by tasks
 SELECT i.id AS key
