@@ -300,7 +300,7 @@ def test_bigint_ids_hold_what_integer_cannot_and_stay_so(target: Database) -> No
         f"""INSERT INTO group_tasks (id, task_id, group_id, created_at, updated_at)
             VALUES ({huge}, {huge}, gen_random_uuid(), now(), now())""",
         f"SELECT setval('tasks_id_seq', {huge})",
-        "INSERT INTO task_migration.copy_chunk VALUES ('tasks', 0, 1), ('group_tasks', 0, 1)",
+        "INSERT INTO task_migration.copy_chunk VALUES ('tasks', 0, 1, 1), ('group_tasks', 0, 1, 1)",
     )
     assert not schema(task_service_dsn=target.dsn, id_policy="bigint").changed
     assert not schema(task_service_dsn=target.dsn, id_policy="refuse").changed
@@ -327,7 +327,7 @@ def test_repeated_keys_are_refused_with_samples(target: Database) -> None:
         "INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('sub', 't', now(), now())",
         """INSERT INTO group_tasks (task_id, group_id, created_at, updated_at)
            SELECT 1, gen_random_uuid(), now(), now() FROM generate_series(1, 2)""",
-        "INSERT INTO task_migration.copy_chunk VALUES ('tasks', 0, 1), ('group_tasks', 0, 1)",
+        "INSERT INTO task_migration.copy_chunk VALUES ('tasks', 0, 1, 1), ('group_tasks', 0, 1, 1)",
     )
     before = catalog(target)
     for check in (True, False):
@@ -349,7 +349,7 @@ def test_rows_that_no_copy_put_there_are_refused_and_counted(target: Database) -
     for check in (True, False):
         with pytest.raises(Refused, match=r"3 rows in tasks.*next: .*rollback-2\.1"):
             schema(task_service_dsn=target.dsn, check=check)
-    asked(target, "INSERT INTO task_migration.copy_chunk (table_name, low, high) VALUES ('tasks', 0, 10)")
+    asked(target, "INSERT INTO task_migration.copy_chunk VALUES ('tasks', 0, 10, 3)")
     assert not schema(task_service_dsn=target.dsn).changed
 
 
