@@ -65,7 +65,7 @@ def compare(flow: Flow, shape: Shape, form: HashForm, listener: progress.Listene
     after = -(2**62)
     with ThreadPoolExecutor(1) as other:
         while (low := _next_key(flow, shape, after)) is not None:
-            selected = KeyRange(low, low + RANGE_KEYS - 1)
+            selected = KeyRange(low, low + RANGE_KEYS * shape.mapping.chunk_width - 1)
             after = selected.high
             waiting = other.submit(_sums, there, shape, selected, form)
             mapped, stored = _sums(here, shape, selected, form), waiting.result()
