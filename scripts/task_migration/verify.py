@@ -5,7 +5,10 @@ What differs is looked at again after the change log was carried: only what stay
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -144,14 +147,42 @@ def differences(flow: Flow, *, carry: bool, listener: progress.Listener = progre
     form = fingerprint.hash_form(flow.origin, flow.destination)
     tables = {}
     found: list[Difference] = []
-    for shape in flow.shapes:
-        compared = fingerprint.compare(flow, shape, form, listener)
+    for shape, compared in zip(flow.shapes, _compared(flow, form, listener), strict=True):
         differing = _settled(flow, shape, compared.differing, form, carry)
         tables[shape.mapping.table] = fingerprint.Compared(compared.laravel_rows, compared.task_service_rows, differing)
         named = sorted(differing)[: NAMED - len(found)]
         columns = fingerprint.differing_columns(flow, shape, named)
         found += [Difference(shape.mapping.table, key, differing[key], tuple(columns.get(key, ()))) for key in named]
     return Comparison(form, tables, tuple(found))
+
+
+def _compared(flow: Flow, form: fingerprint.HashForm, listener: progress.Listener) -> list[fingerprint.Compared]:
+    """Every table compared, two at a time: on Laravel's side a pass is one busy process, and most servers have two."""
+    rows: dict[str, int] = {}
+    guard = threading.Lock()
+    began = time.monotonic()
+
+    def compare(shape: Shape) -> fingerprint.Compared:
+        def heard(table: progress.Progress) -> None:
+            with guard:
+                rows[shape.mapping.table] = table.done
+                listener(progress.Progress("comparing", sum(rows.values()), 0, "rows", time.monotonic() - began))
+
+        own = lanes.get()
+        try:
+            return fingerprint.compare(own, shape, form, heard)
+        finally:
+            lanes.put(own)
+
+    with (
+        database.connect(flow.origin.side, "verify") as origin,
+        database.connect(flow.destination.side, "verify") as destination,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        lanes: queue.SimpleQueue[Flow] = queue.SimpleQueue()
+        for lane in (flow, Flow(origin, destination, flow.shapes)):
+            lanes.put(lane)
+        return list(pool.map(compare, flow.shapes))
 
 
 def _settled(
