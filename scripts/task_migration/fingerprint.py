@@ -141,7 +141,9 @@ def _row_hashes(look: _Look, shape: Shape, selector: Selector, form: HashForm) -
 
 
 def _differing(here: _Look, there: _Look, shape: Shape, selector: Selector, form: HashForm) -> dict[int, Kind]:
-    mapped, stored = _row_hashes(here, shape, selector, form), _row_hashes(there, shape, selector, form)
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(_row_hashes, there, shape, selector, form)
+        mapped, stored = _row_hashes(here, shape, selector, form), waiting.result()
     differing: dict[int, Kind] = {}
     for key in mapped.keys() | stored.keys():
         if key not in stored:
