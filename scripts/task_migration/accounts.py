@@ -8,8 +8,8 @@ from typing import Any
 
 from psycopg import sql
 
-from task_migration import change_log, database, queries
-from task_migration.drain import touched
+from task_migration import database, queries
+from task_migration.drain import on_the_way
 from task_migration.errors import Failed
 from task_migration.mapping import Mapping, mappings
 
@@ -43,11 +43,10 @@ def counted(
         arrived = other.submit(_arrived, task_service)
         with laravel.transaction():
             expected = {mapping.table: expected_rows(laravel, mapping) for mapping in mappings()}
-            written = change_log.peek(laravel)
-            on_the_way = {mapping.table: len(touched(laravel, mapping, written)) for mapping in mappings()}
-        there = arrived.result()
+            there = arrived.result()
+            moving = {mapping.table: len(on_the_way(laravel, task_service, mapping)) for mapping in mappings()}
     kept = {table: Account(rows, *there[table], rows - sum(there[table])) for table, rows in expected.items()}
-    return kept, on_the_way
+    return kept, moving
 
 
 def balanced(kept: dict[str, Account], on_the_way: dict[str, int]) -> dict[str, Account]:
@@ -87,8 +86,14 @@ def _arrived(task_service: database.Connection) -> dict[str, tuple[int, int]]:
     with task_service.transaction():
         for mapping in mappings():
             table = sql.Identifier("public", mapping.table)
-            stored = task_service.execute(queries.statement(_FILE, "stored", table=table)).fetchone()
-            held = task_service.execute(queries.statement(_FILE, "held back"), {"table_name": mapping.table}).fetchone()
+            only = queries.as_sql(mapping.destination_only)
+            stored = task_service.execute(
+                queries.statement(_FILE, "stored", table=table, destination_only=only)
+            ).fetchone()
+            held = task_service.execute(
+                queries.statement(_FILE, "held back", table=table, key=sql.Identifier(mapping.key)),
+                {"table_name": mapping.table},
+            ).fetchone()
             assert stored is not None
             assert held is not None
             there[mapping.table] = (int(stored[0]), int(held[0]))

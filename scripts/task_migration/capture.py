@@ -1,4 +1,4 @@
-"""The change log of Laravel's task tables: triggers that note which rows are written.
+"""The change log of a side's task tables: triggers that note which rows are written.
 
 They go in before the first row is copied. From then on a chunk of the copy needs no common snapshot with another:
 what changes after it was read is on the log.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import change_log, database, queries
+from task_migration import change_log, database, queries, sync_tables
 from task_migration.errors import Refused
 from task_migration.gentle import gently
-from task_migration.mapping import Captured, captured_tables
+from task_migration.mapping import Captured, captured_tables, mappings
 from task_migration.outcome import Outcome
 
 _FILE = "capture.sql"
@@ -38,42 +39,56 @@ class _Trigger:
 
 
 def capture(
-    *, laravel_dsn: str, state: Literal["present", "absent"] = "present", lock_timeout_seconds: float = 2, check: bool
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str = "",
+    side: Literal["laravel", "task_service"] = "laravel",
+    state: Literal["present", "absent"] = "present",
+    lock_timeout_seconds: float = 2,
+    check: bool,
 ) -> Outcome:
-    """Puts the change log and its triggers on Laravel's task tables, or takes them off.
+    """Puts the change log and its triggers on one side's task tables, or takes them off: Laravel's, or those of the
+    Task Service, whose writes have to be carried back once it takes any.
 
     Waits at most ``lock_timeout_seconds`` for a lock, and tries again a few times. Details: ``tables`` whose triggers
     were put on or taken off, and ``change_log_length``. Taking them off loses what the log holds.
     """
-    side = database.laravel(laravel_dsn)
-    with database.said(side), database.connect(side, "capture") as connection:
+    where = database.laravel(laravel_dsn) if side == "laravel" else database.task_service(task_service_dsn)
+    with database.said(where), database.connect(where, "capture") as connection:
         if state == "present":
-            return _present(side, connection, lock_timeout_seconds, check)
-        return _absent(side, connection, lock_timeout_seconds, check)
+            return _present(where, connection, lock_timeout_seconds, check)
+        return _absent(where, connection, lock_timeout_seconds, check)
 
 
 def missing(connection: database.Connection) -> list[str]:
-    """Laravel's tables whose writes do not all reach the change log: a trigger is gone, switched off or another one."""
-    if not change_log.exists(connection):
-        return sorted(captured_tables())
+    """The side's tables whose writes do not all reach its log: a trigger is gone, switched off or another one."""
+    if not change_log.exists(connection) or sync_tables.missing(connection):
+        return sorted(_captured(connection.side.name))
     installed = {
         (table, name): comment
         for table, name, enabled, comment in connection.execute(queries.statement(_FILE, "installed triggers"), {})
         if enabled
     }
     return sorted(
-        {trigger.table for trigger in _triggers() if installed.get((trigger.table, trigger.name)) != trigger.comment}
+        {
+            trigger.table
+            for trigger in _triggers(connection.side.name)
+            if installed.get((trigger.table, trigger.name)) != trigger.comment
+        }
     )
 
 
 def require(connection: database.Connection) -> None:
-    """Raises Refused unless every write to Laravel's task tables reaches the change log."""
+    """Raises Refused unless every write to this side's task tables reaches its change log."""
     if tables := missing(connection):
+        whose = "Laravel's" if connection.side.name == "laravel" else "the Task Service's"
         raise Refused(
-            "writes to Laravel's task tables would be lost: they are not captured",
+            f"writes to {whose} task tables would be lost: they are not captured",
             measured=f"no complete capture on {', '.join(tables)}",
             allowed="capture on every table that the mappings read",
-            next_step="ansible-playbook phase-2.1-prepare.yml",
+            next_step="ansible-playbook phase-2.1-prepare.yml, then ansible-playbook phase-2.2-verify.yml"
+            if connection.side.name == "laravel"
+            else "put the Task Service's capture on, then ansible-playbook phase-2.2-verify.yml",
         )
 
 
@@ -82,16 +97,17 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
     absent = [name for name in lacking if name != "cognito_user_mapping" and not _table_exists(connection, name)]
     if absent:
         raise Refused(
-            f"Laravel's database has no table {', '.join(absent)}",
-            next_step="correct laravel_dsn in the inventory: it must name the monolith's database",
+            f"{side.title} has no table {', '.join(absent)}",
+            next_step=f"correct {side.name}_dsn in the inventory, or make the tables: phase-2.1-prepare.yml",
         )
     if not check and lacking:
-        if not _table_exists(connection, "cognito_user_mapping"):
+        if side.name == "laravel" and not _table_exists(connection, "cognito_user_mapping"):
             raise Refused(
                 "cognito_user_mapping is not there yet, and changes of it must be captured too",
                 next_step="ansible-playbook phase-2.1-prepare.yml",
             )
         connection.execute(queries.statement(_FILE, "create change log"))
+        sync_tables.make(connection)
         for table in lacking:
             gently(side, connection, lock_timeout, f"putting capture on {table}", _put_on(table))
     verb = "would be put on" if check else "put on"
@@ -116,9 +132,11 @@ def _absent(side: database.Side, connection: database.Connection, lock_timeout: 
     if not check:
         for table in tables:
             gently(side, connection, lock_timeout, f"taking capture off {table}", _take_off(table))
-        for trigger in _triggers():
+        for trigger in _triggers(side.name):
             connection.execute(queries.statement(_FILE, "drop function", function=_function(trigger)))
         connection.execute(queries.statement(_FILE, "drop change log"))
+        if side.name == "laravel":
+            sync_tables.drop(connection)  # the Task Service's belong to its schema, and hold the copy's quarantine
     verb = "would be taken off" if check else "taken off"
     return Outcome(
         changed=there,
@@ -130,7 +148,7 @@ def _absent(side: database.Side, connection: database.Connection, lock_timeout: 
 
 def _put_on(table: str) -> Any:
     def act(connection: database.Connection) -> None:
-        for trigger in _triggers():
+        for trigger in _triggers(connection.side.name):
             if trigger.table == table:
                 connection.execute(trigger.create)
                 connection.execute(
@@ -161,8 +179,18 @@ def _take_off(table: str) -> Any:
     return act
 
 
-def _triggers() -> Iterator[_Trigger]:
-    for table, captured in captured_tables().items():
+def _captured(side: str) -> Table[str, Captured]:
+    """What is captured on a side: what the mappings read in Laravel, what they write in the Task Service."""
+    if side == "laravel":
+        return captured_tables()
+    return {
+        mapping.table: Captured(mapping.key, mapping.parent.column if mapping.parent else mapping.key)
+        for mapping in mappings()
+    }
+
+
+def _triggers(side: str) -> Iterator[_Trigger]:
+    for table, captured in _captured(side).items():
         for event in _EVENTS:
             create = _create(table, captured, event)
             digest = hashlib.sha256(create.as_string(None).encode()).hexdigest()[:16]
@@ -179,6 +207,7 @@ def _create(table: str, captured: Captured, event: str) -> sql.Composed:
         "table": sql.Identifier("public", table),
         "part": sql.Literal(table),
         "column": column,
+        "root": sql.Identifier(captured.root) if captured.root else sql.SQL("NULL::bigint"),
         "updates_of": sql.SQL(", ").join(map(sql.Identifier, captured.updates_of)),
     }
     function = f"function for {event}{' of some columns' if of_some else ''}"

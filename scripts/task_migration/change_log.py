@@ -1,13 +1,36 @@
-"""The keys that were written in Laravel and not carried yet: asked, taken, put back."""
+"""The keys that were written on one side and not carried to the other yet: asked, taken, put back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from psycopg import sql
+
 from task_migration import database, queries
+from task_migration.mapping import mappings
+from task_migration.selector import KeyParameter
 
 _FILE = "change_log.sql"
+LANES = range(8)
+EVER = 2**62
+"""Beyond every id of an entry."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write: ``part`` and ``key`` say of which row, ``root`` of which task.
+
+    ``claim`` is when it was written, in seconds since 1970 by that side's clock; None for an entry that no write made.
+    """
+
+    id: int
+    part: str
+    key: int
+    root: int
+    claim: float | None
 
 
 def exists(connection: database.Connection) -> bool:
@@ -25,29 +48,116 @@ def newest(connection: database.Connection) -> int:
     return int(_value(connection, "newest"))
 
 
-def take(connection: database.Connection, newest: int, entries: int) -> dict[str, set[int]]:
-    """Takes up to ``entries`` entries with ids up to ``newest``, oldest first: the written keys of each Laravel table.
+def lock_lanes(connection: database.Connection, lanes: Sequence[int]) -> tuple[list[int], bool]:
+    """The lanes that this transaction holds now, and whether this side has a change log."""
+    rows = connection.execute(queries.statement(_FILE, "lock lanes"), {"lanes": list(lanes)}).fetchall()
+    return [lane for lane, _, _ in rows], any(has_log for _, _, has_log in rows)
+
+
+def take(connection: database.Connection, lanes: Sequence[int], newest: int, entries: int) -> list[Entry]:
+    """Takes up to ``entries`` entries of these lanes with ids up to ``newest``, oldest first.
 
     They are gone when the caller's transaction commits, and not before.
     """
-    written: dict[str, set[int]] = {}
-    parameters = {"newest": newest, "entries": entries}
-    for part, key in connection.execute(queries.statement(_FILE, "take"), parameters):
-        written.setdefault(part, set()).add(key)
-    return written
+    parameters = {"lanes": list(lanes), "newest": newest, "entries": entries}
+    return [Entry(*row) for row in connection.execute(queries.statement(_FILE, "take"), parameters)]
+
+
+def pending(connection: database.Connection, roots: Iterable[int]) -> list[Entry]:
+    """The entries of these tasks that are on the log, left there."""
+    return [
+        Entry(*row) for row in connection.execute(queries.statement(_FILE, "pending of tasks"), {"roots": list(roots)})
+    ]
+
+
+def give_way(connection: database.Connection, entries: Iterable[Entry]) -> None:
+    """Takes off entries whose writes another side's newer write has overtaken."""
+    connection.execute(queries.statement(_FILE, "give way"), {"ids": [entry.id for entry in entries]})
 
 
 def peek(connection: database.Connection) -> dict[str, set[int]]:
-    """The written keys of each Laravel table that are on the log, left there."""
+    """The written keys of each table that are on the log, left there."""
     written: dict[str, set[int]] = {}
     for part, key in connection.execute(queries.statement(_FILE, "peek")):
         written.setdefault(part, set()).add(key)
     return written
 
 
-def put(connection: database.Connection, part: str, keys: Iterable[int]) -> None:
-    """Says that these rows of Laravel's table ``part`` have to be carried (again)."""
-    connection.execute(queries.statement(_FILE, "put"), {"part": part, "keys": list(keys)})
+def put(connection: database.Connection, part: str, roots: Mapping[int, int]) -> None:
+    """Says that these rows have to be looked at again: the task of each row by the row's key."""
+    parameters = {"part": part, "keys": list(roots), "roots": list(roots.values())}
+    connection.execute(queries.statement(_FILE, "put"), parameters)
+
+
+def spread(laravel: database.Connection, newest: int = EVER, entries: int = 100) -> int:
+    """Turns writes that touch many tasks (of a tag, of a user) into entries for each task; gives how many there were.
+
+    In one transaction: until the tasks are on the log, the write itself is.
+    """
+    with laravel.transaction():
+        parameters = {"newest": newest, "entries": entries}
+        taken = laravel.execute(queries.statement(_FILE, "take those of many tasks"), parameters).fetchall()
+        for part in {part for part, _, _ in taken}:
+            claims = [claim for one, _, claim in taken if one == part and claim is not None]
+            keys = [key for one, key, _ in taken if one == part]
+            for base, touched in _touched(part).items():
+                laravel.execute(
+                    queries.statement(_FILE, "spread", touched=touched),
+                    {"part": base, "keys": keys, "claim": max(claims, default=None)},
+                )
+    return len(taken)
+
+
+def _touched(part: str) -> dict[str, sql.Composed]:
+    """For each kind of task the SELECT of those that written rows of ``part`` touch; children follow their task."""
+    found: dict[str, list[sql.Composed]] = {}
+    tasks = {mapping.base_table for mapping in mappings() if mapping.parent is None}
+    for mapping in mappings():
+        touched = mapping.touched_by(part, KeyParameter())
+        if touched is not None and mapping.base_table in tasks:
+            found.setdefault(mapping.base_table, []).append(touched)
+    return {base: sql.SQL(" UNION ").join(sql.SQL("({})").format(one) for one in all_) for base, all_ in found.items()}
+
+
+def put_back(connection: database.Connection, part: str, waiting: Mapping[int, tuple[int, float | None]]) -> None:
+    """Puts rows back that could not be carried yet, each with its task and the time of its write."""
+    parameters = {
+        "part": part,
+        "keys": list(waiting),
+        "roots": [root for root, _ in waiting.values()],
+        "claims": [claim for _, claim in waiting.values()],
+    }
+    connection.execute(queries.statement(_FILE, "put back"), parameters)
+
+
+def roots_of(connection: database.Connection, table: str, key: str, root: str, keys: Iterable[int]) -> dict[int, int]:
+    """The task of each of these rows of ``table``; a row that is gone is its own."""
+    wanted = list(keys)
+    names = {"table": sql.Identifier("public", table), "key": sql.Identifier(key), "root": sql.Identifier(root)}
+    found = dict(connection.execute(queries.statement(_FILE, "roots of", **names), {"keys": wanted}).fetchall())
+    return {one: found.get(one, one) for one in wanted}
+
+
+def is_any(connection: database.Connection, newest: int = EVER) -> bool:
+    """Whether an entry with an id up to ``newest`` is on the log."""
+    row = connection.execute(queries.statement(_FILE, "is any"), {"newest": newest}).fetchone()
+    return bool(row and row[0])
+
+
+@cache
+def _units() -> dict[str, str]:
+    own = {mapping.base_table: mapping.base_table for mapping in mappings()}
+    return own | {mapping.table: mapping.base_table for mapping in mappings()}
+
+
+def unit_of(part: str) -> str | None:
+    """The kind of row that a write of table ``part``, of either side, changes; None: the task that it belongs to."""
+    return _units().get(part)
+
+
+def clock(connection: database.Connection) -> float:
+    """That side's clock, in seconds since 1970."""
+    return float(_value(connection, "clock"))
 
 
 def _value(connection: database.Connection, name: str) -> Any:

@@ -23,6 +23,10 @@ from task_migration.shape import Shape, shape_of
 _FILE = "converge.sql"
 REFUSED_BY_DATABASE = "refused_by_database"
 PARENT_REFUSED = "parent_refused"
+OWNER_CHANGED = "owner_changed"
+REFUSED_BY_API = "refused_by_api"
+REFUSED = (REFUSED_BY_DATABASE, PARENT_REFUSED, OWNER_CHANGED, REFUSED_BY_API)
+"""Kinds of quarantine that the Task Service's side is the cause of."""
 _Row = tuple[Any, ...]
 
 
@@ -38,6 +42,11 @@ class Flow:
 def forward(laravel: database.Connection, task_service: database.Connection) -> Flow:
     """Laravel -> Task Service. Raises Refused if a table of the Task Service does not fit its mapping."""
     return Flow(laravel, task_service, tuple(shape_of(mapping, laravel, task_service) for mapping in mappings()))
+
+
+def backward(laravel: database.Connection, task_service: database.Connection) -> Flow:
+    """Task Service -> Laravel, with the same shapes: what is carried back must come out the same when it is mapped."""
+    return Flow(task_service, laravel, forward(laravel, task_service).shapes)
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ def converge(flow: Flow, shape: Shape, selector: Selector, *, bulk: bool = False
         if not selector.is_single:
             first, second = selector.halves()
             return converge(flow, shape, first, bulk=bulk) + converge(flow, shape, second, bulk=bulk)
+        if isinstance(error, pg.ForeignKeyViolation) and isinstance(selector, KeySet):
+            return Convergence(waiting=selector.keys)  # its parent went away meanwhile; why, is still to be carried
         return _hold_back_refused(flow, shape, selector, error)
 
 
@@ -128,7 +139,8 @@ def _merge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
         "stage": sql.Identifier(f"task_migration_stage_{mapping.table}"),
         "columns": shape.names,
         "known": shape.names_of("known"),
-        "excluded": shape.names_of("excluded"),
+        "merged": shape.merged,
+        "destination_only": queries.as_sql(mapping.destination_only),
         "selected": selector.condition(shape.key),
     }
 

@@ -125,7 +125,11 @@ def _copy_next(task: Task, flow: Flow, speeds: dict[str, float]) -> bool:
         shape = next(shape for shape in task.shapes if shape.mapping.table == chunk.table)
         done = converge(flow, shape, chunk.range, bulk=True)
         if done.waiting:
-            change_log.put(flow.origin, shape.mapping.base_table, done.waiting)
+            mapping = shape.mapping
+            roots = change_log.roots_of(
+                flow.origin, mapping.base_table, mapping.base_column, mapping.root_column, done.waiting
+            )
+            change_log.put(flow.origin, mapping.base_table, roots)
         seconds = max(time.monotonic() - began, 0.001)
         chunks.mark_copied(flow.destination, chunk, done.mapped, seconds)
     speeds[chunk.table] = chunk.rows / seconds

@@ -1,28 +1,33 @@
-"""Carrying what the change log holds from Laravel to the Task Service, batch by batch.
-
-One batch: take entries off the log, the transaction held open; converge the rows that they touch, in one transaction
-on the destination, parents before children; commit the destination, then the log. A crash anywhere replays the batch,
-and a replay changes nothing.
-"""
+"""Carrying all that is on the change logs now, batch by batch: what the sync does for ever, done to an end."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from psycopg import errors as pg
+
 from task_migration import capture, change_log, database, lock, progress
-from task_migration.converge import Convergence, Flow, converge, forward
+from task_migration.backward import Backward
+from task_migration.carry import Batch, Overtaken, Way, batch, laravels, task_services
+from task_migration.converge import Convergence, Flow, forward
+from task_migration.errors import Failed
+from task_migration.forward import Forward
 from task_migration.mapping import Mapping
 from task_migration.outcome import Outcome
 from task_migration.selector import KeySet
 
 BATCH_ENTRIES = 5000
-CONVERGE_KEYS = 5000
+PAUSE_SECONDS = 0.05
+PATIENCE_SECONDS = 60.0
+RETRIED = (Overtaken, pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
+"""Somebody else was at the same rows: everything was rolled back, and may be tried again at once."""
 
 
 @dataclass(frozen=True)
 class Drained:
-    """``rows`` is what was done to the destination; ``waiting`` entries went back on the log for want of a parent."""
+    """``rows`` is what was done to the destinations; ``waiting`` entries went back on a log for want of a parent."""
 
     rows: Convergence
     keys: int
@@ -38,11 +43,11 @@ def drain(
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
-    """Carries every entry that is on Laravel's change log now to the Task Service.
+    """Carries every entry that is on the change logs now: Laravel's, and the Task Service's if it has one.
 
     Entries that are written meanwhile stay for the next time. Details: ``keys`` carried, rows ``inserted``,
-    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is not there, and ``left`` on the log.
-    Raises Refused if capture is not complete.
+    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is not there, and ``left`` on the
+    logs. Raises Refused if capture is not complete, Failed if another worker does not let go of what it carries.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     with database.said(laravel), database.connect(laravel, "drain") as origin:
@@ -57,7 +62,7 @@ def drain(
             database.connect(task_service, "drain") as destination,
         ):
             drained = drain_all(forward(origin, destination), listener)
-        left = change_log.length(origin)
+            left = change_log.length(origin) + change_log.length(destination)
     rows = drained.rows
     return Outcome(
         changed=drained.keys > 0,
@@ -75,34 +80,51 @@ def drain(
 
 
 def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drained:
-    """Carries every entry that is on the origin's log when this is called. Both connections are in autocommit."""
-    newest = change_log.newest(flow.origin)
-    started, total = time.monotonic(), change_log.length(flow.origin)
-    rows, keys, waiting = Convergence(), 0, 0
-    while True:
-        batch = _batch(flow, newest)
-        if batch is None:
-            return Drained(rows, keys, waiting)
-        rows, keys, waiting = rows + batch.rows, keys + batch.keys, waiting + batch.waiting
-        listener(progress.Progress("carrying changes", keys, max(total, keys), "keys", time.monotonic() - started))
+    """Carries every entry that is on either log when this is called. Both connections are in autocommit.
+
+    The way back goes first: what does not come back the same is then on Laravel's log, and ends there.
+    """
+    laravel, task_service = laravels(flow), task_services(flow)
+    began = time.monotonic()
+    drained = Drained(Convergence(), 0, 0)
+    total = change_log.length(laravel) + change_log.length(task_service)
+    skew = change_log.clock(laravel) - change_log.clock(task_service)
+
+    def heard(one: Batch) -> None:
+        nonlocal drained
+        rows = Convergence(one.done.inserted, one.done.updated, one.done.deleted)
+        drained = Drained(drained.rows + rows, drained.keys + one.entries, drained.waiting + one.waiting)
+        seconds = time.monotonic() - began
+        listener(progress.Progress("carrying changes", drained.keys, max(total, drained.keys), "keys", seconds))
+
+    if change_log.exists(task_service):
+        _to_the_end(Backward(Flow(task_service, laravel, flow.shapes)), skew, heard)
+    while change_log.spread(laravel):
+        pass
+    _to_the_end(Forward(Flow(laravel, task_service, flow.shapes)), skew, heard)
+    return drained
 
 
-def _batch(flow: Flow, newest: int) -> Drained | None:
-    """One batch; None if no entry up to ``newest`` is left."""
-    with flow.origin.transaction():
-        written = change_log.take(flow.origin, newest, BATCH_ENTRIES)
-        if not written:
-            return None
-        rows, waiting = Convergence(), 0
-        with flow.destination.transaction():
-            for shape in flow.shapes:
-                keys = sorted(touched(flow.origin, shape.mapping, written))
-                for start in range(0, len(keys), CONVERGE_KEYS):
-                    done = converge(flow, shape, KeySet(tuple(keys[start : start + CONVERGE_KEYS])))
-                    change_log.put(flow.origin, shape.mapping.base_table, done.waiting)
-                    waiting += len(done.waiting)
-                    rows += done
-    return Drained(rows, sum(map(len, written.values())), waiting)
+def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
+    origin = way.flow.origin
+    newest = change_log.newest(origin)
+    progressed = time.monotonic()
+    while change_log.is_any(origin, newest):
+        try:
+            done = batch(way, newest=newest, entries=BATCH_ENTRIES, skew=skew)
+        except RETRIED:
+            done = None
+        if done is not None:
+            heard(done)
+            progressed = time.monotonic()
+        elif time.monotonic() - progressed > PATIENCE_SECONDS:
+            raise Failed(
+                "the change log can't be carried to its end; what was carried so far is committed",
+                measured=f"for {PATIENCE_SECONDS:g} s another session held what is left",
+                next_step="look for long transactions on the task tables in pg_stat_activity, then run this again",
+            )
+        else:
+            time.sleep(PAUSE_SECONDS)
 
 
 def touched(laravel: database.Connection, mapping: Mapping, written: dict[str, set[int]]) -> set[int]:
@@ -112,4 +134,14 @@ def touched(laravel: database.Connection, mapping: Mapping, written: dict[str, s
         touching = mapping.touched_by(table, KeySet.of(written_keys))
         if touching is not None:
             keys.update(row[0] for row in laravel.execute(touching))
+    return keys
+
+
+def on_the_way(laravel: database.Connection, task_service: database.Connection, mapping: Mapping) -> set[int]:
+    """The keys of a mapping's rows that may still change, as far as either log knows."""
+    keys = touched(laravel, mapping, change_log.peek(laravel))
+    if change_log.exists(task_service):
+        for table, written in change_log.peek(task_service).items():
+            if change_log.unit_of(table) == mapping.base_table:
+                keys |= written
     return keys

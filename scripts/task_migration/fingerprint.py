@@ -15,7 +15,7 @@ from typing import Any, Literal
 from psycopg import sql
 
 from task_migration import database, progress, queries
-from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
+from task_migration.converge import REFUSED, Flow
 from task_migration.selector import KeyRange, KeySet, Selector
 from task_migration.shape import Shape
 
@@ -114,7 +114,7 @@ def refused_keys(task_service: database.Connection, shape: Shape) -> set[int]:
     """Keys of rows that the Task Service's database refused: they are in quarantine and can't be equal."""
     found = task_service.execute(
         queries.statement(_FILE, "refused keys"),
-        {"table_name": shape.mapping.table, "kinds": [REFUSED_BY_DATABASE, PARENT_REFUSED]},
+        {"table_name": shape.mapping.table, "kinds": list(REFUSED)},
     )
     return {key for (key,) in found}
 

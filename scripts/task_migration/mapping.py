@@ -15,7 +15,7 @@ import yaml
 from psycopg import sql
 
 from task_migration import queries
-from task_migration.selector import Selector
+from task_migration.selector import KeyParameter, Selector
 
 _HEADER = re.compile(r"\A/\*\n(?P<yaml>.*?)\*/", re.DOTALL)
 _SELECTED = re.compile(r"true /\* selected: (?P<column>\w+\.\w+) \*/")
@@ -35,6 +35,7 @@ class Captured:
     """What the change log must hear of one of Laravel's tables."""
 
     column: str
+    root: str | None = None
     updates_of: tuple[str, ...] = ()
 
 
@@ -57,23 +58,31 @@ class Mapping:
     parent: Parent | None
     chunk_width: int
     destination_owned: Table[str, str]
+    destination_only: str
+    finer: Table[str, Table[str, tuple[str, ...]]]
+    owner: str | None
     captured: Table[str, Captured]
     ledger: Table[str, Table[str, Column]]
     blocks: Table[str, str]
 
-    def candidates(self, selector: Selector | None = None) -> sql.Composed:
+    @property
+    def root_column(self) -> str:
+        """The base table's column that says which task a row belongs to."""
+        return self.captured[self.base_table].root or self.base_column
+
+    def candidates(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
         """SELECT of one column, ``key``: every row that the plan moves."""
         return _select(self.blocks["candidates"], selector)
 
-    def rows(self, selector: Selector | None = None) -> sql.Composed:
+    def rows(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
         """SELECT of the mapped rows, columns named as in the Task Service."""
         return _select(self.blocks["rows"], selector)
 
-    def quarantine(self, selector: Selector | None = None) -> sql.Composed:
+    def quarantine(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
         """SELECT of ``key, kind, held_back, reason``."""
         return _select(self.blocks["quarantine"], selector)
 
-    def touched_by(self, table: str, selector: Selector) -> sql.Composed | None:
+    def touched_by(self, table: str, selector: Selector | KeyParameter) -> sql.Composed | None:
         """SELECT of ``key``: the rows that the selected written rows of Laravel's ``table`` may change.
 
         None if the selected keys are the answer (``table`` is the base), or if the mapping does not read ``table``.
@@ -82,8 +91,10 @@ class Mapping:
         return None if block is None else _select(block, selector)
 
 
-def _select(block: str, selector: Selector | None) -> sql.Composed:
+def _select(block: str, selector: Selector | KeyParameter | None) -> sql.Composed:
     """A block with its selector in each marked place; all rows if there is no selector."""
+    if isinstance(selector, KeyParameter):
+        block = block.replace("%", "%%")  # a statement with parameters is read by psycopg
     pieces = _SELECTED.split(block)
     composed: list[sql.Composable] = [queries.as_sql(pieces[0])]
     for column, text in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -110,8 +121,14 @@ def parse(table: str, text: str) -> Mapping:
         parent=Parent(**parent) if parent else None,
         chunk_width=header.get("chunk_width", 1),
         destination_owned=header.get("destination_owned", {}),
+        destination_only=header.get("destination_only", "false"),
+        finer={
+            column: {value: tuple(kinds) for value, kinds in values.items()}
+            for column, values in header.get("finer", {}).items()
+        },
+        owner=header.get("owner"),
         captured={
-            name: Captured(entry["column"], tuple(entry.get("updates_of", ())))
+            name: Captured(entry["column"], entry.get("root"), tuple(entry.get("updates_of", ())))
             for name, entry in header["capture"].items()
         },
         ledger={

@@ -44,7 +44,11 @@ def reconcile(
                 return Outcome(total > 0, f"reconcile: {total} rows differ; {verb}", {"differences": total}, lines)
             for shape in flow.shapes:
                 if keys[shape.mapping.table]:
-                    change_log.put(origin, shape.mapping.base_table, keys[shape.mapping.table])
+                    mapping, again = shape.mapping, keys[shape.mapping.table]
+                    roots = change_log.roots_of(
+                        origin, mapping.base_table, mapping.base_column, mapping.root_column, again
+                    )
+                    change_log.put(origin, mapping.base_table, roots)
             drain_all(flow, listener)
             left = differences(flow, carry=True, listener=listener)
     if left.differences:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import catalog, chunks, database, queries, sequelize
+from task_migration import catalog, chunks, database, queries, sequelize, sync_tables
 from task_migration.errors import Failed, Refused
 from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
 
 _FILE = "schema.sql"
-_OURS = ("copy_chunk", "deferred_ddl", "quarantine")
+_OURS = {"copy_chunk": _FILE, "deferred_ddl": _FILE} | dict.fromkeys(sync_tables.TABLES, sync_tables.FILE)
 _ONE_ROW_PER_TASK = ("group_tasks", "task_approvals")
 _TITLE_LENGTH = 255
 _LIMITED = re.compile(r"character varying\((\d+)\)")
@@ -226,9 +226,9 @@ def _steps(connection: database.Connection | None, found: _Found, title_policy: 
                 column=sql.Identifier("task_id"),
             )
             yield _Step(f"unique index {index}", statement)
-    for table in _OURS:
+    for table, file in _OURS.items():
         if connection is None or not _value(connection, "ours exists", parameters={"table": table}):
-            yield _Step(f"table task_migration.{table}", queries.statement(_FILE, f"create {table}"))
+            yield _Step(f"table task_migration.{table}", queries.statement(file, f"create {table}"))
 
 
 def _wider_ids(connection: database.Connection | None, found: _Found) -> Iterator[_Step]:

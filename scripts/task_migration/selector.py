@@ -59,6 +59,17 @@ class KeySet:
         return f"{len(self.keys)} keys"
 
 
+@dataclass(frozen=True)
+class KeyParameter:
+    """Just the keys that come with the statement as its parameter ``name``, so that it can be prepared once."""
+
+    name: str = "keys"
+
+    def condition(self, column: sql.Composable) -> sql.Composed:
+        """The rows whose ``column`` is selected, in a form that an index on it serves."""
+        return sql.SQL("{} = ANY ({}::bigint[])").format(column, sql.Placeholder(self.name))
+
+
 Selector = KeyRange | KeySet
 
 

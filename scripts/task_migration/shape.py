@@ -9,7 +9,7 @@ from psycopg import sql
 from task_migration import database, queries
 from task_migration.errors import Refused
 from task_migration.mapping import Mapping
-from task_migration.selector import Selector
+from task_migration.selector import KeyParameter, Selector
 
 _INTEGERS = ("smallint", "integer", "bigint")
 
@@ -20,6 +20,13 @@ class _Column:
     type: str
     is_enum: bool
     is_text: bool
+
+    @property
+    def comparable_type(self) -> str:
+        """A type that either side can hold."""
+        if self.is_enum:
+            return "text"
+        return "bigint" if self.type in _INTEGERS else self.type
 
 
 @dataclass(frozen=True)
@@ -64,26 +71,65 @@ class Shape:
         A row that the table's own types can't hold, such as an id beyond INTEGER, is a difference here and no error.
         """
         return sql.SQL(", ").join(
-            sql.SQL("{}::{} AS {}").format(
-                sql.Identifier(alias, column.name),
-                sql.SQL("text" if column.is_enum else "bigint" if column.type in _INTEGERS else column.type),
-                sql.Identifier(column.name),
-            )
-            if column.is_enum or not column.is_text
+            sql.SQL("{} AS {}").format(self._compared(alias, column), sql.Identifier(column.name))
+            if column.is_enum or not column.is_text or column.name in self.mapping.finer
             else sql.Identifier(alias, column.name)
             for column in self.columns
         )
 
-    def mapped_rows(self, selector: Selector | None) -> sql.Composed:
+    def _compared(self, alias: str, column: _Column) -> sql.Composed:
+        value = sql.SQL("{}::{}").format(sql.Identifier(alias, column.name), sql.SQL(column.comparable_type))
+        finer = self.mapping.finer.get(column.name)
+        if not finer:
+            return value
+        folded = [
+            sql.SQL("WHEN {} THEN {}").format(sql.Literal(kind), sql.Literal(coarse))
+            for coarse, kinds in finer.items()
+            for kind in kinds
+        ]
+        return sql.SQL("CASE {0} {1} ELSE {0} END").format(value, sql.SQL(" ").join(folded))
+
+    @property
+    def compared_types(self) -> sql.Composed:
+        """The columns with their comparable types, as the definition of a record."""
+        return sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.comparable_type))
+            for column in self.columns
+        )
+
+    @property
+    def merged(self) -> sql.Composed:
+        """What an upsert writes, with commas: the mapped value, but a stored finer one of it stays as it is."""
+        return sql.SQL(", ").join(
+            sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+                sql.SQL(" OR ").join(
+                    sql.SQL("({}::text = {} AND {}::text = ANY ({}))").format(
+                        sql.Identifier("excluded", column.name),
+                        sql.Literal(coarse),
+                        sql.Identifier("known", column.name),
+                        sql.Literal(list(kinds)),
+                    )
+                    for coarse, kinds in self.mapping.finer[column.name].items()
+                ),
+                sql.Identifier("known", column.name),
+                sql.Identifier("excluded", column.name),
+            )
+            if column.name in self.mapping.finer
+            else sql.Identifier("excluded", column.name)
+            for column in self.columns
+        )
+
+    def mapped_rows(self, selector: Selector | KeyParameter | None) -> sql.Composed:
         """SELECT over Laravel's tables: the mapped rows, comparable with ``stored_rows``."""
         return sql.SQL("SELECT {} FROM ({}) mapped").format(self.comparable("mapped"), self.mapping.rows(selector))
 
-    def stored_rows(self, selector: Selector | None) -> sql.Composed:
+    def stored_rows(self, selector: Selector | KeyParameter | None) -> sql.Composed:
         """SELECT over the Task Service's table: the rows as they are there, comparable with ``mapped_rows``."""
-        return sql.SQL("SELECT {} FROM {} known WHERE {}").format(
-            self.comparable("known"),
+        return sql.SQL("SELECT {} FROM {} stored WHERE {} AND NOT ({})").format(
+            self.comparable("stored"),
             self.table,
-            selector.condition(sql.Identifier("known", self.mapping.key)) if selector else sql.SQL("true"),
+            selector.condition(sql.Identifier("stored", self.mapping.key)) if selector else sql.SQL("true"),
+            queries.as_sql(self.mapping.destination_only),
         )
 
 

@@ -102,7 +102,7 @@ def test_a_child_whose_parent_is_missing_waits_and_never_fails_the_run(copied: S
     for table in ("task_images", "task_approvals", "group_tasks"):
         copied.target(f"DELETE FROM {table} WHERE task_id = %s", task)
     copied.target("DELETE FROM tasks WHERE id = %s", task)
-    copied.ours("INSERT INTO task_migration.change_log (part, key) VALUES ('task_images', %s)", image)
+    copied.ours("INSERT INTO task_migration.change_log (part, key, root) VALUES ('task_images', %s, %s)", image, task)
     first = copied.drain()
     assert first.details["waiting"] == 1
     assert first.details["left"] == 1

@@ -30,6 +30,8 @@ ADJUSTMENTS = [
     "table task_migration.copy_chunk",
     "table task_migration.deferred_ddl",
     "table task_migration.quarantine",
+    "table task_migration.lane",
+    "table task_migration.conflict",
 ]
 CATALOG = {
     "columns": """

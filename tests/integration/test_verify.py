@@ -234,7 +234,7 @@ def test_verify_refuses_before_the_copy_is_complete_and_without_capture(sides: S
 def test_ten_planted_differences_are_named_with_table_key_and_column(copied: Sides) -> None:
     for change in (
         "UPDATE tasks SET description = '' WHERE id = 1",
-        "UPDATE tasks SET status = 'in_progress' WHERE id = 2",
+        "UPDATE tasks SET status = 'completed' WHERE id = 2",
         'UPDATE tasks SET tags = \'["b", "a"]\' WHERE id = 36',
         "UPDATE tasks SET completed_at = NULL, difficulty = 5 WHERE id = 21",
         "UPDATE tasks SET user_id = user_id || ' ' WHERE id = 40",

@@ -2,10 +2,14 @@
 SELECT count(*) FROM ({candidates}) candidates;
 
 -- name: stored
-SELECT count(*) FROM {table};
+SELECT count(*) FROM {table} stored WHERE NOT ({destination_only});
 
 -- name: held back
-SELECT count(DISTINCT key) FROM task_migration.quarantine WHERE table_name = %(table_name)s AND held_back;
+-- without rows that are there all the same, in an older state
+SELECT count(DISTINCT known.key)
+FROM task_migration.quarantine known
+WHERE known.table_name = %(table_name)s AND known.held_back
+  AND NOT EXISTS (SELECT FROM {table} stored WHERE stored.{key} = known.key);
 
 -- name: quarantine by kind
 SELECT kind, held_back, count(*), (array_agg(DISTINCT table_name || ' ' || key))[1:5]

@@ -1,5 +1,6 @@
--- The change log and the triggers that write it, in Laravel's database. Append-only and without a look-up, so the
--- application gets no lock that it did not have before. Each entry says which row was written, never what.
+-- The change log and the triggers that write it, the same on both sides. Append-only and without a look-up, so the
+-- application gets no lock that it did not have before. Each entry says which row was written, never what; root is the
+-- task that the row belongs to, NULL where a row belongs to many (a tag, a user).
 
 -- name: create change log
 CREATE SCHEMA IF NOT EXISTS task_migration;
@@ -7,6 +8,7 @@ CREATE TABLE IF NOT EXISTS task_migration.change_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     part text NOT NULL,
     key bigint NOT NULL,
+    root bigint,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
@@ -15,7 +17,7 @@ CREATE TABLE IF NOT EXISTS task_migration.change_log (
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key) SELECT {part}, {column} FROM new_rows;
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM new_rows;
     RETURN NULL;
 END
 $function$;
@@ -24,9 +26,9 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key)
-    SELECT {part}, written.{column}
-    FROM (SELECT {column} FROM new_rows UNION SELECT {column} FROM old_rows) written;
+    INSERT INTO task_migration.change_log (part, key, root)
+    SELECT {part}, written.key, written.root
+    FROM (SELECT {column} AS key, {root} AS root FROM new_rows UNION SELECT {column}, {root} FROM old_rows) written;
     RETURN NULL;
 END
 $function$;
@@ -35,12 +37,14 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key)
-    SELECT DISTINCT {part}, written.{column}
+    INSERT INTO task_migration.change_log (part, key, root)
+    SELECT DISTINCT {part}, written.key, written.root
     FROM (
-        (SELECT {column}, {updates_of} FROM new_rows EXCEPT SELECT {column}, {updates_of} FROM old_rows)
+        (SELECT {column} AS key, {root} AS root, {updates_of} FROM new_rows
+         EXCEPT SELECT {column}, {root}, {updates_of} FROM old_rows)
         UNION ALL
-        (SELECT {column}, {updates_of} FROM old_rows EXCEPT SELECT {column}, {updates_of} FROM new_rows)
+        (SELECT {column} AS key, {root} AS root, {updates_of} FROM old_rows
+         EXCEPT SELECT {column}, {root}, {updates_of} FROM new_rows)
     ) written;
     RETURN NULL;
 END
@@ -50,7 +54,7 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key) SELECT {part}, {column} FROM old_rows;
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM old_rows;
     RETURN NULL;
 END
 $function$;
@@ -59,7 +63,7 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key) SELECT {part}, {column} FROM {table};
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM {table};
     RETURN NULL;
 END
 $function$;

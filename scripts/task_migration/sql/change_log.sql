@@ -1,4 +1,4 @@
--- The keys that were written in Laravel and not carried yet.
+-- The keys that were written on one side and not carried to the other yet.
 
 -- name: exists
 SELECT to_regclass('task_migration.change_log') IS NOT NULL;
@@ -9,16 +9,78 @@ SELECT count(*) FROM task_migration.change_log;
 -- name: newest
 SELECT coalesce(max(id), 0) FROM task_migration.change_log;
 
+-- name: lock lanes
+-- What another worker carries is passed over; a worker that dies lets go. And nobody waits long for a row of ours.
+SELECT lane, set_config('lock_timeout', '500ms', true), to_regclass('task_migration.change_log') IS NOT NULL
+FROM task_migration.lane
+WHERE lane = ANY (%(lanes)s)
+FOR UPDATE OF lane SKIP LOCKED;
+
 -- name: take
--- Oldest first. The rows stay locked, and come back if the transaction does not commit.
+-- Oldest first. The rows stay locked, and come back if the transaction does not commit. An entry with no claim
+-- ('-infinity': put there by us, no write of anybody's) gives way to any write.
 DELETE FROM task_migration.change_log
 WHERE id IN (
-    SELECT id FROM task_migration.change_log WHERE id <= %(newest)s ORDER BY id LIMIT %(entries)s FOR UPDATE SKIP LOCKED
+    SELECT id FROM task_migration.change_log
+    WHERE (root & 7) = ANY (%(lanes)s) AND id <= %(newest)s
+    ORDER BY id
+    LIMIT %(entries)s
+    FOR UPDATE SKIP LOCKED
 )
-RETURNING part, key;
+RETURNING id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
+
+-- name: take those of many tasks
+DELETE FROM task_migration.change_log
+WHERE id IN (
+    SELECT id FROM task_migration.change_log
+    WHERE root IS NULL AND id <= %(newest)s
+    ORDER BY id
+    LIMIT %(entries)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING part, key, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
+
+-- name: pending of tasks
+SELECT id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END
+FROM task_migration.change_log
+WHERE root = ANY (%(roots)s::bigint[]);
+
+-- name: give way
+DELETE FROM task_migration.change_log WHERE id = ANY (%(ids)s::bigint[]);
 
 -- name: put
-INSERT INTO task_migration.change_log (part, key) SELECT %(part)s, unnest(%(keys)s::bigint[]);
+-- Without a claim: what is looked at again gives way to any write.
+INSERT INTO task_migration.change_log (part, key, root, changed_at)
+SELECT %(part)s, given.key, given.root, '-infinity'
+FROM unnest(%(keys)s::bigint[], %(roots)s::bigint[]) AS given (key, root);
+
+-- name: put back
+-- With the time of the write that is still to be carried.
+INSERT INTO task_migration.change_log (part, key, root, changed_at)
+SELECT %(part)s, given.key, given.root, coalesce(to_timestamp(given.claim), '-infinity')
+FROM unnest(%(keys)s::bigint[], %(roots)s::bigint[], %(claims)s::float8[]) AS given (key, root, claim);
+
+-- name: spread
+-- A write that touches many tasks becomes an entry for each of them, of the same time.
+INSERT INTO task_migration.change_log (part, key, root, changed_at)
+SELECT %(part)s, touched.key, touched.key, coalesce(to_timestamp(%(claim)s::float8), '-infinity')
+FROM ({touched}) touched;
+
+-- name: roots of
+-- which task these rows belong to; a row that is gone has none any more
+SELECT {key}, {root} FROM {table} WHERE {key} = ANY (%(keys)s::bigint[]);
 
 -- name: peek
 SELECT DISTINCT part, key FROM task_migration.change_log;
+
+-- name: is any
+SELECT EXISTS (SELECT FROM task_migration.change_log WHERE id <= %(newest)s);
+
+-- name: stand
+-- how many entries, and how old the oldest write is, in seconds
+SELECT (SELECT count(*) FROM task_migration.change_log),
+       (SELECT extract(epoch FROM clock_timestamp() - changed_at)::float8
+        FROM task_migration.change_log WHERE isfinite(changed_at) ORDER BY id LIMIT 1);
+
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp())::float8;

@@ -43,8 +43,8 @@ RETURNING staged.{key},
 -- name: upsert
 INSERT INTO {table} AS known ({columns})
 SELECT {columns} FROM {stage}
-ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({excluded})
-WHERE ({known}) IS DISTINCT FROM ({excluded})
+ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({merged})
+WHERE ({known}) IS DISTINCT FROM ({merged})
 RETURNING (xmax = 0) AS is_new;
 
 -- name: delete children of what no longer maps
@@ -55,8 +55,9 @@ WHERE {child_column} IN (
 );
 
 -- name: delete what no longer maps
-DELETE FROM {table} known
-WHERE {selected} AND NOT EXISTS (SELECT FROM {stage} staged WHERE staged.{key} = known.{key});
+DELETE FROM {table} stored
+WHERE {selected} AND NOT ({destination_only})
+  AND NOT EXISTS (SELECT FROM {stage} staged WHERE staged.{key} = stored.{key});
 
 -- name: create quarantine stage
 CREATE TEMPORARY TABLE IF NOT EXISTS task_migration_stage_quarantine (

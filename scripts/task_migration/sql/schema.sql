@@ -83,18 +83,6 @@ CREATE TABLE task_migration.deferred_ddl (
     definition text NOT NULL
 );
 
--- name: create quarantine
--- what may not cross, or crosses with something left out
-CREATE TABLE task_migration.quarantine (
-    table_name text NOT NULL,
-    key bigint NOT NULL,
-    kind text NOT NULL,
-    held_back boolean NOT NULL,
-    reason text NOT NULL,
-    recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (table_name, key, kind)
-);
-
 -- name: columns that do not fit
 -- What the mappings write, held against the tables as they are. `longest` is the length that text must have room for
 -- (an unlimited type has it), `labels` the values that an enum must know.

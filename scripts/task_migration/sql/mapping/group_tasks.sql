@@ -5,7 +5,7 @@ parent: {table: tasks, column: task_id}
 destination_owned:
   id: the Task Service numbers these rows; a task has one at most
 capture:
-  tasks: {column: id}
+  tasks: {column: id, root: id}
   cognito_user_mapping: {column: laravel_user_id}
 */
 

@@ -5,8 +5,11 @@ parent: {table: tasks, column: task_id}
 destination_owned:
   id: the Task Service numbers these rows; a task has one at most
   comment: Laravel has no comments on approvals
+destination_only: >-
+  stored.status::text = 'rejected'
+  AND EXISTS (SELECT FROM tasks t WHERE t.id = stored.task_id AND t.status::text = 'rejected')
 capture:
-  tasks: {column: id}
+  tasks: {column: id, root: id}
   cognito_user_mapping: {column: laravel_user_id}
 */
 

@@ -4,8 +4,8 @@ base: {table: task_images, column: id}
 parent: {table: tasks, column: task_id}
 chunk_width: 3
 capture:
-  task_images: {column: id}
-  tasks: {column: id}
+  task_images: {column: id, root: task_id}
+  tasks: {column: id, root: id}
   cognito_user_mapping: {column: laravel_user_id}
 ledger:
   task_images:

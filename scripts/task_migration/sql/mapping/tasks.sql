@@ -4,9 +4,12 @@ base: {table: tasks, column: id}
 destination_owned:
   category_id: Laravel has no categories
   reflection: Laravel has no reflections
+finer:
+  status: {pending: [in_progress, rejected]}
+owner: user_id
 capture:
-  tasks: {column: id}
-  task_tag: {column: task_id}
+  tasks: {column: id, root: id}
+  task_tag: {column: task_id, root: task_id}
   tags: {column: id, updates_of: [name]}
   cognito_user_mapping: {column: laravel_user_id}
 ledger:

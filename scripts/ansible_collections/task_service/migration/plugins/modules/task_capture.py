@@ -13,6 +13,18 @@ description:
 extends_documentation_fragment:
   - task_service.migration.sides.laravel
 options:
+  task_service_dsn:
+    description:
+      - How to reach the Task Service's database, for its side; as C(laravel_dsn).
+    type: str
+    default: ""
+    no_log: true
+  side:
+    description:
+      - Whose writes are noted.
+    type: str
+    choices: [laravel, task_service]
+    default: laravel
   state:
     description:
       - Whether it shall be there.

@@ -1,0 +1,219 @@
+"""Task Service -> Laravel: the Task Service's rows of some tasks, made so in Laravel's tables by sql/reverse/.
+
+Laravel has fewer words than the Task Service, so a row may not come out the same when it is mapped again: tags in
+another order, an approval that Laravel derives by its own rule. Such rows are put on Laravel's log without a claim, and the way
+forward ends the matter; they give way to any write that was made meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from task_migration import change_log, database, queries
+from task_migration.carry import FILE, Done, Keys, of_unit
+from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
+from task_migration.forward import keep_quarantine
+from task_migration.reverse import Reverse, reverses
+from task_migration.selector import KeyParameter
+from task_migration.shape import Shape
+
+REASONS = {
+    "owner_unmapped": "its owner is nobody whom Laravel knows by this Cognito sub; it crosses by itself when she is",
+    "owner_changed": "the row belongs to another user on the other side",
+    "approver_unmapped": "its approver is nobody whom Laravel knows by this Cognito sub",
+    "difficulty_out_of_range": "its difficulty is outside 1 to 5",
+    "tags_are_no_names": "its tags are not an array of names",
+    PARENT_REFUSED: "its task is held back",
+}
+_Held = tuple[str, int, str, bool, str]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the Task Service has of one unit: rows as JSON text and their keys; the same as it is stored, by table."""
+
+    rows: str
+    keys: frozenset[int]
+    stored: dict[str, str]
+
+
+class Backward:
+    """The way to Laravel, over a flow whose destination is Laravel's database."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._ways = [_Statements(flow, reverse) for reverse in reverses()]
+
+    def derive(self, keys: Keys) -> None:
+        """A written task of the Task Service's touches no row but its own."""
+
+    def lock(self, keys: Keys) -> dict[int, str]:
+        """Locks the rows in Laravel; whose they are is asked when they are placed."""
+        with self.flow.destination.pipeline():
+            for way in self._ways:
+                if keys.get(way.reverse.unit):
+                    self.flow.destination.execute(way.lock, {"keys": sorted(keys[way.reverse.unit])})
+        return {}
+
+    def held_back_there(self, keys: Keys) -> Keys:
+        """None: what Laravel's mapping holds back is not in the Task Service, so nothing is written over it."""
+        return {}
+
+    def write(self, keys: Keys, owners: dict[int, str]) -> Done:
+        """Makes Laravel's rows of these keys what the Task Service's are now."""
+        done = Done()
+        for way in self._ways:
+            rows = keys.get(way.reverse.unit)
+            if rows:
+                roots = {key: written.root for key, written in rows.items()}
+                self._place(way, sorted(rows), roots, done)
+        return done
+
+    def _place(self, way: _Statements, keys: list[int], roots: dict[int, int], done: Done) -> None:
+        read = way.read(keys)
+        living = self._living(way, keys, read, roots)
+        try:
+            with self.flow.destination.transaction():
+                self._quickly(way, keys, read, living, roots, done)
+        except (pg.DataError, pg.IntegrityError) as error:
+            if len(keys) > 1:
+                middle = len(keys) // 2
+                self._place(way, keys[:middle], roots, done)
+                self._place(way, keys[middle:], roots, done)
+                return
+            reason = f"{error.sqlstate} {type(error).__name__}"
+            held = [(way.reverse.unit, keys[0], REFUSED_BY_DATABASE, True, reason)]
+            done.held_back += keep_quarantine(self.flow.destination, {way.reverse.unit}, keys, held)
+
+    def _living(self, way: _Statements, keys: list[int], read: _Read, roots: dict[int, int]) -> list[int]:
+        """Tasks of rows that are gone, as far as the tasks themselves are still in the Task Service."""
+        asked = sorted({roots[key] for key in keys if key not in read.keys})
+        if way.reverse.parent is None or not asked:
+            return []
+        found = self.flow.origin.execute(queries.statement(FILE, "living"), {"keys": asked})
+        return [key for (key,) in found]
+
+    def _quickly(
+        self, way: _Statements, keys: list[int], read: _Read, living: list[int], roots: dict[int, int], done: Done
+    ) -> None:
+        laravel, unit = self.flow.destination, way.reverse.unit
+        found = laravel.execute(way.held_back, {"rows": read.rows}).fetchall()
+        held: list[_Held] = [(unit, key, kind, True, REASONS[kind]) for key, kind in found if kind is not None]
+        refused = sorted({row[1] for row in held})
+        gone = [key for key in keys if key not in read.keys]
+        parameters = {"rows": read.rows, "held": refused, "gone": gone, "living": living}
+        with laravel.pipeline():
+            placed = laravel.execute(way.upsert, parameters)
+            waits = laravel.execute(way.waiting, parameters) if way.waiting else None
+            for statement in way.after:
+                laravel.execute(statement, parameters)
+            deleted = laravel.execute(way.gone, parameters) if gone else None
+            compared = [
+                (shape, laravel.execute(statement, {"keys": [k for k in keys if k not in refused], "rows": rows}))
+                for (shape, statement), rows in zip(way.echoes, read.stored.values(), strict=True)
+            ]
+        new = [is_new for (is_new,) in placed]
+        done.inserted += sum(new)
+        done.updated += len(new) - sum(new)
+        done.deleted += deleted.rowcount if deleted is not None else 0
+        done.held_back += keep_quarantine(laravel, {unit}, keys, held)
+        waiting = dict(waits.fetchall()) if waits is not None else {}
+        if waiting:
+            done.waiting.setdefault(unit, {}).update(waiting)
+        self._echo(compared, set(refused) | waiting.keys(), roots)
+
+    def _echo(
+        self, compared: list[tuple[Shape, psycopg.Cursor[tuple[Any, ...]]]], left_out: set[int], roots: dict[int, int]
+    ) -> None:
+        differing = {
+            (shape.mapping.base_table, key) for shape, cursor in compared for (key,) in cursor if key not in left_out
+        }
+        for unit in {unit for unit, _ in differing}:
+            again = {key: roots[key] for one, key in differing if one == unit and key in roots}
+            change_log.put(self.flow.destination, unit, again)
+
+
+class _Statements:
+    """The statements of one way back, put together once, so that the servers prepare them once."""
+
+    def __init__(self, flow: Flow, reverse: Reverse) -> None:
+        laravel, self._origin, self.reverse = flow.destination, flow.origin, reverse
+        key, table = sql.Identifier(reverse.key), sql.Identifier("public", reverse.writes)
+
+        def ready(statement: sql.Composed, connection: database.Connection = laravel) -> bytes:
+            return statement.as_bytes(connection)
+
+        self.lock = ready(queries.statement(FILE, "lock rows", table=table, key=key, owner=sql.SQL("NULL::text")))
+        self.held_back = ready(reverse.over_staged("held back"))
+        placed = reverse.over_staged("placed")
+        nothing = {"rows": "[]", "held": []}
+        looked = laravel.execute(queries.statement(FILE, "columns of rows", rows=placed), nothing)
+        names = [column.name for column in looked.description or ()]
+
+        def listed(*alias: str) -> sql.Composed:
+            return sql.SQL(", ").join(sql.Identifier(*alias, name) for name in names)
+
+        upsert = queries.statement(
+            FILE,
+            "upsert placed",
+            placed=placed,
+            table=table,
+            key=key,
+            columns=listed(),
+            known=listed("known"),
+            excluded=listed("excluded"),
+        )
+        self.upsert = ready(upsert)
+        self.after = [ready(reverse.over_staged(name)) for name in reverse.after]
+        self.waiting = ready(reverse.over_staged("waiting")) if "waiting" in reverse.blocks else None
+        self.gone = ready(reverse.plain("gone"))
+        shapes = of_unit(flow.shapes, reverse.unit)
+        self.echoes = [(shape, ready(_echo(shape))) for shape in shapes]
+        rows = queries.statement(
+            FILE,
+            "mapped rows",
+            table_name=sql.Literal(reverse.unit),
+            key=key,
+            owner=sql.SQL("NULL::text"),
+            rows=reverse.rows(),
+        )
+        self._rows = ready(rows, flow.origin)
+        self._stored = {
+            shape.mapping.table: ready(
+                queries.statement(FILE, "stored rows", rows=shape.stored_rows(KeyParameter())), flow.origin
+            )
+            for shape in shapes
+        }
+
+    def read(self, keys: list[int]) -> _Read:
+        """The Task Service's rows of these keys, as they are now."""
+        with self._origin.pipeline():
+            mapped = self._origin.execute(self._rows, {"keys": keys})
+            stored = {table: self._origin.execute(asked, {"keys": keys}) for table, asked in self._stored.items()}
+        row = mapped.fetchone()
+        assert row is not None
+        return _Read(row[1], frozenset(row[2]), {table: _text(cursor) for table, cursor in stored.items()})
+
+
+def _text(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:
+    row = cursor.fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _echo(shape: Shape) -> sql.Composed:
+    """Which rows are not the same in Laravel's mapping and in the Task Service, of the keys that were carried back."""
+    return queries.statement(
+        FILE,
+        "does not come back the same",
+        key=shape.key,
+        rows=shape.mapped_rows(KeyParameter()),
+        types=shape.compared_types,
+        mapped=shape.names_of("mapped"),
+        stored=shape.names_of("stored"),
+    )

@@ -1,0 +1,236 @@
+"""One batch of the sync, whichever way it goes: what was written on one side is made so on the other.
+
+1. Lock lanes on both sides, so that no other worker, of either direction, touches the same tasks. Take the log's oldest
+   entries of these lanes, in the origin's transaction.
+2. On the destination lock the rows, then look at its own log: a write that is on it was made and not yet carried.
+3. Read the origin's rows as they are now.
+4. Write them; look at the destination's log once more, for rows that were not there to be locked.
+5. Commit the destination, then the origin. Dying anywhere replays the batch, and a replay changes nothing.
+
+docs/decisions/0007-sync.md goes through the interleavings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from psycopg import sql
+
+from task_migration import change_log, conflict, database, queries
+from task_migration.change_log import EVER, LANES, Entry
+from task_migration.conflict import Conflict, Written
+from task_migration.converge import Flow
+from task_migration.mapping import mappings
+from task_migration.selector import KeyParameter
+from task_migration.shape import Shape
+
+Direction = Literal["forward", "backward"]
+Keys = dict[str, dict[int, Written]]
+"""For each unit (the kind of row that one write changes) the rows, each with its writes."""
+
+BATCH_ENTRIES = 1000
+FILE = "carry.sql"
+
+
+class Overtaken(Exception):
+    """Somebody wrote a row that was not there to be locked while this batch wrote it: everything is rolled back."""
+
+
+@dataclass
+class Done:
+    """What writing one batch did on the destination.
+
+    ``waiting``: unit -> key -> task, what goes back on the log, for want of a parent or because of ``problem``.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    held_back: int = 0
+    waiting: dict[str, dict[int, int]] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch that was committed. ``claims`` are the times of the writes that it carried, by the origin's clock."""
+
+    entries: int
+    claims: tuple[float, ...] = ()
+    done: Done = field(default_factory=Done)
+    conflicts: int = 0
+    waiting: int = 0
+    paused: bool = False
+
+
+class Way(Protocol):
+    """What differs between the two directions.
+
+    ``derive`` adds the rows that the written ones touch; ``lock`` locks the destination's rows and says whose they are;
+    ``held_back_there`` gives writes of the destination's that could not be carried back; ``write`` reads and writes.
+    """
+
+    flow: Flow
+
+    def derive(self, keys: Keys) -> None: ...
+    def lock(self, keys: Keys) -> dict[int, str]: ...
+    def held_back_there(self, keys: Keys) -> Keys: ...
+    def write(self, keys: Keys, owners: dict[int, str]) -> Done: ...
+
+
+def laravels(flow: Flow) -> database.Connection:
+    """Laravel's end of a flow."""
+    return flow.origin if flow.origin.side.name == "laravel" else flow.destination
+
+
+def task_services(flow: Flow) -> database.Connection:
+    """The Task Service's end of a flow."""
+    return flow.destination if flow.origin.side.name == "laravel" else flow.origin
+
+
+def batch(
+    way: Way,
+    *,
+    newest: int = EVER,
+    entries: int = BATCH_ENTRIES,
+    skew: float = 0.0,
+    allowed: Callable[[database.Connection], bool] | None = None,
+) -> Batch | None:
+    """Carries one batch; None if no entry up to ``newest`` is free to be taken.
+
+    ``skew`` is Laravel's clock less the Task Service's, in seconds; ``allowed`` is asked on Laravel's connection,
+    inside the batch's transaction, whether anything may be carried. Raises Overtaken, and psycopg's errors for what is
+    no row's fault; then nothing was changed on either side.
+    """
+    flow = way.flow
+    with flow.origin.transaction(), flow.destination.transaction():
+        lanes, _ = change_log.lock_lanes(laravels(flow), LANES)
+        lanes, there = change_log.lock_lanes(task_services(flow), lanes)
+        if not lanes:
+            return None
+        if allowed is not None and not allowed(laravels(flow)):
+            return Batch(0, paused=True)
+        taken = change_log.take(flow.origin, lanes, newest, entries)
+        if not taken:
+            return None
+        keys = _units(taken)
+        way.derive(keys)
+        roots = sorted({entry.root for entry in taken})
+        owners = way.lock(keys)
+        has_log = there or flow.destination.side.name == "laravel"
+        pending = change_log.pending(flow.destination, roots) if has_log else []
+        conflicts = _settle_conflicts(way, keys, pending, skew)
+        done = way.write(keys, owners)
+        if has_log:
+            _refuse_overtaken(flow.destination, keys, pending, roots)
+        waiting = 0
+        for unit, rows in done.waiting.items():
+            back = {key: (root, keys[unit][key].claim) for key, root in rows.items()}
+            change_log.put_back(flow.origin, unit, back)
+            waiting += len(back)
+    claims = tuple(entry.claim for entry in taken if entry.claim is not None)
+    return Batch(len(taken), claims, done, conflicts, waiting)
+
+
+def _units(taken: Iterable[Entry]) -> Keys:
+    """The rows that these entries are about."""
+    task = next(mapping.base_table for mapping in mappings() if mapping.parent is None)
+    keys: Keys = {}
+    for entry in taken:
+        unit = change_log.unit_of(entry.part)
+        name, key = (task, entry.root) if unit is None else (unit, entry.key)
+        keys.setdefault(name, {}).setdefault(key, Written(entry.root)).add(entry)
+    return keys
+
+
+def _settle_conflicts(way: Way, keys: Keys, pending: Iterable[Entry], skew: float) -> int:
+    """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
+    from_laravel = way.flow.origin.side.name == "laravel"
+    theirs = _units(pending)
+    for unit, rows in way.held_back_there(keys).items():
+        theirs.setdefault(unit, {}).update(rows)
+    conflicts: list[Conflict] = []
+    for unit in keys.keys() & theirs.keys():
+        both = keys[unit].keys() & theirs[unit].keys()
+        gone = _gone_for_good(way.flow, unit, [key for key in both if keys[unit][key].claim is not None])
+        for key in both:
+            ours, other = keys[unit][key], theirs[unit][key]
+            if other.claim is None:
+                continue
+            if ours.claim is None:
+                del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
+                continue
+            laravel, task_service = (ours, other) if from_laravel else (other, ours)
+            won = conflict.winner(laravel, task_service, skew, key in gone)
+            conflicts.append(Conflict(unit, key, laravel, task_service, won))
+    if conflicts:
+        _keep(way, keys, conflicts, skew)
+    return len(conflicts)
+
+
+def _keep(way: Way, keys: Keys, conflicts: list[Conflict], skew: float) -> None:
+    flow = way.flow
+    origin_wins = flow.origin.side.name
+    for unit in {one.unit for one in conflicts}:
+        of_unit = [one for one in conflicts if one.unit == unit]
+        numbers = [one.key for one in of_unit]
+        laravel = images(laravels(flow), flow, unit, numbers)
+        task_service = images(task_services(flow), flow, unit, numbers)
+        won = [one for one in of_unit if one.winner == origin_wins]
+        lost = [one for one in of_unit if one.winner != origin_wins]
+        conflict.keep(flow.destination, won, laravel, task_service, skew)
+        conflict.keep(flow.origin, lost, laravel, task_service, skew)
+        overtaken = [one.task_service if origin_wins == "laravel" else one.laravel for one in won]
+        change_log.give_way(flow.destination, [entry for written in overtaken for entry in written.entries])
+        for one in lost:
+            del keys[unit][one.key]
+
+
+def images(connection: database.Connection, flow: Flow, unit: str, keys: Collection[int]) -> dict[int, dict[str, Any]]:
+    """The rows of these keys as one side has them, in the Task Service's words: table -> row, by key."""
+    found: dict[int, dict[str, Any]] = {}
+    for shape in of_unit(flow.shapes, unit):
+        rows = (
+            shape.mapping.rows(KeyParameter())
+            if connection.side.name == "laravel"
+            else queries.statement(FILE, "whole rows", table=shape.table, key=shape.key)
+        )
+        statement = queries.statement(
+            FILE, "image of rows", table_name=sql.Literal(shape.mapping.table), key=shape.key, rows=rows
+        )
+        for table, key, row in connection.execute(statement, {"keys": list(keys)}):
+            found.setdefault(key, {})[table] = row
+    return found
+
+
+def of_unit(shapes: Iterable[Shape], unit: str) -> list[Shape]:
+    """The shapes whose rows one write of this unit changes: the tables that are made of the same table of Laravel's."""
+    return [shape for shape in shapes if shape.mapping.base_table == unit]
+
+
+def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
+    """Which of these tasks Laravel has no row of any more, not even a softly deleted one."""
+    first = next(mapping for mapping in mappings() if mapping.base_table == unit)
+    if first.parent is not None or not keys:
+        return set()
+    statement = queries.statement(
+        FILE,
+        "there in Laravel",
+        table=sql.Identifier("public", unit),
+        key=sql.Identifier(first.base_column),
+    )
+    there = {key for (key,) in laravels(flow).execute(statement, {"keys": keys})}
+    return set(keys) - there
+
+
+def _refuse_overtaken(
+    destination: database.Connection, keys: Keys, seen: Iterable[Entry], roots: Collection[int]
+) -> None:
+    known = {entry.id for entry in seen}
+    there = change_log.pending(destination, roots)
+    new = [entry for entry in there if entry.id not in known and entry.claim is not None]
+    for unit, rows in _units(new).items():
+        if rows.keys() & keys.get(unit, {}).keys():
+            raise Overtaken

@@ -1,0 +1,37 @@
+"""The tables that the sync keeps in either database: lanes, conflicts, quarantine."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from task_migration import database, queries
+
+FILE = "sync_tables.sql"
+TABLES = ("quarantine", "lane", "conflict")
+
+
+def missing(connection: database.Connection) -> list[str]:
+    """Those that are not there."""
+    return [table for table in TABLES if not _exists(connection, table)]
+
+
+def make(connection: database.Connection) -> None:
+    """Makes those that are not there; the schema task_migration is."""
+    for table in missing(connection):
+        connection.execute(queries.statement(FILE, f"create {table}"))
+
+
+def drop(connection: database.Connection) -> None:
+    """Drops them; conflicts stay as long as there are any: they are all that is left of a write that gave way."""
+    for table in TABLES:
+        name = sql.Identifier("task_migration", table)
+        if not _exists(connection, table):
+            continue
+        row = connection.execute(queries.statement(FILE, "is empty", table=name)).fetchone()
+        if table != "conflict" or (row and row[0]):
+            connection.execute(queries.statement(FILE, "drop", table=name))
+
+
+def _exists(connection: database.Connection, table: str) -> bool:
+    row = connection.execute(queries.statement(FILE, "exists"), {"table": table}).fetchone()
+    return bool(row and row[0])
