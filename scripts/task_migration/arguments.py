@@ -22,7 +22,7 @@ from task_migration.outcome import Outcome
 # Names that Ansible and AWX hand over by themselves.
 FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_")
 # Playbooks that need no databases to be there, and are for no other environment.
-OF_THE_LAB = ("lab-up", "lab-down")
+OF_THE_LAB = ("lab-up", "lab-down", "lab-fault")
 
 _WORDS = {
     "str": "some text",
@@ -32,6 +32,7 @@ _WORDS = {
     "float": "a number",
     "bool": "true or false",
     "dict": """a mapping, typed as -e '{"name": {"key": "value"}}'""",
+    "list": """a list of words, typed as -e '{"name": ["one", "two"]}'""",
 }
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -61,6 +62,8 @@ class Parameter:
         """Whether the value, as typed on a command line or as YAML gave it, is one of this parameter's."""
         if self.type == "dict":
             return isinstance(value, Mapping)
+        if self.type == "list":
+            return self._takes_list(value)
         if self.type == "bool":
             return isinstance(value, bool) or str(value).strip().lower() in _TRUTHS
         if self.type in ("int", "float"):
@@ -68,6 +71,12 @@ class Parameter:
         if self.type == "dsn":
             return isinstance(value, str) and _is_connection_string(value)
         return isinstance(value, str) and bool(value.strip() or self.empty) and value in (self.choices or (value,))
+
+    def _takes_list(self, value: object) -> bool:
+        """A list of words; what is typed as name=value is text, and splitting it would be guessing."""
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return False
+        return bool(value or self.empty) and all(isinstance(word, str) and word for word in value)
 
     def _takes_number(self, value: object) -> bool:
         if isinstance(value, bool):

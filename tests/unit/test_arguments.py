@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from task_migration.arguments import arguments, parameters
+from task_migration.arguments import Parameter, arguments, parameters
 from task_migration.errors import Refused
 
 
 def inventory(**changes):
     """A whole inventory, as the playbook sees it."""
     values = {
-        name: {"int": 1000, "float": 2.0, "bool": True, "dict": {}, "dsn": "dbname=x"}.get(one.type, "x")
+        name: {"int": 1000, "float": 2.0, "bool": True, "dict": {}, "list": ["x"], "dsn": "dbname=x"}.get(one.type, "x")
         for name, one in parameters().items()
         if not one.only
     } | {name: one.choices[0] for name, one in parameters().items() if one.choices}
@@ -36,7 +36,7 @@ def test_a_misspelt_name_is_refused_with_the_one_that_was_meant():
 
 
 def test_a_name_like_no_other_is_refused_with_those_that_there_are():
-    with pytest.raises(Refused, match="allowed: allow_destroy, copy_chunk_keys"):
+    with pytest.raises(Refused, match="allowed: alert_command, alert_topic_arn, allow_destroy"):
         check(qqqqqq=4)
 
 
@@ -60,6 +60,10 @@ def test_a_parameter_of_another_playbook_is_refused_by_the_name_of_that_playbook
         ("title_policy", "Widen"),
         ("allow_destroy", "maybe"),
         ("quarantine_signed_off", "owner_unmapped"),
+        ("alert_command", "mail me"),
+        ("alert_command", ["mail", 7]),
+        ("alert_command", ["mail", ""]),
+        ("aws_region", ""),
         ("laravel_timezone", " "),
         ("laravel_dsn", "somewhere"),
     ],
@@ -68,6 +72,12 @@ def test_a_value_that_can_not_be_meant_is_refused_in_one_line(name, value):
     with pytest.raises(Refused, match=f"-e {name} can't be used") as refused:
         check(**{name: value})
     assert "\n" not in str(refused.value)
+
+
+def test_a_list_may_be_empty_where_it_says_so():
+    check(alert_command=[])
+    check(alert_command=["mail", "-s", "{subject}", "on-call"])
+    assert not Parameter("words", "list", "words").takes([])
 
 
 def test_a_connection_string_is_never_repeated():

@@ -55,3 +55,17 @@ options:
     type: path
     required: true
 """
+
+    AWS = r"""
+options:
+  aws_region:
+    description:
+      - The AWS region.
+    type: str
+    required: true
+  aws_endpoint_url:
+    description:
+      - Where AWS is reached, empty for AWS itself. Off this machine it must be https.
+    type: str
+    default: ""
+"""

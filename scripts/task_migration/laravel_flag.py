@@ -1,0 +1,129 @@
+"""Laravel's own flag, for a Laravel that has one: TASK_SERVICE_ENABLED, exactly ``true`` or ``false``.
+
+It is never the way to move traffic, and least of all back: a container takes its environment when it starts, so it is
+in force minutes later. On the way there it is turned on before any traffic moves; on the way back traffic goes first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+from task_migration import aws, progress
+from task_migration.errors import Refused
+from task_migration.flag_by_command import ByCommand, CommandFlag
+from task_migration.flag_on_ec2 import Ec2Flag, OnEc2
+from task_migration.flag_on_ecs import EcsFlag, OnEcs
+from task_migration.outcome import Outcome
+
+KINDS = ("none", "ecs", "ssm_command", "command")
+
+_Settings = TypeVar("_Settings", OnEcs, OnEc2, ByCommand)
+
+
+class Way(Protocol):
+    """How a flag is turned. ``value`` is "true" or "false"."""
+
+    def lacking(self, value: str) -> list[str]:
+        """What is not so yet, in words; empty if nothing is to be done. It touches nothing."""
+
+    def bring(self, value: str, listener: progress.Listener) -> None:
+        """Makes it so. Raises Failed, with the state in which things are."""
+
+
+def laravel_flag(
+    *,
+    state: Literal["on", "off"],
+    laravel_flag: Mapping[str, Any],
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    check: bool = False,
+    listener: progress.Listener = progress.nobody,
+) -> Outcome:
+    """Turns Laravel's TASK_SERVICE_ENABLED on or off, and waits until it is in force: minutes on ECS.
+
+    ``laravel_flag`` says how, by its ``kind``: none (or {}), ecs, ssm_command or command; the other keys are those of
+    ``OnEcs``, ``OnEc2`` and ``ByCommand``. A run that was cut off is taken up where it stopped. Details: ``kind``,
+    ``value``, and ``lacking``, what had to be made so. Raises Refused for settings that can't be meant.
+    """
+    value = {"on": "true", "off": "false"}[state]
+    kind = str(laravel_flag.get("kind", "none"))
+    way = _way(kind, laravel_flag, partial(aws.client, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url))
+    if way is None:
+        return Outcome(
+            False, "Laravel's own flag: nothing to do, the inventory's laravel_flag names none", {"kind": "none"}
+        )
+    lacking = way.lacking(value)
+    if lacking and not check:
+        way.bring(value, listener)
+    done = f"{'would change' if check else 'changed'}: {', '.join(lacking)}" if lacking else "in force already"
+    return Outcome(
+        bool(lacking),
+        f"Laravel's own flag, TASK_SERVICE_ENABLED={value}: {done}",
+        {"kind": kind, "value": value, "lacking": lacking},
+    )
+
+
+def _way(kind: str, values: Mapping[str, Any], client: Callable[[str], Any]) -> Way | None:
+    if kind == "ecs":
+        return EcsFlag(_settings(OnEcs, values), client)
+    if kind == "ssm_command":
+        return Ec2Flag(_settings(OnEc2, values), client)
+    if kind == "command":
+        return CommandFlag(_settings(ByCommand, values))
+    if kind != "none" or values.keys() - {"kind"}:
+        raise Refused(
+            "the inventory's laravel_flag does not say how the flag is turned",
+            measured=f"kind {kind}" if "kind" in values else "no kind",
+            allowed=f"kind {', '.join(KINDS)}",
+            next_step="correct laravel_flag in the inventory; it is {} for a Laravel without a flag",
+        )
+    return None
+
+
+def _settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    """The settings of one kind. Raises Refused for a key that is missing, unknown, or holds what can't be meant."""
+    declared = {one.name: one for one in dataclasses.fields(kind)}
+    given = {name: value for name, value in values.items() if name != "kind"}
+    for name in given:
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, n=1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise _wrong(values, f"knows no {name}{meant}", ", ".join(declared))
+    for name, one in declared.items():
+        if name not in given:
+            if one.default is dataclasses.MISSING:
+                raise _wrong(values, f"lacks {name}", ", ".join(declared))
+            continue
+        allowed, takes = _TAKES[str(one.type)]
+        if not takes(given[name]) or (one.default is dataclasses.MISSING and not given[name]):
+            raise _wrong(values, f"can't use {name}={given[name]!r}", allowed)
+    return kind(**given)
+
+
+def _wrong(values: Mapping[str, Any], what: str, allowed: str) -> Refused:
+    return Refused(
+        f"the inventory's laravel_flag of kind {values['kind']} {what}",
+        allowed=allowed,
+        next_step="correct laravel_flag in the inventory",
+    )
+
+
+_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("some text", lambda value: isinstance(value, str)),
+    "float": (
+        "seconds from 1 to 7,200",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 7200,
+    ),
+    "Sequence[str]": (
+        "a list of words",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(word, str) and word for word in value),
+    ),
+    "Mapping[str, str]": (
+        "a mapping of names to texts",
+        lambda value: isinstance(value, Mapping) and all(isinstance(one, str) and one for one in value.values()),
+    ),
+}

@@ -1,0 +1,105 @@
+"""The runtime switch: whether the sync may carry, in each direction. No deploy, and in force within a second.
+
+It lies in Laravel's database, which the sync has open anyway, so a switch can't be unreachable while there is something
+to carry. It stops and starts the sync, and moves no traffic.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from task_migration import database, queries
+from task_migration.gentle import gently
+from task_migration.outcome import Outcome
+
+Name = Literal["sync_forward", "sync_backward"]
+
+LOCK_TIMEOUT_SECONDS = 2.0
+_FILE = "switch.sql"
+
+
+@dataclass(frozen=True)
+class Position:
+    """How one switch stands. ``changed_at`` is aware, by the clock of Laravel's database; None if never turned."""
+
+    is_on: bool
+    changed_at: datetime | None = None
+    changed_by: str = ""
+    reason: str = ""
+
+    @property
+    def word(self) -> str:
+        return "on" if self.is_on else "off"
+
+
+def switch(
+    *, laravel_dsn: str, name: Name, state: Literal["on", "off"], reason: str = "", check: bool = False
+) -> Outcome:
+    """Turns the switch ``name`` on or off; ``reason`` is kept beside it for whoever finds it so.
+
+    One that was never turned is off, so turning it off makes nothing. It waits for the batch that is being carried.
+    Details: ``name``, ``is_on``, and ``was_on`` before.
+    """
+    side = database.laravel(laravel_dsn)
+    wanted = state == "on"
+    with database.said(side), database.connect(side, f"switch {name}") as connection:
+        was = position(connection, name)
+        changed = was.is_on != wanted
+        if changed and not check:
+            turned: list[bool] = []
+
+            def turn(session: database.Connection) -> None:
+                session.execute(queries.statement(_FILE, "create"))
+                values = {"name": name, "is_on": wanted, "reason": reason, "changed_by": _operator()}
+                turned[:] = [row[0] for row in session.execute(queries.statement(_FILE, "turn"), values)]
+
+            gently(side, connection, LOCK_TIMEOUT_SECONDS, f"turning {name} {state}", turn)
+            changed = bool(turned)  # unless somebody else turned it meanwhile
+    return Outcome(
+        changed,
+        f"{name}: {_told(was, state, changed, check)}",
+        {"name": name, "is_on": was.is_on if check else wanted, "was_on": was.is_on},
+    )
+
+
+def is_on(connection: database.Connection, name: Name) -> bool:
+    """Whether the switch is on; off while it, its table or its schema is not there."""
+    return position(connection, name).is_on
+
+
+def is_there(connection: database.Connection) -> bool:
+    """Whether there is a switch at all."""
+    there = connection.execute(queries.statement(_FILE, "there")).fetchone()
+    return bool(there and there[0])
+
+
+def read_for_a_batch(connection: database.Connection, name: Name) -> bool:
+    """Whether the switch is on; whoever turns it waits until the caller's transaction has ended. The table is there."""
+    row = connection.execute(queries.statement(_FILE, "read for a batch"), {"name": name}).fetchone()
+    return bool(row and row[0])
+
+
+def position(connection: database.Connection, name: Name) -> Position:
+    """How the switch stands, and since when, by whom and why."""
+    there = connection.execute(queries.statement(_FILE, "there")).fetchone()
+    if there is None or not there[0]:
+        return Position(False)
+    row = connection.execute(queries.statement(_FILE, "read"), {"name": name}).fetchone()
+    return Position(*row) if row else Position(False)
+
+
+def _told(was: Position, state: str, changed: bool, check: bool) -> str:
+    if changed:
+        return f"would be turned {state}" if check else f"turned {state}"
+    if was.changed_at is None:
+        return f"{state} already: it was never turned on"
+    since = f"{was.changed_at:%Y-%m-%d %H:%M:%S} UTC by {was.changed_by}"
+    return f"{state} already, since {since}" + (f" ({was.reason})" if was.reason else "")
+
+
+def _operator() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
