@@ -1,0 +1,13 @@
+set names 'utf8';
+set time zone 'Asia/Tokyo';
+set search_path to "public";
+insert into "task_images" ("file_path", "task_id", "updated_at", "created_at") values ('task_images/108 a.png', '108', '2025-03-04 12:34:56', '2025-03-04 12:34:56') returning "id";
+update "tasks" set "updated_at" = '2025-03-04 12:34:56' where "tasks"."id" = '108';
+update "task_images" set "file_path" = 'task_images/renamed.png', "updated_at" = '2025-03-04 12:34:56' where "id" = '1';
+update "tasks" set "updated_at" = '2025-03-04 12:34:56' where "tasks"."id" = '37';
+update "tasks" set "updated_at" = '2025-03-04 12:34:56' where "tasks"."id" = '37';
+delete from "task_images" where "id" = '2';
+update "task_images" set "task_id" = '110', "updated_at" = '2025-03-04 12:34:56' where "id" = '3';
+update "tasks" set "updated_at" = '2025-03-04 12:34:56' where "tasks"."id" = '110';
+update "task_images" set "approved_at" = '2025-03-04 12:34:56', "delete_at" = '2025-03-07 12:34:56', "updated_at" = '2025-03-04 12:34:56' where "id" = '4';
+delete from "task_images" where "id" in ('5', '6');

@@ -1,0 +1,10 @@
+set names 'utf8';
+set time zone 'Asia/Tokyo';
+set search_path to "public";
+begin;
+update "tasks" set "title" = 'outer', "updated_at" = '2025-03-04 12:34:56' where "id" = '102';
+SAVEPOINT trans2;
+update "tasks" set "title" = 'inner', "updated_at" = '2025-03-04 12:34:56' where "id" = '104';
+ROLLBACK TO SAVEPOINT trans2;
+update "tasks" set "title" = 'outer again', "updated_at" = '2025-03-04 12:34:56' where "id" = '105';
+commit;

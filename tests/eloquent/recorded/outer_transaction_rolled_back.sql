@@ -1,0 +1,14 @@
+set names 'utf8';
+set time zone 'Asia/Tokyo';
+set search_path to "public";
+begin;
+insert into "tasks" ("user_id", "title", "updated_at", "created_at") values ('1', 'never', '2025-03-04 12:34:56', '2025-03-04 12:34:56') returning "id";
+insert into "task_tag" ("tag_id", "task_id") values ('1', '157');
+insert into "task_images" ("file_path", "task_id", "updated_at", "created_at") values ('task_images/never.png', '157', '2025-03-04 12:34:56', '2025-03-04 12:34:56') returning "id";
+update "tasks" set "updated_at" = '2025-03-04 12:34:56' where "tasks"."id" = '157';
+SAVEPOINT trans2;
+update "tasks" set "deleted_at" = '2025-03-04 12:34:56', "updated_at" = '2025-03-04 12:34:56' where "id" = '107';
+update "tasks" set "title" = 'never', "updated_at" = '2025-03-04 12:34:56' where "user_id" = '5' and "tasks"."deleted_at" is null;
+update "tags" set "name" = 'never', "updated_at" = '2025-03-04 12:34:56' where "id" = '1';
+update "users" set "cognito_sub" = 'never', "updated_at" = '2025-03-04 12:34:56' where "id" = '8';
+rollback;

@@ -1,0 +1,10 @@
+set names 'utf8';
+set time zone 'Asia/Tokyo';
+set search_path to "public";
+delete from "task_tag" where "task_tag"."task_id" = '34' and "task_tag"."tag_id" in ('3');
+insert into "task_tag" ("tag_id", "task_id") values ('1', '34');
+insert into "task_tag" ("tag_id", "task_id") values ('2', '34');
+insert into "task_tag" ("tag_id", "task_id") values ('9', '36');
+insert into "task_tag" ("tag_id", "task_id") values ('2', '2'), ('7', '2');
+insert into "task_tag" ("tag_id", "task_id") values ('10', '3');
+insert into "task_tag" ("tag_id", "task_id") values ('10', '4');
