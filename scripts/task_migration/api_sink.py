@@ -14,7 +14,6 @@ after a later one for the same task. The consistency check finds that; the sink 
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import random
@@ -32,6 +31,7 @@ from uuid import UUID
 
 import httpx
 
+from task_migration import database
 from task_migration.errors import Refused
 
 BACKOFF_SECONDS = 0.2
@@ -57,20 +57,22 @@ class Carried:
     ``done``     acknowledged;
     ``refused``  dead letters: the API says that it can't take this task; key -> reason ("HTTP 422");
     ``undone``   not acknowledged though tried again, or not sent because others were not: to be sent again later;
-    ``problem``  why some are undone, in one line; "" if none is.
+    ``problem``  why some are undone, in one line; "" if none is;
+    ``failed``   those of the undone whose own request used up its tries: the API is unwell, or the task poison to it.
     """
 
     done: tuple[int, ...]
     refused: Mapping[int, str]
     undone: tuple[int, ...]
     problem: str
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Answer:
     """What one request came to. ``said`` is a status or a kind of failure, never what a body holds."""
 
-    meaning: Literal["done", "refused", "wrong token", "again"]
+    meaning: Literal["done", "refused", "wrong token", "again", "failed"]
     said: str = ""
     wait_seconds: float = 0.0
 
@@ -148,6 +150,7 @@ class ApiSink:
             refused={key: answer.said for key, answer in answers.items() if answer.meaning == "refused"},
             undone=tuple(key for key, answer in answers.items() if answer.meaning not in ("done", "refused")),
             problem=batch.problem,
+            failed=tuple(key for key, answer in answers.items() if answer.meaning == "failed"),
         )
 
     def close(self) -> None:
@@ -174,9 +177,9 @@ class ApiSink:
             if tries >= self._attempts:
                 often = "1 try" if tries == 1 else f"{tries} tries"
                 batch.stop(f"{request} {answer.said} in {often} (task {key})")
-            else:
-                longest = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (tries - 1))
-                self._sleep(max(random.uniform(0, longest), answer.wait_seconds))
+                return _Answer("failed", answer.said)
+            longest = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (tries - 1))
+            self._sleep(max(random.uniform(0, longest), answer.wait_seconds))
         return answer
 
     def _renew(self) -> str:
@@ -262,7 +265,7 @@ def _checked(base_url: str) -> str:
             allowed="https://host[:port][/path], with no login, query or fragment in it",
             next_step="correct it in the inventory",
         )
-    if url.scheme == "http" and not _on_this_machine(url.host):
+    if url.scheme == "http" and not database.on_this_machine(url.host):
         raise Refused(
             "the service token and users' tasks may not leave this machine without TLS",
             measured=f"http to {url.host}",
@@ -270,15 +273,6 @@ def _checked(base_url: str) -> str:
             next_step="correct the address of the Task Service's API in the inventory",
         )
     return base_url.rstrip("/")
-
-
-def _on_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read_token(file: str) -> str:

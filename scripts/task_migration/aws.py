@@ -5,7 +5,6 @@ botocore is slow to import, so it is imported by those who call AWS and not by t
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from task_migration import database
 from task_migration.errors import Failed, MigrationError, Refused
 
 ATTEMPTS = 8
@@ -69,7 +69,7 @@ def client(
     import boto3
     from botocore.config import Config
 
-    emulated = bool(aws_endpoint_url) and _is_on_this_machine(aws_endpoint_url)
+    emulated = bool(aws_endpoint_url) and database.on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
     if aws_endpoint_url and not emulated and urlsplit(aws_endpoint_url).scheme != "https":
         raise Refused(
             "AWS may only be spoken to over TLS",
@@ -182,13 +182,3 @@ def _answered(doing: str, error: Any, text: str, writes: bool) -> MigrationError
         kind = Failed if writes else Refused
         return kind(f"AWS failed to {doing}", measured=text, next_step="run the same command again")
     return Refused(f"AWS refused to {doing}", measured=text)
-
-
-def _is_on_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,12 +1,13 @@
 """Task Service -> Laravel: the Task Service's rows of some tasks, made so in Laravel's tables by sql/reverse/.
 
 Laravel has fewer words than the Task Service, so a row may not come out the same when it is mapped again: tags in
-another order, an approval that Laravel derives by its own rule. Such rows are put on Laravel's log without a claim, and the way
-forward ends the matter; they give way to any write that was made meanwhile.
+another order, an approval that Laravel derives by its own rule. Such rows are put on Laravel's log without a claim, and
+the way forward ends the matter; they give way to any write that was made meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import change_log, database, queries
-from task_migration.carry import FILE, Done, Keys, of_unit
+from task_migration.carry import FILE, Asks, Done, Keys, of_unit
 from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
 from task_migration.forward import keep_quarantine
 from task_migration.reverse import Reverse, reverses
@@ -35,11 +36,13 @@ _Held = tuple[str, int, str, bool, str]
 
 @dataclass(frozen=True)
 class _Read:
-    """What the Task Service has of one unit: rows as JSON text and their keys; the same as it is stored, by table."""
+    """What the Task Service has of one unit: rows as JSON text and their keys; the same as it is stored, by table; and
+    what of them was held back on the way forward, as (table, key, kind)."""
 
     rows: str
     keys: frozenset[int]
     stored: dict[str, str]
+    quarantine: set[tuple[str, int, str]]
 
 
 class Backward:
@@ -49,42 +52,39 @@ class Backward:
         self.flow = flow
         self._ways = [_Statements(flow, reverse) for reverse in reverses()]
 
-    def derive(self, keys: Keys) -> None:
-        """A written task of the Task Service's touches no row but its own."""
+    def derive(self, keys: Keys) -> Keys:
+        """Nothing: a written task of the Task Service's touches no row but its own, and what Laravel's mapping holds
+        back is not in the Task Service, so nothing is written over it."""
+        return {}
 
-    def lock(self, keys: Keys) -> dict[int, str]:
+    def lock(self, keys: Keys) -> Callable[[], dict[int, str]]:
         """Locks the rows in Laravel; whose they are is asked when they are placed."""
-        with self.flow.destination.pipeline():
-            for way in self._ways:
-                if keys.get(way.reverse.unit):
-                    self.flow.destination.execute(way.lock, {"keys": sorted(keys[way.reverse.unit])})
-        return {}
+        for way in self._ways:
+            if keys.get(way.reverse.unit):
+                self.flow.destination.execute(way.lock, {"keys": sorted(keys[way.reverse.unit])})
+        return dict
 
-    def held_back_there(self, keys: Keys) -> Keys:
-        """None: what Laravel's mapping holds back is not in the Task Service, so nothing is written over it."""
-        return {}
-
-    def write(self, keys: Keys, owners: dict[int, str]) -> Done:
+    def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done:
         """Makes Laravel's rows of these keys what the Task Service's are now."""
         done = Done()
         for way in self._ways:
             rows = keys.get(way.reverse.unit)
             if rows:
                 roots = {key: written.root for key, written in rows.items()}
-                self._place(way, sorted(rows), roots, done)
+                self._place(way, sorted(rows), roots, done, once_more)
         return done
 
-    def _place(self, way: _Statements, keys: list[int], roots: dict[int, int], done: Done) -> None:
+    def _place(self, way: _Statements, keys: list[int], roots: dict[int, int], done: Done, once_more: Asks) -> None:
         read = way.read(keys)
         living = self._living(way, keys, read, roots)
         try:
-            with self.flow.destination.transaction():
-                self._quickly(way, keys, read, living, roots, done)
+            self._quickly(way, keys, read, living, roots, done, once_more)
         except (pg.DataError, pg.IntegrityError) as error:
+            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"))
             if len(keys) > 1:
                 middle = len(keys) // 2
-                self._place(way, keys[:middle], roots, done)
-                self._place(way, keys[middle:], roots, done)
+                self._place(way, keys[:middle], roots, done, once_more)
+                self._place(way, keys[middle:], roots, done, once_more)
                 return
             reason = f"{error.sqlstate} {type(error).__name__}"
             held = [(way.reverse.unit, keys[0], REFUSED_BY_DATABASE, True, reason)]
@@ -99,43 +99,51 @@ class Backward:
         return [key for (key,) in found]
 
     def _quickly(
-        self, way: _Statements, keys: list[int], read: _Read, living: list[int], roots: dict[int, int], done: Done
+        self,
+        way: _Statements,
+        keys: list[int],
+        read: _Read,
+        living: list[int],
+        roots: dict[int, int],
+        done: Done,
+        once_more: Asks,
     ) -> None:
         laravel, unit = self.flow.destination, way.reverse.unit
-        found = laravel.execute(way.held_back, {"rows": read.rows}).fetchall()
+        with database.pipelined(laravel):
+            laravel.execute(queries.statement(FILE, "savepoint"))
+            asked = laravel.execute(way.held_back, {"rows": read.rows})
+        found = asked.fetchall()
         held: list[_Held] = [(unit, key, kind, True, REASONS[kind]) for key, kind in found if kind is not None]
         refused = sorted({row[1] for row in held})
         gone = [key for key in keys if key not in read.keys]
         parameters = {"rows": read.rows, "held": refused, "gone": gone, "living": living}
-        with laravel.pipeline():
+        with database.pipelined(laravel):
             placed = laravel.execute(way.upsert, parameters)
             waits = laravel.execute(way.waiting, parameters) if way.waiting else None
             for statement in way.after:
                 laravel.execute(statement, parameters)
             deleted = laravel.execute(way.gone, parameters) if gone else None
             compared = [
-                (shape, laravel.execute(statement, {"keys": [k for k in keys if k not in refused], "rows": rows}))
-                for (shape, statement), rows in zip(way.echoes, read.stored.values(), strict=True)
+                laravel.execute(statement, {"keys": [k for k in keys if k not in refused], "rows": rows})
+                for statement, rows in zip(way.echoes, read.stored.values(), strict=True)
             ]
+            quarantine = laravel.execute(way.quarantine, {"keys": keys})
+            held_back = keep_quarantine(laravel, {unit}, keys, held)
+            seen_last = once_more(laravel)
         new = [is_new for (is_new,) in placed]
         done.inserted += sum(new)
         done.updated += len(new) - sum(new)
         done.deleted += deleted.rowcount if deleted is not None else 0
-        done.held_back += keep_quarantine(laravel, {unit}, keys, held)
+        done.held_back += held_back
+        done.seen_last += seen_last()
         waiting = dict(waits.fetchall()) if waits is not None else {}
         if waiting:
             done.waiting.setdefault(unit, {}).update(waiting)
-        self._echo(compared, set(refused) | waiting.keys(), roots)
-
-    def _echo(
-        self, compared: list[tuple[Shape, psycopg.Cursor[tuple[Any, ...]]]], left_out: set[int], roots: dict[int, int]
-    ) -> None:
-        differing = {
-            (shape.mapping.base_table, key) for shape, cursor in compared for (key,) in cursor if key not in left_out
-        }
-        for unit in {unit for unit, _ in differing}:
-            again = {key: roots[key] for one, key in differing if one == unit and key in roots}
-            change_log.put(self.flow.destination, unit, again)
+        now_held = {(table, key, kind) for table, key, kind, *_ in quarantine}
+        again = {key for _, key, _ in now_held ^ read.quarantine}
+        again |= {key for cursor in compared for (key,) in cursor}
+        again -= set(refused) | waiting.keys()
+        change_log.put(laravel, unit, {key: roots[key] for key in again & roots.keys()})
 
 
 class _Statements:
@@ -173,7 +181,18 @@ class _Statements:
         self.waiting = ready(reverse.over_staged("waiting")) if "waiting" in reverse.blocks else None
         self.gone = ready(reverse.plain("gone"))
         shapes = of_unit(flow.shapes, reverse.unit)
-        self.echoes = [(shape, ready(_echo(shape))) for shape in shapes]
+        self.echoes = [ready(_echo(shape)) for shape in shapes]
+        held = [
+            queries.statement(
+                FILE,
+                "quarantine",
+                table_name=sql.Literal(shape.mapping.table),
+                quarantine=shape.mapping.quarantine(KeyParameter()),
+            )
+            for shape in shapes
+        ]
+        self.quarantine = ready(sql.SQL(" UNION ALL ").join(held))
+        self._tables = [shape.mapping.table for shape in shapes]
         rows = queries.statement(
             FILE,
             "mapped rows",
@@ -192,12 +211,16 @@ class _Statements:
 
     def read(self, keys: list[int]) -> _Read:
         """The Task Service's rows of these keys, as they are now."""
-        with self._origin.pipeline():
+        with database.pipelined(self._origin):
             mapped = self._origin.execute(self._rows, {"keys": keys})
             stored = {table: self._origin.execute(asked, {"keys": keys}) for table, asked in self._stored.items()}
+            known = self._origin.execute(
+                queries.statement(FILE, "known quarantine"), {"tables": self._tables, "keys": keys}
+            )
         row = mapped.fetchone()
         assert row is not None
-        return _Read(row[1], frozenset(row[2]), {table: _text(cursor) for table, cursor in stored.items()})
+        texts = {table: _text(cursor) for table, cursor in stored.items()}
+        return _Read(row[1], frozenset(row[2]), texts, set(known))
 
 
 def _text(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:

@@ -13,9 +13,11 @@ docs/decisions/0007-sync.md goes through the interleavings.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import psycopg
 from psycopg import sql
 
 from task_migration import change_log, conflict, database, queries
@@ -30,6 +32,9 @@ Direction = Literal["forward", "backward"]
 Keys = dict[str, dict[int, Written]]
 """For each unit (the kind of row that one write changes) the rows, each with its writes."""
 
+Asks = Callable[[database.Connection], Callable[[], Any]]
+"""Sends a question; the answer is read by calling the result, so that several go in one round trip."""
+
 BATCH_ENTRIES = 1000
 FILE = "carry.sql"
 
@@ -42,7 +47,8 @@ class Overtaken(Exception):
 class Done:
     """What writing one batch did on the destination.
 
-    ``waiting``: unit -> key -> task, what goes back on the log, for want of a parent or because of ``problem``.
+    ``waiting``: unit -> key -> task, what goes back on the log, for want of a parent or because of ``problem``;
+    ``seen_last``: what was on the destination's log after the last statement.
     """
 
     inserted: int = 0
@@ -51,6 +57,7 @@ class Done:
     held_back: int = 0
     waiting: dict[str, dict[int, int]] = field(default_factory=dict)
     problem: str = ""
+    seen_last: list[Entry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -68,16 +75,16 @@ class Batch:
 class Way(Protocol):
     """What differs between the two directions.
 
-    ``derive`` adds the rows that the written ones touch; ``lock`` locks the destination's rows and says whose they are;
-    ``held_back_there`` gives writes of the destination's that could not be carried back; ``write`` reads and writes.
+    ``derive`` adds the rows that the written ones touch, and gives writes of the destination's that could not be
+    carried back; ``lock`` locks the destination's rows and says whose they are; ``write`` reads the origin and writes,
+    and asks ``once_more`` in the round trip of its last statement.
     """
 
     flow: Flow
 
-    def derive(self, keys: Keys) -> None: ...
-    def lock(self, keys: Keys) -> dict[int, str]: ...
-    def held_back_there(self, keys: Keys) -> Keys: ...
-    def write(self, keys: Keys, owners: dict[int, str]) -> Done: ...
+    def derive(self, keys: Keys) -> Keys: ...
+    def lock(self, keys: Keys) -> Callable[[], dict[int, str]]: ...
+    def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done: ...
 
 
 def laravels(flow: Flow) -> database.Connection:
@@ -96,40 +103,67 @@ def batch(
     newest: int = EVER,
     entries: int = BATCH_ENTRIES,
     skew: float = 0.0,
-    allowed: Callable[[database.Connection], bool] | None = None,
+    switch: Asks | None = None,
 ) -> Batch | None:
     """Carries one batch; None if no entry up to ``newest`` is free to be taken.
 
-    ``skew`` is Laravel's clock less the Task Service's, in seconds; ``allowed`` is asked on Laravel's connection,
-    inside the batch's transaction, whether anything may be carried. Raises Overtaken, and psycopg's errors for what is
-    no row's fault; then nothing was changed on either side.
+    ``skew`` is Laravel's clock less the Task Service's, in seconds; ``switch`` asks on Laravel's connection, inside the
+    batch's transaction, whether anything may be carried. Raises Overtaken, and psycopg's errors for what is no row's
+    fault; then nothing was changed on either side.
     """
     flow = way.flow
-    with flow.origin.transaction(), flow.destination.transaction():
-        lanes, _ = change_log.lock_lanes(laravels(flow), LANES)
-        lanes, there = change_log.lock_lanes(task_services(flow), lanes)
-        if not lanes:
-            return None
-        if allowed is not None and not allowed(laravels(flow)):
-            return Batch(0, paused=True)
-        taken = change_log.take(flow.origin, lanes, newest, entries)
-        if not taken:
-            return None
-        keys = _units(taken)
-        way.derive(keys)
-        roots = sorted({entry.root for entry in taken})
+    try:
+        carried = _begun(way, newest, entries, skew, switch)
+        if carried is not None and carried.entries:
+            for connection in (flow.destination, flow.origin):
+                with database.blamed(connection):
+                    connection.commit()
+    finally:
+        # After a commit there is nothing to roll back, and nothing is sent.
+        for connection in (flow.destination, flow.origin):
+            with suppress(psycopg.Error):
+                connection.rollback()
+    return carried
+
+
+def _begun(way: Way, newest: int, entries: int, skew: float, switch: Asks | None) -> Batch | None:
+    """All of a batch but its two commits."""
+    flow = way.flow
+    laravel, task_service = laravels(flow), task_services(flow)
+    with database.pipelined(laravel):
+        laravel.execute(queries.statement(FILE, "begin"))
+        here = change_log.lock_lanes(laravel, LANES)
+        may_carry = switch(laravel) if switch is not None else None
+    lanes, _ = here()
+    if may_carry is not None and not may_carry():
+        return Batch(0, paused=True)
+    with database.pipelined(task_service):
+        task_service.execute(queries.statement(FILE, "begin"))
+        there = change_log.lock_lanes(task_service, lanes)
+    lanes, task_service_has_log = there()
+    taken = change_log.take(flow.origin, lanes, newest, entries)() if lanes else []
+    if not taken:
+        return None
+    keys = _units(taken)
+    roots = sorted({entry.root for entry in taken})
+    has_log = task_service_has_log or flow.destination is laravel
+
+    def ask(destination: database.Connection) -> Callable[[], list[Entry]]:
+        return change_log.pending(destination, roots) if has_log else list
+
+    held_back_there = way.derive(keys)
+    with database.pipelined(flow.destination):
         owners = way.lock(keys)
-        has_log = there or flow.destination.side.name == "laravel"
-        pending = change_log.pending(flow.destination, roots) if has_log else []
-        conflicts = _settle_conflicts(way, keys, pending, skew)
-        done = way.write(keys, owners)
-        if has_log:
-            _refuse_overtaken(flow.destination, keys, pending, roots)
-        waiting = 0
-        for unit, rows in done.waiting.items():
-            back = {key: (root, keys[unit][key].claim) for key, root in rows.items()}
-            change_log.put_back(flow.origin, unit, back)
-            waiting += len(back)
+        pending = ask(flow.destination)
+    seen = pending()
+    conflicts = _settle_conflicts(way, keys, seen, held_back_there, skew)
+    done = way.write(keys, owners(), ask)
+    _refuse_overtaken(keys, seen, done.seen_last)
+    waiting = 0
+    for unit, rows in done.waiting.items():
+        back = {key: (root, keys[unit][key].claim) for key, root in rows.items()}
+        change_log.put_back(flow.origin, unit, back)
+        waiting += len(back)
     claims = tuple(entry.claim for entry in taken if entry.claim is not None)
     return Batch(len(taken), claims, done, conflicts, waiting)
 
@@ -145,11 +179,11 @@ def _units(taken: Iterable[Entry]) -> Keys:
     return keys
 
 
-def _settle_conflicts(way: Way, keys: Keys, pending: Iterable[Entry], skew: float) -> int:
+def _settle_conflicts(way: Way, keys: Keys, pending: Iterable[Entry], held_back_there: Keys, skew: float) -> int:
     """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
     from_laravel = way.flow.origin.side.name == "laravel"
     theirs = _units(pending)
-    for unit, rows in way.held_back_there(keys).items():
+    for unit, rows in held_back_there.items():
         theirs.setdefault(unit, {}).update(rows)
     conflicts: list[Conflict] = []
     for unit in keys.keys() & theirs.keys():
@@ -225,11 +259,8 @@ def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
     return set(keys) - there
 
 
-def _refuse_overtaken(
-    destination: database.Connection, keys: Keys, seen: Iterable[Entry], roots: Collection[int]
-) -> None:
+def _refuse_overtaken(keys: Keys, seen: Iterable[Entry], there: Iterable[Entry]) -> None:
     known = {entry.id for entry in seen}
-    there = change_log.pending(destination, roots)
     new = [entry for entry in there if entry.id not in known and entry.claim is not None]
     for unit, rows in _units(new).items():
         if rows.keys() & keys.get(unit, {}).keys():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,26 +48,39 @@ def newest(connection: database.Connection) -> int:
     return int(_value(connection, "newest"))
 
 
-def lock_lanes(connection: database.Connection, lanes: Sequence[int]) -> tuple[list[int], bool]:
-    """The lanes that this transaction holds now, and whether this side has a change log."""
-    rows = connection.execute(queries.statement(_FILE, "lock lanes"), {"lanes": list(lanes)}).fetchall()
-    return [lane for lane, _, _ in rows], any(has_log for _, _, has_log in rows)
+def lock_lanes(connection: database.Connection, lanes: Sequence[int]) -> Callable[[], tuple[list[int], bool]]:
+    """The lanes that this transaction holds now, and whether this side has a change log.
+
+    Asked now, read when the result is called: so may this and the next two be in one round trip with others.
+    """
+    asked = connection.execute(queries.statement(_FILE, "lock lanes"), {"lanes": list(lanes)})
+
+    def read() -> tuple[list[int], bool]:
+        rows = asked.fetchall()
+        return [lane for lane, _, _ in rows], any(has_log for _, _, has_log in rows)
+
+    return read
 
 
-def take(connection: database.Connection, lanes: Sequence[int], newest: int, entries: int) -> list[Entry]:
+def take(connection: database.Connection, lanes: Sequence[int], newest: int, entries: int) -> Callable[[], list[Entry]]:
     """Takes up to ``entries`` entries of these lanes with ids up to ``newest``, oldest first.
 
     They are gone when the caller's transaction commits, and not before.
     """
     parameters = {"lanes": list(lanes), "newest": newest, "entries": entries}
-    return [Entry(*row) for row in connection.execute(queries.statement(_FILE, "take"), parameters)]
+    asked = connection.execute(queries.statement(_FILE, "take"), parameters)
+    return lambda: [Entry(*row) for row in asked]
 
 
-def pending(connection: database.Connection, roots: Iterable[int]) -> list[Entry]:
+def pending(connection: database.Connection, roots: Iterable[int]) -> Callable[[], list[Entry]]:
     """The entries of these tasks that are on the log, left there."""
-    return [
-        Entry(*row) for row in connection.execute(queries.statement(_FILE, "pending of tasks"), {"roots": list(roots)})
-    ]
+    asked = connection.execute(queries.statement(_FILE, "pending of tasks"), {"roots": list(roots)})
+    return lambda: [Entry(*row) for row in asked]
+
+
+def any_of_many_tasks(connection: database.Connection) -> bool:
+    """Whether a write that touches many tasks is on Laravel's log, to be spread."""
+    return bool(_value(connection, "any of many tasks"))
 
 
 def give_way(connection: database.Connection, entries: Iterable[Entry]) -> None:

@@ -83,6 +83,13 @@ def blamed(connection: Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def pipelined(connection: Connection) -> Iterator[None]:
+    """Statements in here go to the server in one round trip; what they gave is to be read afterwards."""
+    with blamed(connection), connection.pipeline():
+        yield
+
+
 def laravel(dsn: str, *, timezone: str = "UTC", s3_bucket: str = "") -> Side:
     """Laravel's side, with what its SQL needs to know of the application that writes there."""
     return Side("laravel", dsn, {"task_migration.laravel_timezone": timezone, "task_migration.s3_bucket": s3_bucket})
@@ -101,7 +108,7 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
     """
     parts: dict[str, Any] = dict(conninfo_to_dict(side.dsn))
     parts.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
-    if not _on_this_machine(str(parts.get("host", ""))):
+    if not on_this_machine(str(parts.get("host", ""))):
         parts.setdefault("sslmode", "verify-full")
     parts["application_name"] = f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63]
     with said(side):
@@ -130,7 +137,8 @@ def connect_if_there(side: Side, purpose: str) -> Connection | None:
         return None
 
 
-def _on_this_machine(host: str) -> bool:
+def on_this_machine(host: str) -> bool:
+    """Whether a host's name or address, or a socket's path, is this machine's own; "" is a socket."""
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

@@ -7,7 +7,7 @@ The quick way writes all rows of a batch with a few statements. If the database 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import change_log, database, queries
-from task_migration.carry import FILE, Done, Keys, of_unit
+from task_migration.carry import FILE, Asks, Done, Keys, of_unit
 from task_migration.conflict import Written
 from task_migration.converge import OWNER_CHANGED, PARENT_REFUSED, Convergence, Flow, converge
 from task_migration.mapping import children_of
 from task_migration.selector import KeyParameter, KeySet
 from task_migration.shape import Shape
+
+_Held = tuple[str, int, str, bool, str]
+"""One row of quarantine: table, key, kind, whether it is held back, reason."""
 
 
 @dataclass(frozen=True)
@@ -41,50 +44,55 @@ class Forward:
         self._read = _union(flow, lambda shape: _mapped_rows(shape))
         self._quarantine = _union(flow, lambda shape: _quarantine(shape))
         self._writes = {shape.mapping.table: _Writes(flow, shape) for shape in flow.shapes}
+        self._held_back_there = queries.statement(FILE, "held back on the way back").as_bytes(flow.origin)
+        self._touched = {
+            (table, shape.mapping.base_table): queries.statement(FILE, "touched rows", touched=touched).as_bytes(
+                flow.origin
+            )
+            for shape in flow.shapes
+            for table in {one.mapping.base_table for one in flow.shapes}
+            if shape.mapping.parent is not None
+            and shape.mapping.base_table != table
+            and (touched := shape.mapping.touched_by(table, KeyParameter())) is not None
+        }
 
-    def derive(self, keys: Keys) -> None:
-        """Adds the rows of other units that the written tasks touch, such as a task's images."""
-        for shape in self.flow.shapes:
-            unit = shape.mapping.base_table
-            for table in [table for table in keys if table != unit]:
-                touched = shape.mapping.touched_by(table, KeyParameter())
-                if touched is None or shape.mapping.parent is None:
-                    continue
-                statement = queries.statement(FILE, "touched rows", touched=touched)
-                for (key,) in self.flow.origin.execute(statement, {"keys": list(keys[table])}):
-                    keys.setdefault(unit, {}).setdefault(key, Written(key))
+    def derive(self, keys: Keys) -> Keys:
+        """Adds the rows of other units that the written tasks touch, such as a task's images.
 
-    def lock(self, keys: Keys) -> dict[int, str]:
-        """Locks the rows in the Task Service; gives the owners of those whose mapping names one."""
-        owners: dict[int, str] = {}
-        with self.flow.destination.pipeline():
-            asked = [
-                self.flow.destination.execute(self._writes[shape.mapping.table].lock, {"keys": sorted(keys[unit])})
-                for unit in keys
-                for shape in of_unit(self.flow.shapes, unit)
+        Gives the Task Service's rows that Laravel could not take: a write from here goes over them, as a conflict.
+        """
+        origin = self.flow.origin
+        with database.pipelined(origin):
+            touched = [
+                (unit, origin.execute(statement, {"keys": list(keys[table])}))
+                for (table, unit), statement in self._touched.items()
+                if table in keys
             ]
-        for cursor in asked:
-            owners.update((key, owner) for key, owner in cursor if owner is not None)
-        return owners
-
-    def held_back_there(self, keys: Keys) -> Keys:
-        """Rows of the Task Service's that Laravel could not take: a write from here goes over them, and says so."""
+            held = [
+                (unit, origin.execute(self._held_back_there, {"unit": unit, "keys": list(rows)}))
+                for unit, rows in keys.items()
+            ]
         found: Keys = {}
-        for unit, rows in keys.items():
-            held = self.flow.origin.execute(
-                queries.statement(FILE, "held back on the way back"), {"unit": unit, "keys": list(rows)}
-            ).fetchall()
-            for key, recorded_at in held:
-                found.setdefault(unit, {})[key] = Written(rows[key].root, recorded_at)
-        if found:
-            self._forget_held_back(found)
+        for unit, cursor in held:
+            for key, recorded_at in cursor:
+                found.setdefault(unit, {})[key] = Written(keys[unit][key].root, recorded_at)
+        for unit, cursor in touched:
+            for (key,) in cursor:
+                keys.setdefault(unit, {}).setdefault(key, Written(key))
+        for unit, rows in found.items():
+            _forget(origin, {unit}, rows, [])
         return found
 
-    def _forget_held_back(self, found: Keys) -> None:
-        for unit, rows in found.items():
-            _forget(self.flow.origin, {unit}, rows, [])
+    def lock(self, keys: Keys) -> Callable[[], dict[int, str]]:
+        """Locks the rows in the Task Service; gives the owners of those whose mapping names one."""
+        asked = [
+            self.flow.destination.execute(self._writes[shape.mapping.table].lock, {"keys": sorted(keys[unit])})
+            for unit in keys
+            for shape in of_unit(self.flow.shapes, unit)
+        ]
+        return lambda: {key: owner for cursor in asked for key, owner in cursor if owner is not None}
 
-    def write(self, keys: Keys, owners: dict[int, str]) -> Done:
+    def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done:
         """Makes the Task Service's rows of these keys what Laravel's are now."""
         if not any(keys.values()):
             return Done()
@@ -97,17 +105,19 @@ class Forward:
                 for key in _of_tasks(shape, read[shape.mapping.table], refused)
             ]
         try:
-            with self.flow.destination.transaction():
-                return self._quickly(keys, read, held_back, refused)
+            return self._quickly(keys, read, held_back, refused, once_more)
         except (pg.DataError, pg.IntegrityError):
-            return self._carefully(keys, held_back)
+            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"))
+        done = self._carefully(keys, held_back)
+        done.seen_last = once_more(self.flow.destination)()
+        return done
 
-    def _ask(self, keys: Keys) -> tuple[dict[str, Read], list[tuple[Any, ...]]]:
+    def _ask(self, keys: Keys) -> tuple[dict[str, Read], list[_Held]]:
         parameters = {
             shape.mapping.base_table: list(keys.get(shape.mapping.base_table, ())) for shape in self.flow.shapes
         }
         origin = self.flow.origin
-        with origin.pipeline():
+        with database.pipelined(origin):
             rows = origin.execute(self._read, parameters)
             held = origin.execute(self._quarantine, parameters)
         read = {
@@ -130,10 +140,19 @@ class Forward:
         known = {sub for (sub,) in self.flow.origin.execute(statement, {"owners": [owner for _, owner in found]})}
         return [key for key, owner in found if owner in known]
 
-    def _quickly(self, keys: Keys, read: dict[str, Read], held_back: list[tuple[Any, ...]], refused: list[int]) -> Done:
+    def _quickly(
+        self,
+        keys: Keys,
+        read: dict[str, Read],
+        held_back: list[_Held],
+        refused: list[int],
+        once_more: Asks,
+    ) -> Done:
         destination = self.flow.destination
         asked: list[tuple[Shape, str, psycopg.Cursor[tuple[Any, ...]]]] = []
-        with destination.pipeline():
+        done = Done()
+        with database.pipelined(destination):
+            destination.execute(queries.statement(FILE, "savepoint"))
             for shape in self.flow.shapes:
                 unit, writes = shape.mapping.base_table, self._writes[shape.mapping.table]
                 if not keys.get(unit):
@@ -149,7 +168,11 @@ class Forward:
                     for child in writes.children:
                         destination.execute(child, {"gone": gone})
                     asked.append((shape, "gone", destination.execute(writes.delete, {"gone": gone})))
-        done = Done()
+            for unit, written in keys.items():
+                done.held_back += keep_quarantine(destination, self._tables_of(unit), written, held_back)
+            seen_last = once_more(destination)
+        done.seen_last = seen_last()
+        orphans: list[_Held] = []
         for shape, what, cursor in asked:
             if what == "upsert":
                 new = [is_new for (is_new,) in cursor]
@@ -160,17 +183,19 @@ class Forward:
             else:
                 for key, root, is_refused in cursor:
                     if is_refused:
-                        held_back.append(
-                            (shape.mapping.table, key, PARENT_REFUSED, True, "its parent was refused by the database")
-                        )
+                        reason = "its parent was refused by the database"
+                        orphans.append((shape.mapping.table, key, PARENT_REFUSED, True, reason))
                     else:
                         done.waiting.setdefault(shape.mapping.base_table, {})[key] = root
-        for unit, rows in keys.items():
-            tables = {shape.mapping.table for shape in of_unit(self.flow.shapes, unit)}
-            done.held_back += keep_quarantine(destination, tables, rows, held_back)
+        if orphans:
+            tables, rows = {row[0] for row in orphans}, {row[1] for row in orphans}
+            done.held_back += keep_quarantine(destination, tables, rows, orphans)
         return done
 
-    def _carefully(self, keys: Keys, held_back: list[tuple[Any, ...]]) -> Done:
+    def _tables_of(self, unit: str) -> set[str]:
+        return {shape.mapping.table for shape in of_unit(self.flow.shapes, unit)}
+
+    def _carefully(self, keys: Keys, held_back: list[_Held]) -> Done:
         """Table by table, halving what is refused until the row stands alone."""
         done = Done()
         for shape in self.flow.shapes:
@@ -242,7 +267,7 @@ class _Writes:
 
 
 def keep_quarantine(
-    connection: database.Connection, tables: Collection[str], keys: Collection[int], found: list[tuple[Any, ...]]
+    connection: database.Connection, tables: Collection[str], keys: Collection[int], found: Sequence[tuple[Any, ...]]
 ) -> int:
     """Makes the quarantine of these rows what was found now: (table, key, kind, held back, reason). Gives how many are
     held back."""
@@ -257,7 +282,7 @@ def keep_quarantine(
 
 
 def _forget(
-    connection: database.Connection, tables: Collection[str], keys: Collection[int], own: list[tuple[Any, ...]]
+    connection: database.Connection, tables: Collection[str], keys: Collection[int], own: Sequence[tuple[Any, ...]]
 ) -> None:
     parameters = {
         "of_tables": list(tables),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -77,10 +78,18 @@ def is_there(connection: database.Connection) -> bool:
     return bool(there and there[0])
 
 
-def read_for_a_batch(connection: database.Connection, name: Name) -> bool:
-    """Whether the switch is on; whoever turns it waits until the caller's transaction has ended. The table is there."""
-    row = connection.execute(queries.statement(_FILE, "read for a batch"), {"name": name}).fetchone()
-    return bool(row and row[0])
+def read_for_a_batch(connection: database.Connection, name: Name) -> Callable[[], bool]:
+    """Whether the switch is on; whoever turns it waits until the caller's transaction has ended. The table is there.
+
+    Asked now, read when the result is called.
+    """
+    asked = connection.execute(queries.statement(_FILE, "read for a batch"), {"name": name})
+
+    def read() -> bool:
+        row = asked.fetchone()
+        return bool(row and row[0])
+
+    return read
 
 
 def position(connection: database.Connection, name: Name) -> Position:

@@ -7,7 +7,7 @@ in the databases; it may be killed at any moment.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -131,11 +131,13 @@ class Worker:
         with self._said():
             origin, (laravel, _) = way.flow.origin, self._open
             if not self._busy and not change_log.is_any(origin):
-                return Step(paused=not self._may_carry(laravel))
+                return Step(paused=not self._may_carry(laravel)())
             try:
-                if self._direction == "forward" and self._may_carry(laravel):
+                if self._direction == "forward" and change_log.any_of_many_tasks(laravel):
+                    if not self._may_carry(laravel)():
+                        return Step(paused=True)
                     change_log.spread(laravel)
-                done = batch(way, skew=self._clocks.skew, allowed=self._may_carry)
+                done = batch(way, skew=self._clocks.skew, switch=self._may_carry)
             except RETRIED:
                 return Step()  # somebody else was at the same rows; nothing was changed, and the next step tries again
             if done is None:
@@ -155,13 +157,13 @@ class Worker:
         )
 
     def look(self) -> Look:
-        """Asks both sides how things stand. Once a minute it puts what was refused on the log again, for another try."""
+        """Asks both sides how things stand. Once a minute it puts what was refused on the log again."""
         way = self._connected()
         with self._said():
             laravel, task_service = self._open
             self._clocks.read(laravel, task_service)
             self._switch_is_there = switch.is_there(laravel)
-            enabled = self._may_carry(laravel)
+            enabled = self._may_carry(laravel)()
             stand = way.flow.origin.execute(queries.statement("change_log.sql", "stand")).fetchone()
             assert stand is not None
             counted = [
@@ -208,9 +210,9 @@ class Worker:
         )
         return self._sink
 
-    def _may_carry(self, laravel: database.Connection) -> bool:
+    def _may_carry(self, laravel: database.Connection) -> Callable[[], bool]:
         if not self._switch_is_there:
-            return False
+            return bool
         return switch.read_for_a_batch(laravel, _SWITCHES[self._direction])
 
     def _problem(self, laravel: database.Connection) -> str:

@@ -416,13 +416,13 @@ def test_a_server_that_takes_no_connection_is_given_up_after_the_timeout(sink):
         carried = sink(base_url=url, attempts=1, timeout_seconds=0.2).carry(tasks(1))
         for other in others:
             other.close()
-    assert carried == Carried((), {}, (1,), "POST /api/tasks was not answered within 0.2 s in 1 try (task 1)")
+    assert carried == Carried((), {}, (1,), "POST /api/tasks was not answered within 0.2 s in 1 try (task 1)", (1,))
 
 
 def test_the_first_request_that_is_undone_stops_the_batch(api, sink):
     api.acts = lambda number, method, key: says(500) if key >= 3 else None
     carried = sink(max_parallel=1).carry(tasks(1, 2, 3, 4, 5))
-    assert carried == Carried((1, 2), {}, (3, 4, 5), "POST /api/tasks answered 500 in 4 tries (task 3)")
+    assert carried == Carried((1, 2), {}, (3, 4, 5), "POST /api/tasks answered 500 in 4 tries (task 3)", (3,))
     assert [request[2] for request in api.requests] == [1, 2, 3, 3, 3, 3]
 
 

@@ -73,7 +73,6 @@ def test_a_write_in_the_task_service_is_carried_back(both_ways: Running) -> None
     assert sides.verify().details["passed"]
 
 
-
 def test_a_deletion_is_the_others_meaning_both_ways(both_ways: Running) -> None:
     sides = both_ways.sides
     sides.laravel("UPDATE tasks SET deleted_at = now() WHERE id = 59")
@@ -124,7 +123,7 @@ def test_a_task_that_is_born_in_the_task_service_crosses_with_tags_group_and_ima
     assert one(sides.laravel("SELECT file_path FROM task_images WHERE id = %s", image)) == ("a b.png",)
     assert sides.task(key, "status::text, tags") == ("in_progress", ["a", "b"])
     assert sides.verify().details["passed"]
-    sides.target("UPDATE tasks SET tags = '[\"a\", \"c\"]' WHERE id = %s", key)
+    sides.target('UPDATE tasks SET tags = \'["a", "c"]\' WHERE id = %s', key)
     sides.target("DELETE FROM task_images WHERE id = %s", image)
     both_ways.settle()
     assert sides.laravel(names, key) == [("a",), ("c",)]
@@ -187,3 +186,16 @@ def test_the_switch_is_honoured(both_ways: Running) -> None:
     switch.switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on")
     assert both_ways.forward.step().entries == 1
     assert sides.task(60, "title") == ("waits",)
+
+
+def test_what_is_held_back_is_counted_right_after_the_task_service_has_changed_it(both_ways: Running) -> None:
+    sides = both_ways.sides
+    sides.laravel(
+        "UPDATE tasks SET requires_approval = true, is_completed = true, assigned_by_user_id = NULL WHERE id = 62"
+    )
+    both_ways.settle()
+    assert ("task_approvals", 62) in sides.held_back("approval_without_approver")
+    sides.target("UPDATE tasks SET status = 'pending', completed_at = NULL WHERE id = 62")
+    both_ways.settle()
+    assert ("task_approvals", 62) not in sides.held_back("approval_without_approver")
+    assert sides.verify().details["passed"]

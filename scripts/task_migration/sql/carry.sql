@@ -1,5 +1,14 @@
 -- One batch of the sync: rows of both sides by their keys. {…} comes from the mappings and the catalog.
 
+-- name: begin
+BEGIN;
+
+-- name: savepoint
+SAVEPOINT quick;
+
+-- name: back to savepoint
+ROLLBACK TO SAVEPOINT quick;
+
 -- name: mapped rows
 -- the rows as JSON, which keeps every value as PostgreSQL writes it, and their keys and owners
 SELECT {table_name}, coalesce(json_agg(mapped)::text, '[]'), coalesce(array_agg(mapped.{key}::bigint), '{{}}'),
@@ -9,6 +18,9 @@ FROM ({rows}) mapped;
 -- name: quarantine
 SELECT {table_name}, found.key::bigint, found.kind::text, found.held_back::boolean, found.reason::text
 FROM ({quarantine}) found;
+
+-- name: known quarantine
+SELECT table_name, key, kind FROM task_migration.quarantine WHERE table_name = ANY (%(tables)s) AND key = ANY (%(keys)s);
 
 -- name: touched rows
 SELECT touched.key FROM ({touched}) touched;

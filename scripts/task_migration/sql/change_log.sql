@@ -29,6 +29,9 @@ WHERE id IN (
 )
 RETURNING id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
 
+-- name: any of many tasks
+SELECT EXISTS (SELECT FROM task_migration.change_log WHERE root IS NULL);
+
 -- name: take those of many tasks
 DELETE FROM task_migration.change_log
 WHERE id IN (
