@@ -1,4 +1,4 @@
-"""Takes the lab down: every server of it, Terraform's state of it, and its files."""
+"""Takes the lab down: every process and server of it, Terraform's state of it, and its files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from task_migration.outcome import Outcome
 
 from lab.postgres_server import one_at_a_time
+from lab.processes import Background, end, strays
 from lab.world import World
 
 
@@ -18,14 +19,23 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
     does the directory then. Raises Refused if something stands in a server's place that the lab did not make.
     """
     world = World(Path(lab_directory).resolve())
+    processes = [Background(file.stem, file.parent, ()) for file in sorted(world.processes_directory.glob("*.pid"))]
+    running = strays(world.directory)
     servers = {"Laravel's server": world.laravel_server(0), "the Task Service's server": world.task_service_server(0)}
     found = [name for name, server in servers.items() if server.home.exists() or server.directory.exists()]
-    files = [path for path in (world.terraform_directory, world.endpoints_file) if path.exists()]
+    own = (world.terraform_directory, world.processes_directory, world.service_token_file, world.endpoints_file)
+    files = [path for path in own if path.exists()]
+    if processes or running:
+        found.append("its apps")
     # All of them are looked at first, so that a refusal leaves the whole lab as it is.
     for server in servers.values():
         server.refuse_foreign()
     if check:
         return _outcome(bool(found or files), found, "would be ")
+    for process in processes:
+        process.stop()
+    for stray in running:
+        end(stray)
     for server in servers.values():
         with one_at_a_time(server.directory):
             server.destroy()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import laravel, postgres_server
-from lab.postgres_server import PostgresServer
+from lab.postgres_server import HOST, PostgresServer
+from lab.processes import Background
 
 TASK_SERVICE_DATABASE = "task_service"
 TASK_SERVICE_OWNER = "task_service_admin"
+S3_BUCKET = "task-images-lab"
+LARAVEL_APP, TASK_SERVICE_APP = "laravel_app", "task_service_app"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,16 @@ class World:
     def endpoints_file(self) -> Path:
         return self.directory / "endpoints.json"
 
+    @property
+    def processes_directory(self) -> Path:
+        """Pid files and logs of the lab's own processes."""
+        return self.directory / "processes"
+
+    @property
+    def service_token_file(self) -> Path:
+        """What the sync shows to the Task Service's API."""
+        return self.directory / "service-token"
+
     def laravel_server(self, port: int) -> PostgresServer:
         return PostgresServer(self.laravel_directory, port)
 
@@ -52,8 +66,30 @@ class World:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def endpoints_at(self, laravel_port: int, task_service_port: int, tasks: int) -> dict[str, Any]:
-        """Every address of the lab; the Task Service's is where Terraform will make it."""
+    def apps(self, endpoints: dict[str, Any]) -> tuple[Background, Background]:
+        """Laravel's app and the Task Service's, at those addresses."""
+
+        def app(name: str, *words: str) -> Background:
+            port = str(endpoints[f"{name}_port"])
+            command = (sys.executable, "-m", f"lab.{name}", "--port", port, *words)
+            return Background(name, self.processes_directory, command)
+
+        token = ("--service-token-file", str(self.service_token_file))
+        return (
+            app(LARAVEL_APP, "--dsn", endpoints["laravel_app_dsn"]),
+            app(TASK_SERVICE_APP, "--dsn", endpoints["task_service_dsn"], *token),
+        )
+
+    def endpoints_at(
+        self,
+        laravel_port: int,
+        task_service_port: int,
+        tasks: int,
+        *,
+        laravel_app_port: int = 0,
+        task_service_app_port: int = 0,
+    ) -> dict[str, Any]:
+        """Every address of the lab; the Task Service's database is where Terraform will make it."""
 
         def task_service(dbname: str, user: str) -> str:
             return postgres_server.dsn(self.task_service_directory, task_service_port, dbname, user)
@@ -66,8 +102,13 @@ class World:
             "laravel_dsn": of_laravel(laravel.MIGRATOR),
             "laravel_app_dsn": of_laravel(laravel.APPLICATION),
             "laravel_port": laravel_port,
+            "laravel_url": f"http://{HOST}:{laravel_app_port}",
+            "laravel_app_port": laravel_app_port,
             "task_service_dsn": task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
             "task_service_port": task_service_port,
+            "task_service_url": f"http://{HOST}:{task_service_app_port}",
+            "task_service_app_port": task_service_app_port,
+            "service_token_file": str(self.service_token_file),
             "task_service_directory": str(self.task_service_directory),
             "terraform_state": str(self.terraform_directory / "terraform.tfstate"),
         }

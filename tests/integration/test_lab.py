@@ -7,11 +7,13 @@ import os
 import shutil
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
 from lab import up as lab_up
 from lab.down import down
+from lab.fault import KINDS, fault
 from lab.postgres_server import alive, main
 from lab.up import up
 from lab.world import World
@@ -50,7 +52,8 @@ def test_the_endpoints_are_written_down_without_a_password(lab):
     text = World(Path(lab)).endpoints_file.read_text()
     assert json.loads(text) == details
     assert "password" not in text
-    assert details["task_service_port"] != details["laravel_port"]
+    ports = {name: value for name, value in details.items() if name.endswith("_port")}
+    assert len(set(ports.values())) == len(ports) == 4
 
 
 def test_check_mode_predicts_and_touches_nothing(lab):
@@ -75,7 +78,7 @@ def test_down_leaves_no_process_and_no_file_and_again_changes_nothing(lab):
     world.terraform_directory.mkdir()
     (world.terraform_directory / "terraform.tfstate").write_text("{}")
     servers = [world.laravel_server(0), world.task_service_server(0)]
-    processes = [psutil.Process(server.pid()) for server in servers]
+    processes = [psutil.Process(one.pid()) for one in (*servers, *world.apps(details))]
     assert down(lab_directory=lab).changed
     assert not any(alive(process) for process in processes)
     assert not any(server.home.exists() for server in servers)
@@ -170,10 +173,10 @@ def test_down_finds_the_servers_though_the_labs_directory_was_deleted_by_hand(la
     server = world.laravel_server(0)
     if server.home == server.directory:
         pytest.skip("here the data is in the directory itself, and the server ends with it")
-    process = psutil.Process(server.pid())
+    processes = [psutil.Process(one.pid()) for one in (server, *world.apps(world.endpoints()))]
     shutil.rmtree(world.directory)
     assert down(lab_directory=lab).changed
-    assert not alive(process)
+    assert not any(alive(process) for process in processes)
     assert not server.home.exists()
 
 
@@ -186,3 +189,69 @@ def test_two_labs_live_side_by_side(lab, tmp_path):
         assert value(first["laravel_dsn"], "SELECT 1") == 1
     finally:
         down(lab_directory=other)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """A lab that is up, for tests that leave it as they found it."""
+    directory = str(tmp_path_factory.mktemp("standing") / ".lab")
+    try:
+        up(lab_directory=directory)
+        yield directory
+    finally:
+        down(lab_directory=directory)
+
+
+def test_both_apps_answer_and_the_task_services_waits_for_its_database(standing):
+    details = up(lab_directory=standing).details
+    assert httpx.get(f"{details['laravel_url']}/health").status_code == 200
+    assert httpx.get(f"{details['task_service_url']}/health").status_code == 503
+    make_target(World(Path(standing)), details)
+    with psycopg.connect(details["task_service_dsn"]) as session:
+        session.execute("CREATE TABLE tasks ()")
+    assert httpx.get(f"{details['task_service_url']}/health").status_code == 200
+
+
+def test_a_killed_app_is_started_again_where_it_was_and_the_other_is_left_alone(standing):
+    details = up(lab_directory=standing).details
+    laravel, task_service = World(Path(standing)).apps(details)
+    untouched, killed = task_service.pid(), psutil.Process(laravel.pid())
+    killed.kill()
+    killed.wait(10)
+    assert up(lab_directory=standing, check=True).changed
+    assert laravel.pid() is None
+    again = up(lab_directory=standing)
+    assert again.changed
+    assert again.details == details
+    assert httpx.get(f"{details['laravel_url']}/health").status_code == 200
+    assert task_service.pid() == untouched
+
+
+def test_the_service_token_is_in_a_closed_file_and_stays(standing):
+    file = Path(up(lab_directory=standing).details["service_token_file"])
+    token = file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    for app in World(Path(standing)).apps(World(Path(standing)).endpoints()):
+        process = psutil.Process(app.pid())
+        assert token.strip() not in " ".join([*process.cmdline(), *process.environ().values()])
+    World(Path(standing)).laravel_server(0).stop()
+    assert up(lab_directory=standing).changed
+    assert file.read_text() == token
+
+
+def test_a_fault_is_switched_on_and_off_and_check_mode_touches_nothing(standing):
+    url = up(lab_directory=standing).details["task_service_url"]
+    for kind in [*KINDS, "none"]:
+        before = httpx.get(f"{url}/lab/faults").json()
+        predicted = fault(lab_directory=standing, lab_fault=kind, check=True)
+        assert httpx.get(f"{url}/lab/faults").json() == before
+        done = fault(lab_directory=standing, lab_fault=kind)
+        assert (predicted.changed, predicted.details) == (done.changed, done.details)
+        assert done.changed is (before != done.details)
+        assert httpx.get(f"{url}/lab/faults").json() == done.details
+        assert not fault(lab_directory=standing, lab_fault=kind).changed
+
+
+def test_a_fault_of_a_lab_that_is_down_is_refused(lab):
+    with pytest.raises(Refused, match=r"does not run.*lab-up\.yml"):
+        fault(lab_directory=lab, lab_fault="errors")
