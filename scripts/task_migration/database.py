@@ -29,6 +29,10 @@ _SESSION = {
     # Both sides keep their data on SSDs; with the default of 4 a range of images reads all tasks.
     "random_page_cost": "1.1",
     "task_migration.origin": "sync",
+    # A machine that vanished keeps no lock for longer than 25 s.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
 }
 
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")

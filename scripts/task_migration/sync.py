@@ -18,7 +18,7 @@ from psycopg import errors as pg
 from task_migration import capture, catalog, change_log, database, queries, switch, sync_tables
 from task_migration.api_sink import ApiSink
 from task_migration.backward import Backward
-from task_migration.carry import Direction, Way, batch
+from task_migration.carry import FILE, Direction, Way, batch
 from task_migration.converge import backward, forward
 from task_migration.drain import RETRIED
 from task_migration.errors import Failed, MigrationError, Refused
@@ -113,6 +113,8 @@ class Worker:
             self._open.append(laravel)
             task_service = database.connect(self._task_service_side, f"sync {self._direction}")
             self._open.append(task_service)
+            for connection in self._open:
+                connection.execute(queries.statement(FILE, "never hold a lane for ever"))
             catalog.require_known_columns(laravel)
             capture.require(laravel if self._direction == "forward" else task_service)
             _require_tables(laravel, task_service)

@@ -1,5 +1,9 @@
 -- One batch of the sync: rows of both sides by their keys. {…} comes from the mappings and the catalog.
 
+-- name: never hold a lane for ever
+-- A worker that was stopped in the middle of a batch; longer than the api sink may take for one.
+SELECT set_config('idle_in_transaction_session_timeout', '180s', false);
+
 -- name: begin
 BEGIN;
 
