@@ -75,6 +75,7 @@ def main(words: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s UTC %(levelname)s %(message)s", datefmt="%F %T"
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     try:
         arguments.run(arguments)
     except MigrationError as error:

@@ -29,7 +29,7 @@ from task_migration import (
 )
 from task_migration.accounts import Account, counted, quarantine_by_kind
 from task_migration.converge import Flow, forward
-from task_migration.drain import drain_all, touched
+from task_migration.drain import drain_all, on_the_way
 from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
 from task_migration.selector import KeySet
@@ -210,7 +210,7 @@ def _settled(
 
 
 def _on_the_way(flow: Flow, shape: Shape) -> set[int]:
-    return touched(flow.origin, shape.mapping, change_log.peek(flow.origin))
+    return on_the_way(flow.origin, flow.destination, shape.mapping)
 
 
 def _details(flow: Flow, compared: Comparison, signed_off: dict[str, str]) -> dict[str, Any]:
