@@ -113,15 +113,17 @@ class Backward:
             laravel.execute(queries.statement(FILE, "savepoint"))
             asked = laravel.execute(way.held_back, {"rows": read.rows})
         found = asked.fetchall()
-        held: list[_Held] = [(unit, key, kind, True, REASONS[kind]) for key, kind in found if kind is not None]
+        held: list[_Held] = [(unit, key, kind, True, REASONS[kind]) for key, kind, _ in found if kind is not None]
         refused = sorted({row[1] for row in held})
         gone = [key for key in keys if key not in read.keys]
-        parameters = {"rows": read.rows, "held": refused, "gone": gone, "living": living}
+        retagged = [key for key, kind, is_retagged in found if is_retagged and kind is None]
+        parameters = {"rows": read.rows, "held": refused, "retagged": retagged, "gone": gone, "living": living}
         with database.pipelined(laravel):
             placed = laravel.execute(way.upsert, parameters)
             waits = laravel.execute(way.waiting, parameters) if way.waiting else None
-            for statement in way.after:
-                laravel.execute(statement, parameters)
+            if retagged:
+                for statement in way.after:
+                    laravel.execute(statement, parameters)
             deleted = laravel.execute(way.gone, parameters) if gone else None
             compared = [
                 laravel.execute(statement, {"keys": [k for k in keys if k not in refused], "rows": rows})

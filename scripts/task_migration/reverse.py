@@ -41,7 +41,7 @@ class Reverse:
     def over_staged(self, name: str) -> sql.Composed:
         """A statement in Laravel's database over the staged rows, which are the parameter ``rows``, as JSON text.
 
-        Its other parameters are arrays of keys: ``held``, ``gone``, ``living``.
+        Its other parameters are arrays of keys: ``held``, ``retagged``, ``gone``, ``living``.
         """
         return sql.Composed(
             [queries.as_sql(f"WITH staged AS ({_parameters(self.blocks['staged'])}) {_parameters(self.blocks[name])}")]

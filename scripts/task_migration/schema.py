@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import catalog, chunks, database, queries, sequelize, sync_tables
+from task_migration import catalog, chunks, database, deferral, queries, sequelize, sync_tables
 from task_migration.errors import Failed, Refused
 from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
@@ -226,6 +226,16 @@ def _steps(connection: database.Connection | None, found: _Found, title_policy: 
                 column=sql.Identifier("task_id"),
             )
             yield _Step(f"unique index {index}", statement)
+    if connection is None or "task_images" not in found.columns or not _is_indexed(connection, "task_images"):
+        # Deleting a task looks for its images, which without it reads all of them.
+        statement = queries.statement(
+            _FILE,
+            "create index",
+            index=sql.Identifier("task_images_task_id_idx"),
+            table=sql.Identifier("public", "task_images"),
+            column=sql.Identifier("task_id"),
+        )
+        yield _Step("index task_images_task_id_idx", statement)
     for table, file in _OURS.items():
         if connection is None or not _value(connection, "ours exists", parameters={"table": table}):
             yield _Step(f"table task_migration.{table}", queries.statement(file, f"create {table}"))
@@ -258,6 +268,13 @@ def _is_short(type_: str | None) -> bool:
 
 def _is_unique(connection: database.Connection, table: str) -> bool:
     return bool(_value(connection, "unique on column", parameters={"table": table, "column": "task_id"}))
+
+
+def _is_indexed(connection: database.Connection, table: str) -> bool:
+    """Whether there is one, or it was taken off for a load that will put it back."""
+    if _value(connection, "ours exists", parameters={"table": "deferred_ddl"}) and deferral.owed(connection):
+        return True
+    return bool(_value(connection, "indexed on column", parameters={"table": table, "column": "task_id"}))
 
 
 def _take(connection: database.Connection, steps: list[_Step]) -> None:

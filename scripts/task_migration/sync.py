@@ -114,7 +114,7 @@ class Worker:
             task_service = database.connect(self._task_service_side, f"sync {self._direction}")
             self._open.append(task_service)
             for connection in self._open:
-                connection.execute(queries.statement(FILE, "never hold a lane for ever"))
+                connection.execute(queries.statement(FILE, "session of a worker"))
             catalog.require_known_columns(laravel)
             capture.require(laravel if self._direction == "forward" else task_service)
             _require_tables(laravel, task_service)

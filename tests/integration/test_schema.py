@@ -27,6 +27,7 @@ ADJUSTMENTS = [
     "tasks.title widened to VARCHAR(255)",
     "unique index group_tasks_task_id_key",
     "unique index task_approvals_task_id_key",
+    "index task_images_task_id_idx",
     "table task_migration.copy_chunk",
     "table task_migration.deferred_ddl",
     "table task_migration.quarantine",

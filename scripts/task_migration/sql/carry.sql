@@ -1,8 +1,11 @@
 -- One batch of the sync: rows of both sides by their keys. {…} comes from the mappings and the catalog.
 
--- name: never hold a lane for ever
--- A worker that was stopped in the middle of a batch; longer than the api sink may take for one.
-SELECT set_config('idle_in_transaction_session_timeout', '180s', false);
+-- name: session of a worker
+-- No lane is held for ever by a worker that was stopped in the middle of a batch; the api sink may take that long for one.
+-- The same few statements come hundreds of times a second, always for a few keys: planning each anew costs more than
+-- running it.
+SELECT set_config('idle_in_transaction_session_timeout', '180s', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false);
 
 -- name: begin
 BEGIN;

@@ -26,6 +26,14 @@ SELECT EXISTS (
       AND x.indisunique AND x.indisvalid AND x.indnkeyatts = 1 AND x.indpred IS NULL
 );
 
+-- name: indexed on column
+SELECT EXISTS (
+    SELECT FROM pg_index x
+    JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
+    WHERE x.indrelid = to_regclass('public.' || quote_ident(%(table)s)) AND a.attname = %(column)s
+      AND x.indisvalid AND x.indpred IS NULL
+);
+
 -- name: keys that appear twice
 SELECT {column} FROM {table} GROUP BY {column} HAVING count(*) > 1 ORDER BY {column};
 
@@ -54,6 +62,9 @@ ALTER SEQUENCE {sequence} AS bigint;
 
 -- name: create unique index
 CREATE UNIQUE INDEX {index} ON {table} ({column});
+
+-- name: create index
+CREATE INDEX {index} ON {table} ({column});
 
 -- name: create schema
 CREATE SCHEMA IF NOT EXISTS task_migration;

@@ -20,7 +20,7 @@ FROM json_to_recordset('[]' /* rows */) AS given (
 
 -- name: held back
 -- Nothing but what is held back with its task.
-SELECT s.id AS key, 'parent_refused' AS kind
+SELECT s.id AS key, 'parent_refused' AS kind, false
 FROM staged s
 JOIN task_migration.quarantine parent ON parent.table_name = 'tasks' AND parent.key = s.task_id AND parent.held_back;
 

@@ -29,7 +29,8 @@ FROM json_to_recordset('[]' /* rows */) AS given (
 );
 
 -- name: held back
--- The first reason of each row that may not cross, least of all with something invented in it.
+-- The first reason of each row that may not cross, least of all with something invented in it; and whether its tags are
+-- others than in Laravel.
 SELECT s.id AS key,
        CASE
            WHEN owner.laravel_user_id IS NULL THEN 'owner_unmapped'
@@ -39,7 +40,13 @@ SELECT s.id AS key,
            WHEN s.difficulty NOT BETWEEN 1 AND 5 THEN 'difficulty_out_of_range'
            WHEN jsonb_typeof(s.tags) <> 'array' OR jsonb_path_exists(s.tags, '$[*] ? (@.type() != "string")')
                THEN 'tags_are_no_names'
-       END AS kind
+       END AS kind,
+       (SELECT coalesce(jsonb_agg(DISTINCT tag.name COLLATE "C"), '[]')
+        FROM task_tag borne JOIN tags tag ON tag.id = borne.tag_id WHERE borne.task_id = s.id)
+       IS DISTINCT FROM
+       (SELECT coalesce(jsonb_agg(DISTINCT wanted.name COLLATE "C"), '[]')
+        FROM jsonb_array_elements_text(CASE jsonb_typeof(s.tags) WHEN 'array' THEN s.tags ELSE '[]' END) wanted (name))
+           AS is_retagged
 FROM staged s
 LEFT JOIN cognito_user_mapping owner ON owner.cognito_sub = s.owner
 LEFT JOIN cognito_user_mapping approver ON approver.cognito_sub = s.approved_by
@@ -96,7 +103,7 @@ SELECT DISTINCT wanted.name, moment.now, moment.now
 FROM staged s
 CROSS JOIN LATERAL jsonb_array_elements_text(s.tags) AS wanted (name)
 CROSS JOIN (SELECT localtimestamp(0) AT TIME ZONE 'UTC' AT TIME ZONE current_setting('task_migration.laravel_timezone')) AS moment (now)
-WHERE s.id <> ALL ('{}'::bigint[] /* held */)
+WHERE s.id = ANY ('{}'::bigint[] /* retagged */)
   AND NOT EXISTS (SELECT FROM tags known WHERE known.name = wanted.name)
 ON CONFLICT DO NOTHING;
 
@@ -104,7 +111,7 @@ ON CONFLICT DO NOTHING;
 DELETE FROM task_tag borne
 USING staged s, tags tag
 WHERE borne.task_id = s.id AND tag.id = borne.tag_id AND NOT s.tags ? tag.name
-  AND s.id <> ALL ('{}'::bigint[] /* held */);
+  AND s.id = ANY ('{}'::bigint[] /* retagged */);
 
 -- name: after, tags that a task bears now
 -- Names are not unique in Laravel: the oldest tag of the name, unless the task bears one of that name already.
@@ -112,7 +119,7 @@ INSERT INTO task_tag (task_id, tag_id)
 SELECT s.id, (SELECT min(tag.id) FROM tags tag WHERE tag.name = wanted.name)
 FROM staged s
 CROSS JOIN LATERAL (SELECT DISTINCT jsonb_array_elements_text(s.tags)) AS wanted (name)
-WHERE s.id <> ALL ('{}'::bigint[] /* held */)
+WHERE s.id = ANY ('{}'::bigint[] /* retagged */)
   AND NOT EXISTS (
       SELECT FROM task_tag borne JOIN tags tag ON tag.id = borne.tag_id
       WHERE borne.task_id = s.id AND tag.name = wanted.name
