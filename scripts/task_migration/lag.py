@@ -91,3 +91,21 @@ def remember(path: Path, sample: Mapping[str, Any]) -> None:
         path.replace(path.with_name(f"{path.name}.1"))
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(dict(sample)) + "\n")
+
+
+def history(directory: Path, direction: str) -> list[dict[str, Any]]:
+    """What a direction's sync wrote down here, oldest first. A line that a crash tore is none."""
+    found = []
+    for name in (f"lag-{direction}.jsonl.1", f"lag-{direction}.jsonl"):
+        try:
+            lines = (directory / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                sample = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(sample, dict) and {"at", "lag_ms", "entries_per_second", "state"} <= sample.keys():
+                found.append(sample)
+    return found

@@ -7,7 +7,7 @@ in the databases; it may be killed at any moment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -18,14 +18,15 @@ from psycopg import errors as pg
 from task_migration import capture, catalog, change_log, database, queries, switch, sync_tables
 from task_migration.api_sink import ApiSink
 from task_migration.backward import Backward
-from task_migration.carry import FILE, Direction, Way, batch
+from task_migration.carry import BATCH_ENTRIES, FILE, Batch, Direction, Way, batch
 from task_migration.converge import backward, forward
 from task_migration.drain import RETRIED
-from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.errors import Failed, Refused
 from task_migration.forward import Forward
 from task_migration.forward_by_api import ForwardByApi
 
 RETRY_HELD_BACK_SECONDS = 60.0
+LANE_TRIES, LANE_PAUSE_SECONDS = 5, 0.001
 _CHANGED_TABLES = (pg.UndefinedColumn, pg.UndefinedTable, pg.DatatypeMismatch, pg.UndefinedFunction)
 _SWITCHES: Mapping[Direction, switch.Name] = {"forward": "sync_forward", "backward": "sync_backward"}
 
@@ -100,7 +101,6 @@ class Worker:
         self._open: list[database.Connection] = []
         self._sink: ApiSink | None = None
         self._way: Way | None = None
-        self._busy = False
         self._switch_is_there = False
         self._clocks = _Clocks()
         self._looked_again = time.monotonic()
@@ -132,20 +132,21 @@ class Worker:
         way = self._connected()
         with self._said():
             origin, (laravel, _) = way.flow.origin, self._open
-            if not self._busy and not change_log.is_any(origin):
-                return Step(paused=not self._may_carry(laravel)())
             try:
-                if self._direction == "forward" and change_log.any_of_many_tasks(laravel):
-                    if not self._may_carry(laravel)():
-                        return Step(paused=True)
+                if (
+                    self._direction == "forward"
+                    and change_log.any_of_many_tasks(laravel)
+                    and self._may_carry(laravel)()
+                ):
                     change_log.spread(laravel)
-                done = batch(way, skew=self._clocks.skew, switch=self._may_carry)
+                lanes = change_log.lanes_with_work(origin, BATCH_ENTRIES)
+                if not lanes:
+                    return Step(paused=not self._may_carry(laravel)())
+                done = self._batch(way, lanes)
             except RETRIED:
                 return Step()  # somebody else was at the same rows; nothing was changed, and the next step tries again
             if done is None:
-                self._busy = False
                 return Step()
-            self._busy = done.entries > 0
             now = self._clocks.now_of(origin.side.name)
         if done.done.problem:
             raise Failed(done.done.problem, measured=f"{done.waiting} entries went back on the change log")
@@ -157,6 +158,15 @@ class Worker:
             waiting=done.waiting,
             paused=done.paused,
         )
+
+    def _batch(self, way: Way, lanes: Collection[int]) -> Batch | None:
+        """One batch; while the other direction has all of these lanes, for some milliseconds, it asks again."""
+        for _ in range(LANE_TRIES):
+            done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry)
+            if done is not None:
+                return done
+            time.sleep(LANE_PAUSE_SECONDS)
+        return None
 
     def look(self) -> Look:
         """Asks both sides how things stand. Once a minute it puts what was refused on the log again."""
@@ -189,7 +199,6 @@ class Worker:
             self._sink.close()
             self._sink = None
         self._way = None
-        self._busy = False
 
     def _connected(self) -> Way:
         if self._way is None:
@@ -229,20 +238,16 @@ class Worker:
     @contextmanager
     def _said(self) -> Iterator[None]:
         """psycopg's errors in the operator's words; a table that was changed under our feet by its column's name."""
-        try:
-            with database.said(self._laravel_side):
-                try:
-                    yield
-                except _CHANGED_TABLES as error:
-                    self._say_what_changed()
-                    raise Refused(
-                        "a table was changed under the sync, and the mappings do not fit it any more",
-                        measured=" ".join((error.diag.message_primary or "").split()),
-                        next_step="bring the mappings and the tables together; the sync goes on by itself then",
-                    ) from error
-        except MigrationError:
-            self._busy = False
-            raise
+        with database.said(self._laravel_side):
+            try:
+                yield
+            except _CHANGED_TABLES as error:
+                self._say_what_changed()
+                raise Refused(
+                    "a table was changed under the sync, and the mappings do not fit it any more",
+                    measured=" ".join((error.diag.message_primary or "").split()),
+                    next_step="bring the mappings and the tables together; the sync goes on by itself then",
+                ) from error
 
     def _say_what_changed(self) -> None:
         """Raises Refused with the column's name if Laravel's tables differ from the column ledger."""

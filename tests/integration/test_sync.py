@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sides import Sides
-from task_migration import capture, switch
+from sides import SIGNED_OFF, Sides
+from task_migration import capture, lag, switch, sync_report
 from task_migration.sync import Settings, Worker
 
 
@@ -141,7 +142,8 @@ def test_the_newer_of_two_writes_wins_and_the_other_is_kept(both_ways: Running) 
     for key, side in ((60, "the Task Service"), (62, "Laravel")):
         assert sides.task(key, "title") == (f"newer, of {side}",)
         assert one(sides.laravel("SELECT title FROM tasks WHERE id = %s", key)) == (f"newer, of {side}",)
-    kept = "SELECT key, winner, winner_image #>> '{tasks,title}', loser_image #>> '{tasks,title}' FROM task_migration.conflict"
+    titles = "winner_image #>> '{tasks,title}', loser_image #>> '{tasks,title}'"
+    kept = f"SELECT key, winner, {titles} FROM task_migration.conflict"
     found = {key: rest for key, *rest in sides.ours(kept) + sides.target(kept)}
     assert found == {
         60: ["task_service", "newer, of the Task Service", "older, of Laravel"],
@@ -199,3 +201,40 @@ def test_what_is_held_back_is_counted_right_after_the_task_service_has_changed_i
     both_ways.settle()
     assert ("task_approvals", 62) not in sides.held_back("approval_without_approver")
     assert sides.verify().details["passed"]
+
+
+def test_the_report_tells_lag_conflicts_and_dead_letters_and_no_rows_content(
+    both_ways: Running, tmp_path: Path
+) -> None:
+    sides = both_ways.sides
+    sides.laravel("UPDATE tasks SET title = 'a secret title' WHERE id = 60")
+    sides.target("UPDATE tasks SET title = 'another secret title' WHERE id = 60")
+    sides.target("UPDATE tasks SET difficulty = 9 WHERE id = 58")
+    both_ways.settle()
+    for number in range(100):
+        lags = {"p50": 5.0 + number / 100, "p95": 12.0, "p99": None if number % 2 else 20.0}
+        if number % 2:
+            lags = dict.fromkeys(lags)  # ten seconds in which nobody wrote
+        sample = {"at": f"2026-01-01T00:{number // 6:02}:{number % 6}0+00:00", "state": "running", "pending": number}
+        rate = {"entries_per_second": 100.0, "oldest_seconds": None, "direction": "forward", "lag_ms": lags}
+        lag.remember(tmp_path / "lag-forward.jsonl", sample | rate)
+    made = sync_report.sync_report(
+        laravel_dsn=sides.laravel_dsn,
+        task_service_dsn=sides.task_service_dsn,
+        service_directory=str(tmp_path),
+        quarantine_signed_off=SIGNED_OFF,
+        report_directory=str(sides.reports),
+    )
+    details = made.details
+    assert details["latency"]["forward"]["p95"] == {"median": 12.0, "worst": 12.0}
+    assert len(details["over_time"]["forward"]) <= sync_report.TIMES_SHOWN
+    (conflict,) = details["conflicts"]["newest"]
+    assert (conflict["key"], conflict["winner"]) == (60, "task_service")
+    assert "tasks.title" in conflict["differing"]
+    assert conflict["winner_hash"] != conflict["loser_hash"]
+    assert [(one["side"], one["kind"], one["sample"]) for one in details["dead_letters"]] == [
+        ("laravel", "difficulty_out_of_range", ["tasks 58"])
+    ]
+    told = [file.read_text() for file in sides.reports.iterdir() if file.name.startswith("sync-")]
+    assert len(told) == 4
+    assert not [text for text in told if "secret" in text]

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS task_migration.change_log (
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
+CREATE INDEX IF NOT EXISTS change_log_of_many ON task_migration.change_log (id) WHERE root IS NULL;
 
 -- name: function for insert
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
