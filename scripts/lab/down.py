@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from task_migration.outcome import Outcome
+from task_migration.supervised import Supervised
 
 from lab.postgres_server import one_at_a_time
 from lab.processes import Background, end, strays
@@ -23,7 +24,16 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
     running = strays(world.directory)
     servers = {"Laravel's server": world.laravel_server(0), "the Task Service's server": world.task_service_server(0)}
     found = [name for name, server in servers.items() if server.home.exists() or server.directory.exists()]
-    own = (world.terraform_directory, world.processes_directory, world.service_token_file, world.endpoints_file)
+    services = sorted({file.stem for file in world.services_directory.glob("task-migration-*.json")})
+    if services:
+        found.append("its services")
+    own = (
+        world.services_directory,
+        world.terraform_directory,
+        world.processes_directory,
+        world.service_token_file,
+        world.endpoints_file,
+    )
     files = [path for path in own if path.exists()]
     if processes or running:
         found.append("its apps")
@@ -32,6 +42,8 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
         server.refuse_foreign()
     if check:
         return _outcome(bool(found or files), found, "would be ")
+    for service in services:
+        Supervised(world.services_directory).remove(service)
     for process in processes:
         process.stop()
     for stray in running:

@@ -52,6 +52,11 @@ class World:
         """What the sync shows to the Task Service's API."""
         return self.directory / "service-token"
 
+    @property
+    def services_directory(self) -> Path:
+        """What the runbook keeps alive here: the inventory's service_directory."""
+        return self.directory / "services"
+
     def laravel_server(self, port: int) -> PostgresServer:
         return PostgresServer(self.laravel_directory, port)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from task_migration.errors import MigrationError, Refused
 
-Run = Callable[[argparse.Namespace], None]
+Run = Callable[[argparse.Namespace], int | None]
 
 
 def sync(parser: argparse.ArgumentParser) -> Run:
@@ -60,7 +60,32 @@ def supervise(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-_COMMANDS = (sync, supervise)
+def consistency(parser: argparse.ArgumentParser) -> Run:
+    """compares both sides once; ends with 0 if they are equal, 1 if not, 2 if it could not look"""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable for its owner alone")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from task_migration import configuration
+        from task_migration.consistency import Inconsistent, consistency
+
+        try:
+            told = configuration.read(arguments.config)
+            kept = ("laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket")
+            sides = {name: value for name, value in told.settings.items() if name in kept}
+            outcome = consistency(**sides, **told.consistency)
+        except Inconsistent as found:
+            logging.error("%s", found)
+            return 1
+        except MigrationError as error:
+            logging.error("%s", error)
+            return 2
+        logging.info("%s", outcome.message)
+        return 0
+
+    return run
+
+
+_COMMANDS = (sync, supervise, consistency)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -77,7 +102,7 @@ def main(words: list[str] | None = None) -> int:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     try:
-        arguments.run(arguments)
+        return int(arguments.run(arguments) or 0)
     except MigrationError as error:
         logging.error("%s", error)
         return 1
@@ -87,7 +112,6 @@ def main(words: list[str] | None = None) -> int:
         path = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
         logging.error("%s, which is a fault of this program: %s", type(error).__name__, path)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

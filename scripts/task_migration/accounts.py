@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from task_migration import database, queries
+from task_migration import change_log, database, queries
 from task_migration.drain import on_the_way
 from task_migration.errors import Failed
 from task_migration.mapping import Mapping, mappings
@@ -37,14 +37,22 @@ def counted(
 ) -> tuple[dict[str, Account], dict[str, int]]:
     """The accounts of every mapped table, both sides counted at the same time; and how many rows are on their way.
 
-    ``in_flight`` is what is left over; only ``balanced`` accounts may be believed.
+    ``in_flight`` is what is left over; only ``balanced`` accounts may be believed. A sync that runs meanwhile carries
+    rows between the two counts, and takes them off the log: what was on it before, what is on it after, and whatever
+    was written in between may explain what is left over.
     """
+    before = {mapping.table: on_the_way(laravel, task_service, mapping) for mapping in mappings()}
+    written = _written(laravel, task_service)
     with ThreadPoolExecutor(1) as other:
         arrived = other.submit(_arrived, task_service)
         with laravel.transaction():
             expected = {mapping.table: expected_rows(laravel, mapping) for mapping in mappings()}
             there = arrived.result()
-            moving = {mapping.table: len(on_the_way(laravel, task_service, mapping)) for mapping in mappings()}
+    meanwhile = _written(laravel, task_service) - written
+    moving = {
+        mapping.table: len(before[mapping.table] | on_the_way(laravel, task_service, mapping)) + meanwhile
+        for mapping in mappings()
+    }
     kept = {table: Account(rows, *there[table], rows - sum(there[table])) for table, rows in expected.items()}
     return kept, moving
 
@@ -78,6 +86,11 @@ def quarantine_by_kind(task_service: database.Connection) -> list[dict[str, Any]
         {"kind": kind, "held_back": held_back, "count": count, "sample_keys": list(keys)}
         for kind, held_back, count, keys in task_service.execute(queries.statement(_FILE, "quarantine by kind"))
     ]
+
+
+def _written(laravel: database.Connection, task_service: database.Connection) -> int:
+    """How many entries both change logs ever had."""
+    return sum(change_log.written(side) for side in (laravel, task_service) if change_log.exists(side))
 
 
 def _arrived(task_service: database.Connection) -> dict[str, tuple[int, int]]:

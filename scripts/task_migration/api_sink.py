@@ -112,14 +112,14 @@ class ApiSink:
         max_parallel: int = 4,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url = _checked(base_url) + _PATH
+        self._url = checked(base_url) + _PATH
         self._token_file = token_file
         self._token = _read_token(token_file)
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
         self._sleep = sleep
         self._client = httpx.Client(
-            verify=_trust(ca_file) if ca_file else True,
+            verify=trust(ca_file) if ca_file else True,
             timeout=timeout_seconds,
             follow_redirects=False,  # a redirected POST may become a GET, and the token would go elsewhere
             trust_env=False,
@@ -251,7 +251,7 @@ class ApiSink:
         return told if isinstance(told, dict) else None
 
 
-def _checked(base_url: str) -> str:
+def checked(base_url: str) -> str:
     """The address without a slash at its end. What it holds beside host and path is not shown: it may be a secret."""
     try:
         url = httpx.URL(base_url)
@@ -304,7 +304,7 @@ def _read_token(file: str) -> str:
     return token.decode()
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
+def trust(ca_file: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
 
-from task_migration.journal import Entry, Verdict, when
+from task_migration.consistency_history import Check
+from task_migration.journal import Entry, Verdict, duration, when
+from task_migration.switch import Position
 
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
@@ -62,11 +65,15 @@ class MigrationTest:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known: the journal, oldest first; the last verdict; the migration tests, oldest first."""
+    """All that is known: the journal, oldest first; the last verdict; the migration tests, oldest first; how the
+    switches stand; the newest consistency check, and after how many seconds it says nothing any more."""
 
     journal: Sequence[Entry] = ()
     verdict: Verdict | None = None
     migration_tests: Sequence[MigrationTest] = ()
+    switches: Mapping[str, Position] = field(default_factory=dict)
+    consistency: Check | None = None
+    consistency_seconds: float = 7200
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,13 @@ def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
     """Holds one item against the evidence."""
     if "migration_tests" in item.evidence:
         return _by_tests(item, int(item.evidence["migration_tests"]), evidence.migration_tests)
+    if "error_rate" in item.evidence:
+        return _by_requests(phase, item, float(item.evidence["error_rate"]), evidence.journal)
     entry, missing = _proof(phase, item, evidence.journal)
+    if entry is not None and "switch" in item.evidence:
+        return _by_switch(phase, item, evidence.switches.get(item.evidence["switch"]))
+    if entry is not None and "consistency" in item.evidence:
+        return _by_check(item, entry, evidence)
     if entry is None:
         return Checked(item, False, missing=missing)
     if "comparison" not in item.evidence:
@@ -243,6 +256,36 @@ def _by_tests(item: Item, wanted: int, tests: Sequence[MigrationTest]) -> Checke
     last = tests[-1]
     counted = f"{len(tests)} different copies proven, the last of {last.rows:,} rows"
     return Checked(item, True, f"{last.operator}@{last.host}", last.verified_at, counted)
+
+
+def _by_switch(phase: Phase, item: Item, position: Position | None) -> Checked:
+    if position is None or not position.is_on:
+        return Checked(item, False, missing=f"the switch is off: {phase.command}")
+    return Checked(item, True, position.changed_by, position.changed_at, "the switch is on")
+
+
+def _by_check(item: Item, entry: Entry, evidence: Evidence) -> Checked:
+    check = evidence.consistency
+    if check is None or check.at < entry.at - timedelta(seconds=evidence.consistency_seconds):
+        return Checked(item, False, missing=f"no check since then: {item.command}")
+    if check.age_seconds > evidence.consistency_seconds:
+        return Checked(item, False, missing=f"the last check is {duration(timedelta(seconds=check.age_seconds))} old")
+    if item.evidence["consistency"] == "passed" and not check.passed:
+        return Checked(item, False, missing=f"the last check {check.word}: {check.reasons}")
+    return Checked(item, True, entry.who, check.at, f"{check.word}, in {check.seconds:.1f} s")
+
+
+def _by_requests(phase: Phase, item: Item, percent: float, journal: Sequence[Entry]) -> Checked:
+    """To say with 95 % confidence that fewer than p of all requests fail takes 3/p clean ones (the rule of three), and
+    more where some failed."""
+    counted = [entry for entry in journal if entry.phase == phase.phase and entry.item == "error_rate"]
+    requests = sum(int(entry.evidence.get("requests", 0)) for entry in counted)
+    errors = sum(int(entry.evidence.get("errors", 0)) for entry in counted)
+    needed = math.ceil((3 + 2 * errors) * 100 / percent)
+    said = f"{errors:,} of {requests:,} requests failed"
+    if requests < needed:
+        return Checked(item, False, missing=f"{said}; it takes {needed:,} to say so: {item.command}")
+    return Checked(item, True, counted[-1].who, counted[-1].at, said)
 
 
 def figures(evidence: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """What a long-running service is told, in a file that only its own user may read.
 
 The file names connection strings and passfiles, never a password. It is JSON: the fields of ``sync.Settings``, and
-beside them ``health_ports`` ({"forward": 9801, "backward": 9802}) and ``history_directory`` ("": no history is kept).
+beside them ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": no history is kept) and
+``consistency``, what the hourly check is told beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shlex
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ _WRITE_AGAIN = "ansible-playbook phase-2.3-dual-write.yml writes it anew"
 
 @dataclass(frozen=True)
 class Configuration:
-    """One file's content. ``settings`` is what the engine reads; ``health_ports`` a loopback port per direction."""
+    """One file's content. ``settings`` is what the engine reads; ``health_ports`` a loopback port per direction;
+    ``consistency`` further parameters of ``consistency.consistency``."""
 
     settings: Mapping[str, Any]
     health_ports: Mapping[str, int]
     history_directory: str
+    consistency: Mapping[str, Any] = field(default_factory=dict)
 
     def history(self, direction: str) -> Path | None:
         """Where a direction's lag over time is kept; None if nowhere."""
@@ -53,11 +56,12 @@ def read(path: Path) -> Configuration:
         values = dict(json.loads(text))
         ports = {str(direction): int(port) for direction, port in dict(values.pop("health_ports")).items()}
         history_directory = str(values.pop("history_directory", ""))
+        consistency = dict(values.pop("consistency", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(
             f"{path} is no configuration of a service", measured=type(error).__name__, next_step=_WRITE_AGAIN
         ) from error
-    return Configuration(values, ports, history_directory)
+    return Configuration(values, ports, history_directory, consistency)
 
 
 def text_of(configuration: Configuration) -> str:
@@ -66,6 +70,7 @@ def text_of(configuration: Configuration) -> str:
         **configuration.settings,
         "health_ports": dict(configuration.health_ports),
         "history_directory": configuration.history_directory,
+        "consistency": dict(configuration.consistency),
     }
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

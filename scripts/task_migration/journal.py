@@ -27,8 +27,8 @@ from task_migration.outcome import Outcome
 
 Result = Literal["started", "done", "failed", "refused"]
 
-# Withdraw takes the journal away with everything else of ours: what a rollback says after that must not bring it back.
-NEVER_CREATE = ("rollback-2.1",)
+# Withdraw takes the journal away with everything else of ours: what a rollback says must not bring it back.
+NEVER_CREATE = ("rollback-2.1", "rollback-2.3")
 
 _NAMED_SECRET = re.compile(r"(?:pass|password|passwd|passphrase|pwd|secret|token)$", re.IGNORECASE)
 _SECRET = re.compile(

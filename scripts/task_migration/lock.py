@@ -28,19 +28,32 @@ from task_migration.outcome import Outcome
 OPERATOR, ENGINES = 1, 2
 ENGINE_WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.3
+WAIT_POLL_SECONDS = 2.0
 KEEPALIVE_SECONDS = 10.0
 _FILE = "lock.sql"
 
 Alive = Callable[[float], bool]
 
 
+class AtWork(Refused):
+    """Another operator holds the lock."""
+
+
+_KINDS: dict[str, type[MigrationError]] = {kind.__name__: kind for kind in (AtWork, Refused, Failed)}
+
+
 def lock(
-    *, laravel_dsn: str, command: str, check: bool = False, listener: progress.Listener = progress.nobody
+    *,
+    laravel_dsn: str,
+    command: str,
+    lock_wait_seconds: float = 0,
+    check: bool = False,
+    listener: progress.Listener = progress.nobody,
 ) -> Outcome:
     """Holds the operator's lock until the calling process's parent, which is ansible-playbook, has ended.
 
-    In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it, or if what an
-    earlier run left behind is still at work after ``ENGINE_WAIT_SECONDS``.
+    In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it for longer than
+    ``lock_wait_seconds``, or if what an earlier run left behind is still at work after ``ENGINE_WAIT_SECONDS``.
     """
     if check:
         side = database.laravel(laravel_dsn)
@@ -48,6 +61,21 @@ def lock(
             _refuse_if_held(connection)
         return Outcome(False, "no other operator is at work")
     began = time.monotonic()
+    while True:
+        try:
+            holder_pid = _held(laravel_dsn, command, began, listener)
+        except AtWork as held:
+            waited = time.monotonic() - began
+            if waited >= lock_wait_seconds:
+                raise
+            listener(progress.Progress("waiting for the lock", 0, 0, "", waited, held.measured))
+            time.sleep(min(WAIT_POLL_SECONDS, lock_wait_seconds - waited))
+        else:
+            return Outcome(False, "the lock is held until this command ends", {"holder_pid": holder_pid})
+
+
+def _held(laravel_dsn: str, command: str, began: float, listener: progress.Listener) -> int:
+    """Starts the holder process; its pid once it holds the lock. Raises what it says when it can't."""
     holder = subprocess.Popen(
         [sys.executable, "-m", "task_migration.lock", str(os.getppid()), command],
         stdin=subprocess.PIPE,
@@ -69,9 +97,9 @@ def lock(
         raise Failed("the process that holds the lock ended at once", measured=f"exit code {holder.wait()}")
     said: dict[str, Any] = json.loads(answer)
     if "what" in said:
-        kind = said.pop("kind")
-        raise (Refused if kind == Refused.__name__ else Failed)(**said)
-    return Outcome(False, "the lock is held until this command ends", {"holder_pid": holder.pid})
+        holder.wait()
+        raise _KINDS.get(said.pop("kind"), Failed)(**said)
+    return holder.pid
 
 
 @contextmanager
@@ -99,7 +127,7 @@ def hold(
         connection.execute(queries.statement(_FILE, "never end this session for being idle"))
         if not _value(connection, "take the operator's"):
             _refuse_if_held(connection)
-            raise Refused("another operator has only just let go of the lock", next_step="type the same command again")
+            raise AtWork("another operator has only just let go of the lock", next_step="type the same command again")
         deadline = time.monotonic() + engine_wait_seconds
         while _value(connection, "is any engine at work"):
             if time.monotonic() > deadline:
@@ -136,7 +164,7 @@ def _polled(pid: int, seconds: float) -> bool:
 
 def _refuse_if_held(connection: database.Connection) -> None:
     for name, since, address, pid in _holders(connection, OPERATOR):
-        raise Refused(
+        raise AtWork(
             "another operator is at work, and there is one at a time",
             measured=f"{name.removeprefix('task_migration lock ')}, {_since(since)}, from {address or 'this machine'}",
             next_step=f"wait for it to end; if that machine is lost: {_end(pid)}",

@@ -11,16 +11,30 @@ import json
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from task_migration import atomic, catalog, change_log, checklist, chunks, database, journal, lock, queries, report
+from task_migration import (
+    atomic,
+    catalog,
+    change_log,
+    checklist,
+    chunks,
+    consistency_history,
+    database,
+    health,
+    journal,
+    lock,
+    queries,
+    report,
+    switch,
+)
 from task_migration.checklist import Checked, Evidence, MigrationTest, PhaseState
 from task_migration.errors import MigrationError, Refused
 from task_migration.outcome import Outcome
 
-VERDICT_MAX_AGE_HOURS = 24
+SWITCHES: tuple[switch.Name, ...] = ("sync_forward", "sync_backward")
 MIGRATION_TESTS = "migration-tests.jsonl"
 
 
@@ -32,6 +46,9 @@ class Laravels:
     entries: list[journal.Entry]
     verdict: journal.Verdict | None
     change_log_length: int | None
+    oldest_seconds: float | None
+    switches: Mapping[str, switch.Position]
+    consistency: consistency_history.Check | None
     holder: str
     holder_who: str
 
@@ -64,12 +81,22 @@ class Next:
 
 
 def status(
-    *, laravel_dsn: str, task_service_dsn: str, phases: list[str] | None = None, report_directory: str
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str,
+    phases: list[str] | None = None,
+    report_directory: str,
+    verdict_max_age_hours: float = 24,
+    consistency_every_seconds: int = 3600,
+    change_log_warn_entries: int = 100_000,
+    sync_health_ports: Mapping[str, int] | None = None,
 ) -> Outcome:
     """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
 
-    Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``task_service``, ``running``,
-    ``next``. Raises Refused if Laravel's database can't be asked or there is no such phase.
+    The further parameters are the inventory's bounds, and where the syncs tell of their health. Details: ``phases``
+    with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``, ``switches``, ``consistency``,
+    ``sync``, ``task_service``, ``running``, ``next``. Raises Refused if Laravel's database can't be asked or there is
+    no such phase.
     """
     known = [phase.phase for phase in checklist.phases()]
     if unknown := [phase for phase in phases or [] if phase not in known]:
@@ -80,12 +107,13 @@ def status(
         there = _ask_task_service(connection, task_service_dsn)
     tests = migration_tests(report_directory)
     standing = checklist.standing(here.entries)
-    evidence = Evidence(standing, here.verdict, tests)
+    evidence = Evidence(standing, here.verdict, tests, here.switches, here.consistency, 2.0 * consistency_every_seconds)
+    sync = _ask_sync(here, sync_health_ports or {})
     states = {phase: checklist.state_of(phase, standing, here.running) for phase in known}
     checked = {
         phase.phase: [checklist.check(phase, item, evidence) for item in phase.items] for phase in checklist.phases()
     }
-    stale = journal.stale_because(here.verdict, here.now, VERDICT_MAX_AGE_HOURS, there.schema_fingerprint)
+    stale = journal.stale_because(here.verdict, here.now, verdict_max_age_hours, there.schema_fingerprint)
     following = _next(here, there, states, checked, stale)
     shown = phases or known
     items = [one for phase in shown for one in checked[phase]]
@@ -96,6 +124,7 @@ def status(
     lines = (
         *_phase_lines(shown, states, checked),
         *_other_lines(here, there, stale, report_directory),
+        *_dual_write_lines(here, sync, change_log_warn_entries),
         f"Next: {following}",
     )
     details = {
@@ -110,6 +139,10 @@ def status(
         ],
         "verdict": _verdict_details(here, stale),
         "change_log_length": here.change_log_length,
+        "oldest_seconds": here.oldest_seconds,
+        "switches": {name: position.is_on for name, position in here.switches.items()},
+        "consistency": _consistency_details(here),
+        "sync": sync,
         "task_service": {"copied": there.copied, "trouble": there.trouble or None},
         "running": here.running or None,
         "migration_tests": len(tests),
@@ -175,12 +208,17 @@ def _ask_laravel(connection: database.Connection) -> Laravels:
     now = connection.execute(queries.statement("status.sql", "now")).fetchone()
     assert now is not None
     holders = connection.execute(queries.statement("lock.sql", "holders"), {"which": lock.OPERATOR}).fetchall()
+    there = change_log.exists(connection)
+    length, oldest = change_log.stand(connection) if there else (None, None)
     held = holders[0][0].removeprefix("task_migration lock ").split() if holders else ["", ""]
     return Laravels(
         now=now[0],
         entries=journal.entries(connection),
         verdict=journal.latest_verdict(connection),
-        change_log_length=change_log.length(connection) if change_log.exists(connection) else None,
+        change_log_length=length,
+        oldest_seconds=oldest,
+        switches={name: switch.position(connection, name) for name in SWITCHES},
+        consistency=consistency_history.newest(connection),
         holder=held[0],
         holder_who=held[-1],
     )
@@ -196,6 +234,15 @@ def _ask_task_service(laravel: database.Connection, dsn: str) -> TaskServices:
             return TaskServices(copied, catalog.schema_fingerprint(laravel, connection) if copied else None)
     except MigrationError as error:
         return TaskServices(trouble=f"{error.what}: {error.measured}" if error.measured else error.what)
+
+
+def _ask_sync(here: Laravels, ports: Mapping[str, int]) -> dict[str, Any] | None:
+    """What the forward sync says of itself, if it is on and reachable from this machine."""
+    if not here.switches["sync_forward"].is_on or "forward" not in ports:
+        return None
+    said = health.ask(int(ports["forward"])) or {}
+    kept = ("state", "pending", "oldest_seconds", "lag_ms", "conflicts", "held_back", "last_error")
+    return {name: said[name] for name in kept if name in said} or {"state": "not reached"}
 
 
 def _next(
@@ -218,12 +265,14 @@ def _next(
         return Next(first.command, "the Task Service's database holds no complete copy")
     for phase in others:
         if states[phase.phase].state != "done":
+            if stale and phase.phase != "2.2" and states["2.2"].state == "done":
+                return _mend(here.verdict) or Next("ansible-playbook phase-2.2-verify.yml", stale)
             return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase])
     for one in (one for phase in checked.values() for one in phase if not one.done):
         return Next(one.item.command, f"open: {one.item.en}")
-    if stale:
-        return Next(others[-1].command, stale)
-    return Next("", f"nothing is left to type up to phase {others[-1].phase}")
+    if here.consistency is not None and here.consistency.passed is False:
+        return Next("ansible-playbook phase-2.2-verify.yml", f"inconsistent: {here.consistency.reasons}")
+    return Next("", f"nothing is left to type up to phase {others[-1].phase}; phase 2.4 comes next")
 
 
 def _begin_or_go_on(phase: checklist.Phase, state: PhaseState) -> Next:
@@ -254,7 +303,9 @@ def _other_lines(here: Laravels, there: TaskServices, stale: str | None, report_
     for rollback in checklist.rollbacks():
         state = checklist.state_of(rollback.phase, here.entries, here.running)
         if state.last is not None:
-            yield f"Rollback {rollback.phase.removeprefix('rollback-')}: {state}"
+            trigger = state.last.evidence.get("trigger", "")
+            by_itself = f"; by itself, because of {trigger}" if trigger else ""
+            yield f"Rollback {rollback.phase.removeprefix('rollback-')}: {state}{by_itself}"
     if here.verdict is not None and here.verdict.passed:
         age = journal.duration(here.now - here.verdict.at)
         yield f"Verdict: green, {age} old" + (f"; not to be leaned on: {stale}" if stale else "; fresh")
@@ -262,11 +313,52 @@ def _other_lines(here: Laravels, there: TaskServices, stale: str | None, report_
         reasons = "; ".join((here.verdict.summary.get("reasons") or []) if here.verdict else [])
         yield f"Verdict: {stale}" + (f": {reasons}" if reasons else "")
     length = here.change_log_length
-    yield "Change log: " + ("there is none" if length is None else f"{length:,} to carry")
+    oldest = f", the oldest written {_seconds(here.oldest_seconds)} ago" if length and here.oldest_seconds else ""
+    yield "Change log: " + ("there is none" if length is None else f"{length:,} to carry{oldest}")
     copied = "a complete copy" if there.copied else "no complete copy"
     yield f"Task Service's database: {there.trouble or copied}"
     if not here.entries and (kept := sorted(Path(report_directory).glob("journal-*.jsonl"))):
         yield f"An earlier attempt was taken back; its journal: {kept[-1]}"
+
+
+def _dual_write_lines(here: Laravels, sync: Mapping[str, Any] | None, warn_entries: int) -> Iterable[str]:
+    """Nothing, before phase 2.3."""
+    if (here.change_log_length or 0) > warn_entries:
+        yield f"WARNING: the change log holds more than {warn_entries:,} entries"
+    for name, position in here.switches.items():
+        if position.changed_at is not None:
+            reason = f" ({position.reason})" if position.reason else ""
+            since = f"since {journal.when(position.changed_at)}, by {position.changed_by}"
+            yield f"Switch {name}: {position.word} {since}{reason}"
+    if sync is not None:
+        lag = (sync.get("lag_ms") or {}).get("p95")
+        parts = [
+            sync["state"],
+            f"p95 {lag:.0f} ms" if lag is not None else "",
+            f"{sync.get('held_back') or 0} held back",
+        ]
+        parts.append(f"{sync['conflicts']} conflicts" if sync.get("conflicts") else "")
+        parts.append(f"last error: {sync['last_error']}" if sync.get("last_error") else "")
+        yield f"Sync forward: {', '.join(filter(None, parts if len(sync) > 1 else parts[:1]))}"
+    if here.consistency is not None:
+        check = here.consistency
+        said = check.word if check.passed else f"{check.word}: {check.reasons}"
+        yield f"Consistency: {said}, {_seconds(check.age_seconds)} ago, in {check.seconds:.1f} s"
+
+
+def _seconds(seconds: float) -> str:
+    return journal.duration(timedelta(seconds=seconds))
+
+
+def _consistency_details(here: Laravels) -> dict[str, Any] | None:
+    if here.consistency is None:
+        return None
+    return {
+        "passed": here.consistency.passed,
+        "at": here.consistency.at.isoformat(),
+        "age_seconds": round(here.consistency.age_seconds),
+        "differences": here.consistency.differences,
+    }
 
 
 def _verdict_details(here: Laravels, stale: str | None) -> dict[str, Any] | None:

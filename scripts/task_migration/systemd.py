@@ -21,7 +21,7 @@ from task_migration.errors import Failed, Refused
 from task_migration.service import RESTART_SECONDS, STOP_SECONDS, Service, package_folder
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
-_AS_ROOT = "run the same playbook as root, or set service_host to process in the inventory"
+_AS_ROOT = "run the same playbook as root, or set service_kind to process in the inventory"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Systemd:
             raise Refused(
                 f"{self.systemctl} can't be run on this machine",
                 measured=error.strerror or str(error),
-                next_step="set service_host to process in the inventory",
+                next_step="set service_kind to process in the inventory",
             ) from error
         except subprocess.TimeoutExpired as error:
             raise Failed(f"systemctl {' '.join(arguments)} gave no answer in {4 * STOP_SECONDS} s") from error

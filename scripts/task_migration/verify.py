@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,8 +38,13 @@ from task_migration.shape import Shape
 
 SAMPLE_ROWS = 10
 """The plan compares the newest ten tasks."""
-LOOKS = 5
+LOOKS = 8
 """How often a differing key is looked at again while changes are on their way."""
+SETTLED_LOOKS = 3
+"""So many looks in a row must find a key differing and off the change log: a sync that runs meanwhile may have carried
+it between a look at the rows and a look at the log, but not each time."""
+LOOK_PAUSES = (0.0, 0.05, 0.1, 0.2)
+"""Seconds before each look; the last one goes for all that follow."""
 NAMED = 1000
 """So many differences are named one by one; all are counted and all are mended by reconcile."""
 
@@ -91,14 +97,14 @@ def verify(
         database.said(task_service),
         database.connect(task_service, "verify") as destination,
     ):
-        copied_at = _require_copy(origin, destination)
+        copied_at = require_copy(origin, destination)
         began = time.monotonic()
         flow = forward(origin, destination)
         with lock.mutating(laravel, "verify"):
             if not check:
                 drain_all(flow, listener)
             compared = differences(flow, carry=not check, listener=listener)
-        details = _details(flow, compared, quarantine_signed_off or {})
+        details = details_of(flow, compared, quarantine_signed_off or {})
         details["duration_seconds"] = round(time.monotonic() - began, 3)
         reasons = red_because(details)
         details |= {"passed": not reasons, "reasons": reasons}
@@ -124,7 +130,8 @@ def verify(
     )
 
 
-def _require_copy(origin: database.Connection, destination: database.Connection) -> datetime:
+def require_copy(origin: database.Connection, destination: database.Connection) -> datetime:
+    """When the copy was complete. Raises Refused unless it is, and every write is noted, and every column known."""
     capture.require(origin)
     catalog.require_known_columns(origin)
     finished = chunks.finished_at(destination)
@@ -190,30 +197,31 @@ def _settled(
 ) -> dict[int, fingerprint.Kind]:
     """The keys that differ though no change of theirs is on its way.
 
-    What is written again at each look is still on the log at the last one: it is carried later, and is no difference.
+    What is written again at each look is on the log at one of the last ones: it is carried later, and is no difference.
     """
-    for _ in range(LOOKS):
-        if not differing:
+    settled: Counter[int] = Counter()
+    for look in range(LOOKS):
+        if not differing or all(settled[key] >= SETTLED_LOOKS for key in differing):
             break
+        if not carry and look >= SETTLED_LOOKS and not any(0 < settled[key] < SETTLED_LOOKS for key in differing):
+            break  # the rest has been on the log all along, and nobody carries it
+        time.sleep(LOOK_PAUSES[min(look, len(LOOK_PAUSES) - 1)])
         if carry:
             drain_all(flow)
+        moving = _on_the_way(flow, shape)
         differing = fingerprint.look_again(flow, shape, differing, form)
-        on_the_way = _on_the_way(flow, shape)
-        settled = {key: kind for key, kind in differing.items() if key not in on_the_way}
-        if not carry or settled == differing:
-            differing = settled
-            break
-    else:
-        differing = settled
+        moving |= _on_the_way(flow, shape)
+        settled = Counter({key: settled[key] + 1 for key in differing if key not in moving})
     refused = fingerprint.refused_keys(flow.destination, shape)
-    return {key: kind for key, kind in differing.items() if key not in refused}
+    return {key: kind for key, kind in differing.items() if settled[key] >= SETTLED_LOOKS and key not in refused}
 
 
 def _on_the_way(flow: Flow, shape: Shape) -> set[int]:
     return on_the_way(flow.origin, flow.destination, shape.mapping)
 
 
-def _details(flow: Flow, compared: Comparison, signed_off: dict[str, str]) -> dict[str, Any]:
+def details_of(flow: Flow, compared: Comparison, signed_off: dict[str, str]) -> dict[str, Any]:
+    """What a comparison found, for the verdict and the report: JSON values only."""
     kept, on_the_way = counted(flow.origin, flow.destination)
     return {
         "passed": False,
@@ -277,19 +285,23 @@ def _plans_comparisons(flow: Flow, compared: Comparison, kept: dict[str, Account
     }
 
 
-def red_because(details: dict[str, Any]) -> list[str]:
-    """Why the verdict is red, a few words each; none if it is green."""
+def rows_because(details: dict[str, Any]) -> list[str]:
+    """What is wrong with rows that crossed or should have, a few words each."""
     reasons = [
         f"{table}: " + ", ".join(f"{counts[kind]} {kind}" for kind in ("missing", "extra", "different") if counts[kind])
         for table, counts in details["tables"].items()
         if counts["missing"] or counts["extra"] or counts["different"]
     ]
-    reasons += [
+    return reasons + [
         f"{table}: {counts['unaccounted']} rows unaccounted for"
         for table, counts in details["tables"].items()
         if counts["unaccounted"]
     ]
-    return reasons + [
+
+
+def red_because(details: dict[str, Any]) -> list[str]:
+    """Why the verdict is red, a few words each; none if it is green."""
+    return rows_because(details) + [
         f"{group['count']} rows in quarantine as {group['kind']}, not signed off"
         for group in details["quarantine"]
         if not group["signed_off"]

@@ -115,6 +115,7 @@ class Vitals:
                 "pending": look.pending if look else None,
                 "oldest_seconds": look.oldest_seconds if look else None,
                 "lag_ms": self.lag.percentiles(),
+                "lag_ms_10_s": self.lag.percentiles(seconds=10),
                 "entries_per_second": self.lag.entries_per_second(),
                 "entries_total": self.entries,
                 "batches_total": self.batches,

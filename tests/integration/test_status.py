@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from task_migration import catalog, database, journal, lock
+from task_migration import catalog, consistency_history, database, journal, lock
 from task_migration.errors import Failed, Refused
 from task_migration.status import migration_tests, record_migration_test, status
+from task_migration.switch import switch
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
 GREEN = {
@@ -32,13 +33,14 @@ class World:
     def __init__(self, laravel, task_service, reports):
         self.laravel, self.task_service, self.reports = laravel, task_service, reports
 
-    def status(self, phases=(), task_service_dsn=None):
+    def status(self, phases=(), task_service_dsn=None, **more):
         dsn = self.task_service.dsn if task_service_dsn is None else task_service_dsn
         return status(
             laravel_dsn=self.laravel.dsn,
             task_service_dsn=dsn,
             phases=list(phases),
             report_directory=str(self.reports),
+            **more,
         )
 
     def write(self, phase, result, item="phase", **evidence):
@@ -72,6 +74,15 @@ class World:
         self.write("2.2", "done", item="rollback_test")
         self.write("2.2", "done")
 
+    def dual_write(self, passed=True, **details):
+        """What phase 2.3 leaves behind: the switch on, a consistency check, its entries."""
+        switch(laravel_dsn=self.laravel.dsn, name="sync_forward", state="on", reason="phase 2.3")
+        self.write("2.3", "started")
+        self.write("2.3", "done")
+        found = {"seconds": 0.2, "differences": 0, "keys": [], "change_log_length": 0, "alerted": False}
+        with database.connect(database.laravel(self.laravel.dsn), "test") as connection:
+            consistency_history.keep(connection, passed=passed, **{**found, "details": {}, **details})
+
     def tested(self, times=3):
         for number in range(times):
             at = datetime.now(UTC) + timedelta(minutes=number)
@@ -103,10 +114,10 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
     outcome = world.status()
     assert not outcome.changed
     assert outcome.message == (
-        "phase 2.1: not started, phase 2.2: not started; 0 of 9 items checked; "
+        "phase 2.1: not started, phase 2.2: not started, phase 2.3: not started; 0 of 13 items checked; "
         "next: ansible-playbook phase-2.1-prepare.yml"
     )
-    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 9
+    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 13
     assert "Verdict: nothing has been verified yet" in outcome.lines
     assert "Change log: there is none" in outcome.lines
     assert things(world.laravel.dsn, world.task_service.dsn) == before
@@ -127,7 +138,7 @@ def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(world):
 
 
 def test_a_phase_that_does_not_exist_is_refused(world):
-    with pytest.raises(Refused, match=r"measured: 2\.7; allowed: 2\.1, 2\.2"):
+    with pytest.raises(Refused, match=r"measured: 2\.7; allowed: 2\.1, 2\.2, 2\.3"):
         world.status(["2.7"])
 
 
@@ -168,17 +179,52 @@ def test_a_copy_that_is_gone_again_must_be_made_again_whatever_the_journal_says(
     assert next_of(outcome) == "ansible-playbook phase-2.1-prepare.yml"
 
 
-def test_with_every_item_checked_nothing_is_left_to_type(world):
+def test_after_verifying_comes_the_dual_write_and_after_every_item_phase_2_4(world):
     world.verified()
     world.tested()
     outcome = world.status()
-    assert "9 of 9 items checked; next: nothing" in outcome.message
-    assert sum(line.startswith("  [x] ") for line in outcome.lines) == 9
+    assert "9 of 13 items checked; next: ansible-playbook phase-2.3-dual-write.yml" in outcome.message
+    world.dual_write()
+    outcome = world.status()
+    assert "12 of 13 items checked; next: ansible-playbook watch.yml" in outcome.message
+    assert any(line.startswith("Switch sync_forward: on since") for line in outcome.lines)
+    assert any(line.startswith("Consistency: passed, ") for line in outcome.lines)
+    world.write("2.3", "done", item="error_rate", requests=3000, errors=0)
+    outcome = world.status()
+    assert "13 of 13 items checked; next: nothing" in outcome.message
+    assert outcome.lines[-1].endswith("phase 2.4 comes next")
+
+
+def test_a_verdict_that_is_too_old_is_made_anew_before_the_dual_write(world):
+    world.verified()
+    outcome = world.status(verdict_max_age_hours=1e-6)
+    assert next_of(outcome) == "ansible-playbook phase-2.2-verify.yml"
+
+
+def test_a_dual_write_that_was_taken_back_by_itself_says_why_and_may_be_begun_again(world):
+    world.verified()
+    world.dual_write()
+    world.write("rollback-2.3", "started", trigger="error rate: 50 %")
+    assert next_of(world.status()) == "ansible-playbook rollback-2.3.yml"
+    world.write("rollback-2.3", "done", trigger="error rate: 50 %")
+    outcome = world.status()
+    assert any(line.startswith("Rollback 2.3: done") and "error rate: 50 %" in line for line in outcome.lines)
+    assert next_of(outcome) == "ansible-playbook phase-2.3-dual-write.yml"
+
+
+def test_an_inconsistency_is_told_with_what_to_type(world):
+    world.verified()
+    world.tested()
+    world.dual_write(passed=False, details={"reasons": ["tasks: 1 missing"]})
+    outcome = world.status()
+    assert any(line.startswith("Consistency: failed: tasks: 1 missing") for line in outcome.lines)
+    assert outcome.details["consistency"]["passed"] is False
 
 
 def test_an_open_item_says_its_own_command(world):
     world.verified()
     world.tested(2)
+    world.dual_write()
     assert world.status().lines[-1] == "Next: ./scripts/rehearse (open: Three migration tests have succeeded)"
 
 
@@ -243,8 +289,11 @@ def test_a_phase_at_work_is_running_and_not_interrupted(world):
 
 def test_the_length_of_the_change_log_is_told(world):
     with psycopg.connect(world.laravel.dsn) as session:
-        session.execute("CREATE SCHEMA task_migration; CREATE TABLE task_migration.change_log AS SELECT 1 AS id")
-    assert "Change log: 1 to carry" in world.status().lines
+        session.execute(
+            "CREATE SCHEMA task_migration;"
+            "CREATE TABLE task_migration.change_log AS SELECT 1 AS id, now() - interval '90 minutes' AS changed_at"
+        )
+    assert "Change log: 1 to carry, the oldest written 1 h 30 min ago" in world.status().lines
 
 
 def test_a_copy_verified_twice_counts_once_and_a_new_copy_counts_anew(tmp_path):
@@ -300,5 +349,6 @@ def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copi
     assert outcome.details["migration_tests"] == 1, "one copy, verified twice, is one test"
     assert outcome.details["verdict"]["stale_because"] is None
     checked = {item["id"]: item["done"] for phase in outcome.details["phases"] for item in phase["items"]}
-    assert [name for name, done in checked.items() if not done] == ["migration_tests", "rollback_test"]
+    of_2_3 = ["sync", "consistency_check", "error_rate", "no_inconsistency"]
+    assert [name for name, done in checked.items() if not done] == ["migration_tests", "rollback_test", *of_2_3]
     assert (copied.reports / "consistency-latest.md").read_text().startswith("# Consistency report: GREEN")

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from lab.postgres_server import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -55,11 +56,16 @@ class Lab:
 
     project: Path
     folder: Path
+    health_ports: tuple[int, int]
 
     @property
     def place(self) -> list[str]:
         """The extra words that send a command to this lab and not to the developer's."""
-        return ["-e", f"lab_directory={self.folder / 'lab'}", "-e", f"report_directory={self.folder / 'reports'}"]
+        forward, backward = self.health_ports
+        return [
+            *("-e", f"lab_directory={self.folder / 'lab'}", "-e", f"report_directory={self.folder / 'reports'}"),
+            *("-e", json.dumps({"sync_health_ports": {"forward": forward, "backward": backward}})),
+        ]
 
     def endpoints(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "lab/endpoints.json").read_text())
@@ -104,7 +110,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab, up, with whatever earlier tests did to it; ask for ``fresh`` or ``prepared`` to know its state."""
-    lab = Lab(project, tmp_path_factory.mktemp("playbooks"))
+    lab = Lab(project, tmp_path_factory.mktemp("playbooks"), (free_port(), free_port()))
     try:
         lab.must("lab-up.yml")
         yield lab

@@ -9,12 +9,13 @@ from task_migration.errors import Refused
 
 def inventory(**changes):
     """A whole inventory, as the playbook sees it."""
+    of_type = {"int": 1000, "float": 2.0, "bool": True, "dict": {}, "list": ["x"], "dsn": "dbname=x"}
     values = {
-        name: {"int": 1000, "float": 2.0, "bool": True, "dict": {}, "list": ["x"], "dsn": "dbname=x"}.get(one.type, "x")
+        name: one.minimum if one.minimum is not None else one.choices[0] if one.choices else of_type.get(one.type, "x")
         for name, one in parameters().items()
         if not one.only
-    } | {name: one.choices[0] for name, one in parameters().items() if one.choices}
-    return {**values, "copy_workers": 2, "lab_tasks": 150, "verdict_max_age_hours": 24, **changes}
+    }
+    return {**values, **changes}
 
 
 def check(playbook="phase-2.1-prepare", settings=None, **typed):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from task_migration import checklist
 from task_migration.checklist import Evidence, MigrationTest, check, state_of
+from task_migration.consistency_history import Check
 from task_migration.journal import Entry, Verdict
+from task_migration.switch import Position
 
 NOW = datetime(2026, 1, 12, 3, 0, tzinfo=UTC)
 PHASES = {phase.phase: phase for phase in checklist.phases()}
@@ -49,6 +51,12 @@ def test_the_items_are_the_plans_in_the_plans_words_and_order() -> None:
             "開発環境で移行テスト3回成功",
         ],
         ["レコード数一致確認", "サンプルデータ比較完了", "タグデータ検証完了", "ロールバックテスト成功"],
+        [
+            "Laravel → Task Service同期実装完了",
+            "整合性チェックスクリプト稼働中",
+            "エラー率 < 0.1%",
+            "データ不整合ゼロ",
+        ],
     ]
 
 
@@ -123,11 +131,51 @@ def test_three_migration_tests_are_three_and_not_two() -> None:
     )
 
 
+def looked(passed: bool | None, age_seconds: float = 60) -> Check:
+    return Check(NOW + timedelta(minutes=5), passed, 0.2, 0, 3, {"reasons": ["tasks: 1 missing"]}, age_seconds)
+
+
+def test_the_sync_is_checked_only_while_its_switch_is_on() -> None:
+    on = {"sync_forward": Position(True, NOW, "ops@runner", "phase 2.3")}
+    assert checked("sync", "2.3 phase done", switches=on).done
+    assert not checked("sync", "2.3 phase done", switches={"sync_forward": Position(False, NOW)}).done
+    assert not checked("sync", "2.3 phase failed", switches=on).done
+
+
+def test_a_consistency_check_that_failed_still_runs_but_does_not_prove_that_all_is_well() -> None:
+    assert checked("consistency_check", "2.3 phase done", consistency=looked(True)).done
+    assert checked("no_inconsistency", "2.3 phase done", consistency=looked(True)).done
+    assert checked("consistency_check", "2.3 phase done", consistency=looked(False)).done
+    failed = checked("no_inconsistency", "2.3 phase done", consistency=looked(False))
+    assert (failed.done, failed.missing) == (False, "the last check failed: tasks: 1 missing")
+    for old in (None, looked(True, age_seconds=7201)):
+        assert not checked("no_inconsistency", "2.3 phase done", consistency=old).done
+        assert not checked("consistency_check", "2.3 phase done", consistency=old).done
+
+
+def test_an_error_rate_is_proven_by_enough_requests_and_never_by_few_clean_ones() -> None:
+    def rate(*counts: tuple[int, int]) -> checklist.Checked:
+        entries = journal(*["2.3 error_rate done"] * len(counts))
+        told = [
+            replace(entry, evidence={"requests": requests, "errors": errors})
+            for entry, (requests, errors) in zip(entries, counts, strict=True)
+        ]
+        return check(*ITEMS["error_rate"], Evidence(told))
+
+    assert rate((20, 0)).missing == "0 of 20 requests failed; it takes 3,000 to say so: ansible-playbook watch.yml"
+    assert rate((2000, 0), (1000, 0)).done
+    assert not rate((2999, 0)).done
+    assert not rate((3000, 1)).done
+    assert rate((5000, 1)).figures == "1 of 5,000 requests failed"
+
+
 def test_what_was_done_before_a_rollback_counts_no_more() -> None:
     entries = journal("2.1 phase done", "2.2 phase done", "rollback-2.1 phase started", "2.1 phase started")
     standing = checklist.standing(entries)
     assert [entry.id for entry in standing] == [3, 4]
     assert state_of("2.2", standing).state == "not started"
+    dual = journal("2.2 phase done", "2.3 phase done", "rollback-2.3 phase started", "rollback-2.3 phase done")
+    assert [state_of(phase, checklist.standing(dual)).state for phase in ("2.2", "2.3")] == ["done", "not started"]
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,6 @@ def test_killed_in_the_middle_of_a_change_the_next_install_ends_it(host, service
 
 def test_a_machine_without_systemd_is_told_the_way_round(tmp_path, service):
     host = Systemd(tmp_path / "units", str(tmp_path / "no-systemctl"))
-    with pytest.raises(Refused, match="service_host"):
+    with pytest.raises(Refused, match="service_kind"):
         host.install(service)
     assert not (tmp_path / "units").exists()

@@ -17,6 +17,11 @@ options:
       - What the next operator is told is running, such as the name of the playbook.
     type: str
     required: true
+  lock_wait_seconds:
+    description:
+      - How long to wait for another operator to end.
+    type: float
+    default: 0
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

@@ -19,6 +19,26 @@ options:
     type: list
     elements: str
     default: []
+  verdict_max_age_hours:
+    description:
+      - How old a verdict of verify may be for a later gate.
+    type: float
+    default: 24
+  consistency_every_seconds:
+    description:
+      - How often both sides are compared while the sync runs.
+    type: int
+    default: 3600
+  change_log_warn_entries:
+    description:
+      - How many entries the change log may hold before it is warned of.
+    type: int
+    default: 100000
+  sync_health_ports:
+    description:
+      - The loopback ports on which the syncs tell of their health, C(forward) and C(backward).
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

@@ -1,0 +1,53 @@
+"""The documentation of task_catch_up; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.catch_up.catch_up"
+
+DOCUMENTATION = r"""
+module: task_catch_up
+author: The Task Service team
+short_description: Waits until the sync runs and has caught up
+description:
+  - Waits until the sync says that it runs, few entries are on its change log and none of them is old.
+  - Fails if nothing gets better for a minute. What was not carried stays on the change log.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.health
+options:
+  direction:
+    description:
+      - Which sync.
+    type: str
+    choices: [forward]
+    default: forward
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Wait until all is carried
+  task_service.migration.task_catch_up:
+    laravel_dsn: "{{ laravel_dsn }}"
+    sync_health_ports: {forward: 9801, backward: 9802}
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(state), C(pending), C(oldest_ms), C(lag_p95_ms) and C(seconds).
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

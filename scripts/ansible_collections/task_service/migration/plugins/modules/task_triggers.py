@@ -1,0 +1,49 @@
+"""The documentation of task_triggers; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.triggers.triggers"
+
+DOCUMENTATION = r"""
+module: task_triggers
+author: The Task Service team
+short_description: Judges once the conditions under which the dual write is taken back
+description:
+  - Asks the Task Service's API twenty times, the running sync, the newest consistency check and the change log.
+  - What nobody could measure is unknown, and never fine. Fails if a condition is breached or red.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.health
+  - task_service.migration.sides.api
+  - task_service.migration.sides.triggers
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Judge the dual write
+  task_service.migration.task_triggers:
+    laravel_dsn: "{{ laravel_dsn }}"
+    sync_health_ports: {forward: 9801, backward: 9802}
+    task_service_url: https://tasks.example.com
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(conditions), and C(requests) and C(errors) of the API.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,89 @@
+"""What runs on when the playbook has ended: started once, restarted only when it has to be, taken away for good."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+from lab.postgres_server import free_port
+from task_migration import configuration, health
+from task_migration.background import background, service_name
+from task_migration.catch_up import catch_up
+from task_migration.errors import Refused
+from task_migration.service import host
+from task_migration.stopping import Stop
+from task_migration.switch import switch
+from task_migration.vitals import Vitals
+
+
+@pytest.fixture
+def told(copied, tmp_path):
+    """What the inventory says; everything is taken away in the end."""
+    values = {
+        **copied.both,
+        "migration_environment": "local",
+        "service_kind": "process",
+        "service_directory": str(tmp_path / "services"),
+        "sync_health_ports": {"forward": free_port(), "backward": free_port()},
+        "aws_region": "ap-northeast-1",
+    }
+    yield values
+    for name in ("sync_forward", "sync_backward", "consistency"):
+        background(name=name, state="absent", **values)
+
+
+def test_the_sync_is_started_once_catches_up_and_is_taken_away(copied, told, tmp_path):
+    copied.laravel("UPDATE tasks SET title = 'while nobody carried' WHERE id = 60")
+    switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on")
+    sync = {"name": "sync_forward", **told}
+    assert background(**sync, check=True).changed
+    assert not (tmp_path / "services").exists()
+    assert background(**sync).changed
+    assert not background(**sync).changed
+    assert not background(**sync, check=True).changed
+    file = tmp_path / "services/sync.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    caught = catch_up(laravel_dsn=copied.laravel_dsn, sync_health_ports=told["sync_health_ports"])
+    assert (caught.details["state"], caught.details["pending"]) == ("running", 0)
+    assert copied.task(60, "title") == ("while nobody carried",)
+    file.unlink()
+    assert background(**{**sync, "state": "absent"}, check=True).changed
+    assert background(**{**sync, "state": "absent"}).changed
+    assert not background(**{**sync, "state": "absent"}).changed
+    assert health.ask(told["sync_health_ports"]["forward"]) is None
+
+
+def test_workers_come_and_go_with_their_number(copied, told, tmp_path):
+    sync = {"name": "sync_forward", **told}
+    keeper = host("process", tmp_path / "services")
+    second = service_name("local", "sync_forward", 2)
+    background(**sync, sync_workers=2)
+    assert keeper.running(second)
+    assert background(**sync, sync_workers=1, check=True).changed
+    background(**sync, sync_workers=1)
+    assert not keeper.installed(second)
+    assert keeper.running(service_name("local", "sync_forward"))
+
+
+def test_a_changed_configuration_restarts_what_reads_it(copied, told, tmp_path):
+    check = {"name": "consistency", **told}
+    assert background(**check).changed
+    assert background(**check, alert_topic_arn="arn:aws:sns:ap-northeast-1:1:topic", check=True).changed
+    assert background(**check, alert_topic_arn="arn:aws:sns:ap-northeast-1:1:topic").changed
+    kept = configuration.read(tmp_path / "services/sync.json")
+    assert kept.consistency["alert_topic_arn"] == "arn:aws:sns:ap-northeast-1:1:topic"
+
+
+def test_another_sync_that_answers_there_is_not_taken_for_ours(told):
+    port = told["sync_health_ports"]["forward"]
+    with health.answering(Vitals("forward", Stop()), port), pytest.raises(Refused, match="another sync listens"):
+        background(name="sync_forward", **told)
+
+
+def test_a_number_of_workers_that_can_not_be_is_refused(told):
+    with pytest.raises(Refused, match="allowed: 1 to 8"):
+        background(name="sync_forward", **told, sync_workers=9)
+
+
+def test_two_environments_share_a_machine():
+    assert service_name("staging", "sync_forward") != service_name("production", "sync_forward")
