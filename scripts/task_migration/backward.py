@@ -119,6 +119,7 @@ class Backward:
         retagged = [key for key, kind, is_retagged in found if is_retagged and kind is None]
         parameters = {"rows": read.rows, "held": refused, "retagged": retagged, "gone": gone, "living": living}
         with database.pipelined(laravel):
+            seen_again = laravel.execute(way.seen_again, parameters) if way.seen_again else None
             placed = laravel.execute(way.upsert, parameters)
             waits = laravel.execute(way.waiting, parameters) if way.waiting else None
             if retagged:
@@ -146,6 +147,8 @@ class Backward:
         again |= {key for cursor in compared for (key,) in cursor}
         again -= set(refused) | waiting.keys()
         change_log.put(laravel, unit, {key: roots[key] for key in again & roots.keys()})
+        for child, key, root in seen_again or ():
+            change_log.put(laravel, child, {key: root})
 
 
 class _Statements:
@@ -181,6 +184,7 @@ class _Statements:
         self.upsert = ready(upsert)
         self.after = [ready(reverse.over_staged(name)) for name in reverse.after]
         self.waiting = ready(reverse.over_staged("waiting")) if "waiting" in reverse.blocks else None
+        self.seen_again = ready(reverse.over_staged("seen again")) if "seen again" in reverse.blocks else None
         self.gone = ready(reverse.plain("gone"))
         shapes = of_unit(flow.shapes, reverse.unit)
         self.echoes = [ready(_echo(shape)) for shape in shapes]

@@ -39,6 +39,10 @@ BATCH_ENTRIES = 1000
 FILE = "carry.sql"
 
 
+class _Unspread(Exception):
+    """A write that touches many tasks is on the destination's log, and may touch these."""
+
+
 class Overtaken(Exception):
     """Somebody wrote a row that was not there to be locked while this batch wrote it: everything is rolled back."""
 
@@ -100,12 +104,13 @@ def task_services(flow: Flow) -> database.Connection:
 def batch(
     way: Way,
     *,
+    lanes: Collection[int] = LANES,
     newest: int = EVER,
     entries: int = BATCH_ENTRIES,
     skew: float = 0.0,
     switch: Asks | None = None,
 ) -> Batch | None:
-    """Carries one batch; None if no entry up to ``newest`` is free to be taken.
+    """Carries one batch of these lanes; None if no entry up to ``newest`` is free to be taken.
 
     ``skew`` is Laravel's clock less the Task Service's, in seconds; ``switch`` asks on Laravel's connection, inside the
     batch's transaction, whether anything may be carried. Raises Overtaken, and psycopg's errors for what is no row's
@@ -113,26 +118,36 @@ def batch(
     """
     flow = way.flow
     try:
-        carried = _begun(way, newest, entries, skew, switch)
+        carried = _begun(way, lanes, newest, entries, skew, switch)
         if carried is not None and carried.entries:
             for connection in (flow.destination, flow.origin):
                 with database.blamed(connection):
                     connection.commit()
+    except _Unspread:
+        _roll_back(flow)
+        change_log.spread(laravels(flow))
+        raise Overtaken from None
     finally:
-        # After a commit there is nothing to roll back, and nothing is sent.
-        for connection in (flow.destination, flow.origin):
-            with suppress(psycopg.Error):
-                connection.rollback()
+        _roll_back(flow)
     return carried
 
 
-def _begun(way: Way, newest: int, entries: int, skew: float, switch: Asks | None) -> Batch | None:
+def _roll_back(flow: Flow) -> None:
+    """After a commit there is nothing to roll back, and nothing is sent."""
+    for connection in (flow.destination, flow.origin):
+        with suppress(psycopg.Error):
+            connection.rollback()
+
+
+def _begun(
+    way: Way, wanted: Collection[int], newest: int, entries: int, skew: float, switch: Asks | None
+) -> Batch | None:
     """All of a batch but its two commits."""
     flow = way.flow
     laravel, task_service = laravels(flow), task_services(flow)
     with database.pipelined(laravel):
         laravel.execute(queries.statement(FILE, "begin"))
-        here = change_log.lock_lanes(laravel, LANES)
+        here = change_log.lock_lanes(laravel, wanted)
         may_carry = switch(laravel) if switch is not None else None
     lanes, _ = here()
     if may_carry is not None and not may_carry():
@@ -156,6 +171,7 @@ def _begun(way: Way, newest: int, entries: int, skew: float, switch: Asks | None
         owners = way.lock(keys)
         pending = ask(flow.destination)
     seen = pending()
+    _refuse_of_many(seen)
     conflicts = _settle_conflicts(way, keys, seen, held_back_there, skew)
     done = way.write(keys, owners(), ask)
     _refuse_overtaken(keys, seen, done.seen_last)
@@ -168,9 +184,14 @@ def _begun(way: Way, newest: int, entries: int, skew: float, switch: Asks | None
     return Batch(len(taken), claims, done, conflicts, waiting)
 
 
+def _task() -> str:
+    """The unit that the others belong to."""
+    return next(mapping.base_table for mapping in mappings() if mapping.parent is None)
+
+
 def _units(taken: Iterable[Entry]) -> Keys:
     """The rows that these entries are about."""
-    task = next(mapping.base_table for mapping in mappings() if mapping.parent is None)
+    task = _task()
     keys: Keys = {}
     for entry in taken:
         unit = change_log.unit_of(entry.part)
@@ -181,27 +202,71 @@ def _units(taken: Iterable[Entry]) -> Keys:
 
 def _settle_conflicts(way: Way, keys: Keys, pending: Iterable[Entry], held_back_there: Keys, skew: float) -> int:
     """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
-    from_laravel = way.flow.origin.side.name == "laravel"
     theirs = _units(pending)
     for unit, rows in held_back_there.items():
         theirs.setdefault(unit, {}).update(rows)
-    conflicts: list[Conflict] = []
-    for unit in keys.keys() & theirs.keys():
-        both = keys[unit].keys() & theirs[unit].keys()
-        gone = _gone_for_good(way.flow, unit, [key for key in both if keys[unit][key].claim is not None])
-        for key in both:
-            ours, other = keys[unit][key], theirs[unit][key]
-            if other.claim is None:
-                continue
-            if ours.claim is None:
-                del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
-                continue
-            laravel, task_service = (ours, other) if from_laravel else (other, ours)
-            won = conflict.winner(laravel, task_service, skew, key in gone)
-            conflicts.append(Conflict(unit, key, laravel, task_service, won))
+    task = _task()
+    conflicts = _conflicts(way, keys, theirs, task, skew)
+    if way.flow.origin.side.name == "laravel":
+        conflicts += _gone_with_their_task(way, keys, theirs, conflicts)
+    for unit in keys.keys() - {task}:
+        conflicts += _conflicts(way, keys, theirs, unit, skew)
     if conflicts:
         _keep(way, keys, conflicts, skew)
     return len(conflicts)
+
+
+def _conflicts(way: Way, keys: Keys, theirs: Keys, unit: str, skew: float) -> list[Conflict]:
+    """The rows of one unit that both sides wrote; what no write of the origin's is about gives way at once."""
+    from_laravel = way.flow.origin.side.name == "laravel"
+    conflicts: list[Conflict] = []
+    both = keys.get(unit, {}).keys() & theirs.get(unit, {}).keys()
+    gone = _gone_for_good(way.flow, unit, [key for key in both if keys[unit][key].claim is not None])
+    for key in both:
+        ours, other = keys[unit][key], theirs[unit][key]
+        if other.claim is None:
+            continue
+        if ours.claim is None:
+            del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
+            continue
+        laravel, task_service = (ours, other) if from_laravel else (other, ours)
+        won = conflict.winner(laravel, task_service, skew, key in gone)
+        conflicts.append(Conflict(unit, key, laravel, task_service, won))
+    return conflicts
+
+
+def _gone_with_their_task(way: Way, keys: Keys, theirs: Keys, conflicts: list[Conflict]) -> list[Conflict]:
+    """What the Task Service wrote of rows whose task this batch takes away there, or makes again.
+
+    A task that Laravel deleted takes its images with it: a write of one has lost, and is kept. A task whose deletion
+    there has lost comes back with its images: their deletion was part of it. Both are taken out of ``theirs``.
+    """
+    task, flow = _task(), way.flow
+    lost = {one.key for one in conflicts if one.winner != "laravel"}
+    won = {one.key: one for one in conflicts if one.winner == "laravel"}
+    roots = keys.get(task, {}).keys() - lost
+    children = [
+        (unit, key, written)
+        for unit, rows in theirs.items()
+        for key, written in rows.items()
+        if unit != task and written.claim is not None and written.root in roots
+    ]
+    if not children:
+        return []
+    asked = {written.root for _, _, written in children}
+    here, there = images(laravels(flow), flow, task, asked), images(task_services(flow), flow, task, asked)
+    found = []
+    for unit, key, written in children:
+        root = written.root
+        if root in there and root not in here:
+            deleted = Written(root, keys[task][root].claim or written.claim)
+            found.append(Conflict(unit, key, deleted, written, "laravel"))
+        elif root not in there and root in here and root in won:
+            won[root].task_service.entries.extend(written.entries)
+        else:
+            continue
+        del theirs[unit][key]
+    return found
 
 
 def _keep(way: Way, keys: Keys, conflicts: list[Conflict], skew: float) -> None:
@@ -259,9 +324,17 @@ def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
     return set(keys) - there
 
 
+def _refuse_of_many(there: Iterable[Entry]) -> None:
+    if any(entry.root == change_log.OF_MANY for entry in there):
+        raise _Unspread
+
+
 def _refuse_overtaken(keys: Keys, seen: Iterable[Entry], there: Iterable[Entry]) -> None:
+    """Rows that were not there to be locked: of this batch's own, or that belong to its tasks."""
+    _refuse_of_many(there)
     known = {entry.id for entry in seen}
+    tasks = keys.get(_task(), {})
     new = [entry for entry in there if entry.id not in known and entry.claim is not None]
     for unit, rows in _units(new).items():
-        if rows.keys() & keys.get(unit, {}).keys():
+        if rows.keys() & keys.get(unit, {}).keys() or any(written.root in tasks for written in rows.values()):
             raise Overtaken

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,11 +17,13 @@ _FILE = "change_log.sql"
 LANES = range(8)
 EVER = 2**62
 """Beyond every id of an entry."""
+OF_MANY = 0
+"""No task's id: the root of a write that touches many tasks."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One write: ``part`` and ``key`` say of which row, ``root`` of which task.
+    """One write: ``part`` and ``key`` say of which row, ``root`` of which task; OF_MANY.
 
     ``claim`` is when it was written, in seconds since 1970 by that side's clock; None for an entry that no write made.
     """
@@ -48,7 +50,12 @@ def newest(connection: database.Connection) -> int:
     return int(_value(connection, "newest"))
 
 
-def lock_lanes(connection: database.Connection, lanes: Sequence[int]) -> Callable[[], tuple[list[int], bool]]:
+def written(connection: database.Connection) -> int:
+    """How many entries there ever were, those that are carried and those that were rolled back too."""
+    return int(_value(connection, "written"))
+
+
+def lock_lanes(connection: database.Connection, lanes: Collection[int]) -> Callable[[], tuple[list[int], bool]]:
     """The lanes that this transaction holds now, and whether this side has a change log.
 
     Asked now, read when the result is called: so may this and the next two be in one round trip with others.
@@ -62,7 +69,9 @@ def lock_lanes(connection: database.Connection, lanes: Sequence[int]) -> Callabl
     return read
 
 
-def take(connection: database.Connection, lanes: Sequence[int], newest: int, entries: int) -> Callable[[], list[Entry]]:
+def take(
+    connection: database.Connection, lanes: Collection[int], newest: int, entries: int
+) -> Callable[[], list[Entry]]:
     """Takes up to ``entries`` entries of these lanes with ids up to ``newest``, oldest first.
 
     They are gone when the caller's transaction commits, and not before.
@@ -73,14 +82,19 @@ def take(connection: database.Connection, lanes: Sequence[int], newest: int, ent
 
 
 def pending(connection: database.Connection, roots: Iterable[int]) -> Callable[[], list[Entry]]:
-    """The entries of these tasks that are on the log, left there."""
+    """The entries of these tasks that are on the log, and those of many tasks, left there."""
     asked = connection.execute(queries.statement(_FILE, "pending of tasks"), {"roots": list(roots)})
     return lambda: [Entry(*row) for row in asked]
 
 
-def any_of_many_tasks(connection: database.Connection) -> bool:
+def lanes_with_work(connection: database.Connection, entries: int) -> list[int]:
+    """The lanes of the log's oldest entries: the others stay free for the other direction."""
+    return [lane for (lane,) in connection.execute(queries.statement(_FILE, "lanes with work"), {"entries": entries})]
+
+
+def any_of_many_tasks(laravel: database.Connection) -> bool:
     """Whether a write that touches many tasks is on Laravel's log, to be spread."""
-    return bool(_value(connection, "any of many tasks"))
+    return bool(_value(laravel, "any of many tasks"))
 
 
 def give_way(connection: database.Connection, entries: Iterable[Entry]) -> None:
@@ -105,11 +119,14 @@ def put(connection: database.Connection, part: str, roots: Mapping[int, int]) ->
 def spread(laravel: database.Connection, newest: int = EVER, entries: int = 100) -> int:
     """Turns writes that touch many tasks (of a tag, of a user) into entries for each task; gives how many there were.
 
-    In one transaction: until the tasks are on the log, the write itself is.
+    In one transaction: until the tasks are on the log, the write itself is. Raises LockNotAvailable if another worker
+    does not let go of what it carries.
     """
     with laravel.transaction():
         parameters = {"newest": newest, "entries": entries}
         taken = laravel.execute(queries.statement(_FILE, "take those of many tasks"), parameters).fetchall()
+        if taken:
+            laravel.execute(queries.statement(_FILE, "wait for all lanes"))
         for part in {part for part, _, _ in taken}:
             claims = [claim for one, _, claim in taken if one == part and claim is not None]
             keys = [key for one, key, _ in taken if one == part]
@@ -130,6 +147,13 @@ def _touched(part: str) -> dict[str, sql.Composed]:
         if touched is not None and mapping.base_table in tasks:
             found.setdefault(mapping.base_table, []).append(touched)
     return {base: sql.SQL(" UNION ").join(sql.SQL("({})").format(one) for one in all_) for base, all_ in found.items()}
+
+
+def stand(connection: database.Connection) -> tuple[int, float | None]:
+    """How many entries there are, and how old the oldest write is, in seconds; None if there is none."""
+    row = connection.execute(queries.statement(_FILE, "stand")).fetchone()
+    assert row is not None
+    return int(row[0]), row[1]
 
 
 def put_back(connection: database.Connection, part: str, waiting: Mapping[int, tuple[int, float | None]]) -> None:

@@ -99,18 +99,18 @@ def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drai
 
     if change_log.exists(task_service):
         _to_the_end(Backward(Flow(task_service, laravel, flow.shapes)), skew, heard)
-    while change_log.spread(laravel):
-        pass
     _to_the_end(Forward(Flow(laravel, task_service, flow.shapes)), skew, heard)
     return drained
 
 
 def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
-    origin = way.flow.origin
+    origin, laravel = way.flow.origin, laravels(way.flow)
+    _spread_all(laravel)
     newest = change_log.newest(origin)
     progressed = time.monotonic()
     while change_log.is_any(origin, newest):
         try:
+            change_log.spread(laravel)  # those that came meanwhile
             done = batch(way, newest=newest, entries=BATCH_ENTRIES, skew=skew)
         except RETRIED:
             done = None
@@ -125,6 +125,17 @@ def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
             )
         else:
             time.sleep(PAUSE_SECONDS)
+
+
+def _spread_all(laravel: database.Connection) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            if not change_log.spread(laravel):
+                return
+        except RETRIED:
+            if time.monotonic() > until:
+                raise
 
 
 def touched(laravel: database.Connection, mapping: Mapping, written: dict[str, set[int]]) -> set[int]:

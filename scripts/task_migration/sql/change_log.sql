@@ -9,6 +9,9 @@ SELECT count(*) FROM task_migration.change_log;
 -- name: newest
 SELECT coalesce(max(id), 0) FROM task_migration.change_log;
 
+-- name: written
+SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('task_migration.change_log', 'id')::regclass), 0);
+
 -- name: lock lanes
 -- What another worker carries is passed over; a worker that dies lets go. And nobody waits long for a row of ours.
 SELECT lane, set_config('lock_timeout', '500ms', true), to_regclass('task_migration.change_log') IS NOT NULL
@@ -32,6 +35,17 @@ RETURNING id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch
 -- name: any of many tasks
 SELECT EXISTS (SELECT FROM task_migration.change_log WHERE root IS NULL);
 
+-- name: wait for all lanes
+-- What a batch has written and not committed can't be seen to be touched.
+SELECT set_config('lock_timeout', '500ms', true), (SELECT count(*) FROM (
+    SELECT FROM task_migration.lane ORDER BY lane FOR UPDATE
+) lanes);
+
+-- name: lanes with work
+-- of the oldest entries
+SELECT DISTINCT oldest.root & 7
+FROM (SELECT root FROM task_migration.change_log WHERE root IS NOT NULL ORDER BY id LIMIT %(entries)s) oldest;
+
 -- name: take those of many tasks
 DELETE FROM task_migration.change_log
 WHERE id IN (
@@ -44,9 +58,10 @@ WHERE id IN (
 RETURNING part, key, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
 
 -- name: pending of tasks
-SELECT id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END
+-- And those of many tasks: any of these may be among them.
+SELECT id, part, key, coalesce(root, 0), CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END
 FROM task_migration.change_log
-WHERE root = ANY (%(roots)s::bigint[]);
+WHERE root = ANY (%(roots)s::bigint[]) OR root IS NULL;
 
 -- name: give way
 DELETE FROM task_migration.change_log WHERE id = ANY (%(ids)s::bigint[]);

@@ -97,6 +97,14 @@ LEFT JOIN cognito_user_mapping asked ON asked.cognito_sub = s.asked_approver
 LEFT JOIN tasks known ON known.id = s.id
 WHERE s.id <> ALL ('{}'::bigint[] /* held */);
 
+-- name: seen again
+-- Asked before: images that Laravel kept of a task that it had deleted, and that comes back now.
+SELECT 'task_images' AS unit, image.id AS key, image.task_id AS root
+FROM staged s
+JOIN tasks known ON known.id = s.id AND known.deleted_at IS NOT NULL
+JOIN task_images image ON image.task_id = s.id
+WHERE s.id <> ALL ('{}'::bigint[] /* held */);
+
 -- name: after, new tags
 INSERT INTO tags (name, created_at, updated_at)
 SELECT DISTINCT wanted.name, moment.now, moment.now
