@@ -1,1 +1,1 @@
-"""How fast the copy and the comparison are, measured in one run beside other ways to do the same work."""
+"""How fast the copy, the comparison and the sync are, measured beside other ways to do the same work."""

@@ -1,20 +1,31 @@
-"""Copy and verify measured beside their contenders, in one run; everything is started and taken away by it."""
+"""Copy and verify measured beside their contenders, in one run; everything is started and taken away by it.
+
+``sync`` measures the sync instead: latency, drain rate, and what capture costs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmark import copying, report, verifying
+from benchmark import capture_cost, copying, draining, report, sync_report, syncing, verifying
+from benchmark.native_replication import replication
 from benchmark.programs import NotHere
+from benchmark.sync_report import Synced
+from benchmark.syncing import LOADS, SYNC_SETTINGS, Load
 from benchmark.world import world
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 FEWEST_TASKS = 1000
+
+Tell = Callable[[str], None]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -26,9 +37,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--ours-only", action="store_true", help="install nothing: leave out what is not ours or psql")
     parser.add_argument("--write", action="store_true", help=f"put the page into {PAGE.name}")
+    parser.set_defaults(measure=_copy_and_verify)
+    commands = parser.add_subparsers(metavar="sync")
+    _add_sync(commands.add_parser("sync", description="The sync, beside native logical replication."))
     asked = parser.parse_args(words)
-    if asked.tasks < FEWEST_TASKS or asked.plan_tasks < 150 or asked.repetitions < 1:
-        parser.error(f"--tasks {FEWEST_TASKS} or more, --plan-tasks 150 or more, --repetitions 1 or more")
+    if asked.tasks < FEWEST_TASKS or asked.repetitions < 1:
+        parser.error(f"--tasks {FEWEST_TASKS} or more, --repetitions 1 or more")
+    if asked.measure is _copy_and_verify and asked.plan_tasks < 150:
+        parser.error("--plan-tasks 150 or more")
     # So that an end by kill takes the servers down too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     began = time.monotonic()
@@ -37,23 +53,76 @@ def main(words: list[str] | None = None) -> int:
         print(f"[{time.monotonic() - began:4.0f} s] {line}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="task-migration-benchmark-") as name:
-        directory = Path(name)
         tell(f"filling Laravel's database with {asked.tasks:,} tasks")
-        with world(directory / "servers", asked.tasks, asked.plan_tasks) as made:
-            tell("filled")
-            copied = copying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
-            try:
-                verified = verifying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
-            except NotHere as error:
-                verified = None
-                tell(f"verify: {error}")
-            page = report.page(made, copied, verified, asked.repetitions)
+        asked.measure(asked, Path(name), tell)
+    return 0
+
+
+def _add_sync(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tasks", type=int, default=200_000, help="how many tasks Laravel holds (default: 200,000)")
+    parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--seconds", type=int, default=10, help="how long each figure is measured (default: 10)")
+    parser.add_argument(
+        "--load",
+        type=_load,
+        action="append",
+        metavar="F+B",
+        help="only the latency at so many writes per second forward and backward (1000+0); may be given again",
+    )
+    parser.add_argument("--drain", type=int, default=100_000, help="keys on the change log to drain (default: 100,000)")
+    parser.add_argument("--write", action="store_true", help=f"put the section into {PAGE.name}, and JSON beside it")
+    parser.set_defaults(measure=_sync)
+
+
+def _load(text: str) -> Load:
+    found = re.fullmatch(r"(\d+)\+(\d+)", text)
+    if found is None or not int(found[1]) + int(found[2]):
+        raise argparse.ArgumentTypeError("writes per second forward and backward, as in 500+50")
+    return Load(int(found[1]), int(found[2]))
+
+
+def _copy_and_verify(asked: argparse.Namespace, directory: Path, tell: Tell) -> None:
+    with world(directory / "servers", asked.tasks, asked.plan_tasks) as made:
+        tell("filled")
+        copied = copying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
+        try:
+            verified = verifying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
+        except NotHere as error:
+            verified = None
+            tell(f"verify: {error}")
+        page = report.page(made, copied, verified, asked.repetitions)
     print(page)
     if asked.write:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page, encoding="utf-8")
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(sync_report.placed(page, sync_report.kept(_written())), encoding="utf-8")
         tell(f"written to {PAGE}")
-    return 0
+
+
+def _sync(asked: argparse.Namespace, directory: Path, tell: Tell) -> None:
+    rounds, seconds, busy = asked.repetitions, asked.seconds, os.getloadavg()[0]
+    with world(directory / "servers", asked.tasks, 150, SYNC_SETTINGS) as made:
+        tell("filled")
+        syncing.prepare(made)
+        with replication(made) as native:
+            carried, theirs = syncing.measure(made, directory, asked.load or LOADS, native, rounds, seconds, tell)
+        synced = Synced(carried, theirs, rounds, seconds, busy)
+        if not asked.load:
+            drains = draining.measure(made, directory, asked.drain, rounds, tell)
+            costs = capture_cost.measure(made, rounds, seconds, tell)
+            synced = Synced(carried, theirs, rounds, seconds, busy, drains, costs)
+        text, figures = sync_report.section(made, synced), sync_report.as_json(made, synced)
+    print(text)
+    if asked.write:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(sync_report.placed(_written(), text), encoding="utf-8")
+        beside = PAGE.with_name("benchmarks-sync.json")
+        beside.write_text(figures, encoding="utf-8")
+        tell(f"written to {PAGE} and {beside}")
+
+
+def _written() -> str:
+    return PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
 
 
 if __name__ == "__main__":

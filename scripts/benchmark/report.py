@@ -50,7 +50,9 @@ class Goal:
         return self.measured <= self.allowed if self.at_most else self.measured >= self.allowed
 
     def row(self) -> str:
-        measured = "not measured" if self.measured is None else f"{self.measured:.3g}{self.unit}"
+        measured = "not measured"
+        if self.measured is not None:
+            measured = f"{self.measured:{',.0f' if self.measured >= 1000 else '.3g'}}{self.unit}"
         verdict = {True: "yes", False: "**no**", None: ""}[self.met]
         return (
             f"| {self.what} | {'<=' if self.at_most else '>='} {self.allowed:g}{self.unit} | {measured} | {verdict} |"
@@ -99,9 +101,9 @@ def page(world: World, copying: Copying, verifying: Verifying | None, repetition
     measured = [goal.row() for goal in goals(world, copying, verifying)]
     parts = [
         "# Benchmarks",
-        f"`./scripts/bench --write{again}` wrote this page; every figure is of that one run. `./scripts/bench --tasks "
-        "100000` is a quicker look, and without `--write` the page stays as it is.",
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}. Laravel holds {world.tasks:,} tasks; "
+        f"`./scripts/bench --write{again}` wrote this page but for what it says of the sync; every figure is of one "
+        "run. `./scripts/bench --tasks 100000` is a quicker look, and without `--write` the page stays as it is.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Laravel holds {world.tasks:,} tasks; "
         f"{sum(copying.rows.values()):,} rows are to be moved ({tables}). Servers and contenders share the machine. "
         f"{repetitions} rounds, each contender once in each.",
         f"Both servers: {described(world)}.",
@@ -157,7 +159,8 @@ def _ten_note(verifying: Verifying) -> str:
     return f"Of the {len(verifying.planted)} planted differences every run named {count}: {named}."
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What this machine is, in a few words."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = psutil.virtual_memory().total / 2**30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ SETTINGS = {
     "checkpoint_timeout": "1h",
     "autovacuum": "off",
 }
-SHOWN = (*SETTINGS, "fsync", "wal_level", "work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers")
+SHOWN = ("fsync", "wal_level", "work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers")
 S3_BUCKET = "benchmark"
 SAMPLE, UNTRANSFORMED, EMPTY, CLONE, PLANTED = "sample", "untransformed", "empty", "clone", "planted"
 
@@ -91,7 +91,8 @@ class World:
         """What the servers run with, as they say it themselves; the same on both."""
         with self.laravel_server.connect() as session:
             version = session.execute(statement("version")).fetchone()
-            found = session.execute(statement("settings"), {"names": list(SHOWN)}).fetchall()
+            names = [*self.laravel_server.settings, *SHOWN]
+            found = session.execute(statement("settings"), {"names": names}).fetchall()
         known = dict(found)
         return {"PostgreSQL": version[0] if version else "", **known}
 
@@ -101,14 +102,14 @@ class World:
 
 
 @contextmanager
-def world(directory: Path, tasks: int, sample_tasks: int) -> Iterator[World]:
+def world(directory: Path, tasks: int, sample_tasks: int, settings: Mapping[str, str] = SETTINGS) -> Iterator[World]:
     """Both servers for as long as the block runs; after it, whatever happened, nothing of them is left."""
     made = World(
         directory,
         tasks,
         sample_tasks,
-        PostgresServer(directory / "laravel", free_port(), settings=SETTINGS),
-        PostgresServer(directory / "task_service", free_port(), settings=SETTINGS),
+        PostgresServer(directory / "laravel", free_port(), settings=settings),
+        PostgresServer(directory / "task_service", free_port(), settings=settings),
     )
     servers = (made.laravel_server, made.task_service_server)
     try:

@@ -109,20 +109,22 @@ def batch(
     entries: int = BATCH_ENTRIES,
     skew: float = 0.0,
     switch: Asks | None = None,
+    wait: bool = False,
 ) -> Batch | None:
     """Carries one batch of these lanes; None if no entry up to ``newest`` is free to be taken.
 
     ``skew`` is Laravel's clock less the Task Service's, in seconds; ``switch`` asks on Laravel's connection, inside the
-    batch's transaction, whether anything may be carried. Raises Overtaken, and psycopg's errors for what is no row's
+    batch's transaction, whether anything may be carried; ``wait`` stands in line for lanes that another worker holds,
+    where they are passed over otherwise. Raises Overtaken, and psycopg's errors for what is no row's
     fault; then nothing was changed on either side.
     """
     flow = way.flow
     try:
-        carried = _begun(way, lanes, newest, entries, skew, switch)
-        if carried is not None and carried.entries:
-            for connection in (flow.destination, flow.origin):
-                with database.blamed(connection):
-                    connection.commit()
+        carried = _begun(way, lanes, newest, entries, skew, switch, wait)
+        # Also where there was nothing to carry: a rollback would throw away what the server has prepared.
+        for connection in (flow.destination, flow.origin):
+            with database.blamed(connection):
+                connection.commit()
     except _Unspread:
         _roll_back(flow)
         change_log.spread(laravels(flow))
@@ -140,21 +142,22 @@ def _roll_back(flow: Flow) -> None:
 
 
 def _begun(
-    way: Way, wanted: Collection[int], newest: int, entries: int, skew: float, switch: Asks | None
+    way: Way, wanted: Collection[int], newest: int, entries: int, skew: float, switch: Asks | None, wait: bool
 ) -> Batch | None:
     """All of a batch but its two commits."""
     flow = way.flow
     laravel, task_service = laravels(flow), task_services(flow)
     with database.pipelined(laravel):
         laravel.execute(queries.statement(FILE, "begin"))
-        here = change_log.lock_lanes(laravel, wanted)
+        here = change_log.lock_lanes(laravel, wanted, wait=wait)
         may_carry = switch(laravel) if switch is not None else None
     lanes, _ = here()
     if may_carry is not None and not may_carry():
         return Batch(0, paused=True)
     with database.pipelined(task_service):
         task_service.execute(queries.statement(FILE, "begin"))
-        there = change_log.lock_lanes(task_service, lanes)
+        # Held there at most by a batch that is just being committed, or by one that lost its other side.
+        there = change_log.lock_lanes(task_service, lanes, wait=True)
     lanes, task_service_has_log = there()
     taken = change_log.take(flow.origin, lanes, newest, entries)() if lanes else []
     if not taken:

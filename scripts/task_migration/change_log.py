@@ -55,16 +55,23 @@ def written(connection: database.Connection) -> int:
     return int(_value(connection, "written"))
 
 
-def lock_lanes(connection: database.Connection, lanes: Collection[int]) -> Callable[[], tuple[list[int], bool]]:
+def lock_lanes(
+    connection: database.Connection, lanes: Collection[int], *, wait: bool
+) -> Callable[[], tuple[list[int], bool]]:
     """The lanes that this transaction holds now, and whether this side has a change log.
+
+    With ``wait`` it stands in line for those that another worker holds, for half a second at most.
 
     Asked now, read when the result is called: so may this and the next two be in one round trip with others.
     """
-    asked = connection.execute(queries.statement(_FILE, "lock lanes"), {"lanes": list(lanes)})
+    connection.execute(queries.statement(_FILE, "limit waiting"))
+    asked = connection.execute(
+        queries.statement(_FILE, "lock lanes" if wait else "lock free lanes"), {"lanes": list(lanes)}
+    )
 
     def read() -> tuple[list[int], bool]:
         rows = asked.fetchall()
-        return [lane for lane, _, _ in rows], any(has_log for _, _, has_log in rows)
+        return [lane for lane, _ in rows], any(has_log for _, has_log in rows)
 
     return read
 
@@ -87,9 +94,12 @@ def pending(connection: database.Connection, roots: Iterable[int]) -> Callable[[
     return lambda: [Entry(*row) for row in asked]
 
 
-def lanes_with_work(connection: database.Connection, entries: int) -> list[int]:
-    """The lanes of the log's oldest entries: the others stay free for the other direction."""
-    return [lane for (lane,) in connection.execute(queries.statement(_FILE, "lanes with work"), {"entries": entries})]
+def work(connection: database.Connection, entries: int) -> tuple[list[int], bool]:
+    """The lanes of the log's oldest entries, so that the others stay free for the other direction; and whether a write
+    that touches many tasks is to be spread."""
+    row = connection.execute(queries.statement(_FILE, "work"), {"entries": entries}).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def any_of_many_tasks(laravel: database.Connection) -> bool:

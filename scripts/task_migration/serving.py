@@ -28,7 +28,7 @@ SHORTEST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 PAUSED_SECONDS = 0.2
 # How long to wait after a batch that found nothing, by how long ago there was work. All stay well below the second
 # within which the switch must be honoured.
-_PAUSES = ((2.0, 0.005), (10.0, 0.05), (float("inf"), 0.2))
+_PAUSES = ((2.0, 0.002), (10.0, 0.05), (float("inf"), 0.2))
 
 _log = logging.getLogger(__name__)
 

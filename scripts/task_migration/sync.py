@@ -26,7 +26,6 @@ from task_migration.forward import Forward
 from task_migration.forward_by_api import ForwardByApi
 
 RETRY_HELD_BACK_SECONDS = 60.0
-LANE_TRIES, LANE_PAUSE_SECONDS = 5, 0.001
 _CHANGED_TABLES = (pg.UndefinedColumn, pg.UndefinedTable, pg.DatatypeMismatch, pg.UndefinedFunction)
 _SWITCHES: Mapping[Direction, switch.Name] = {"forward": "sync_forward", "backward": "sync_backward"}
 
@@ -101,7 +100,7 @@ class Worker:
         self._open: list[database.Connection] = []
         self._sink: ApiSink | None = None
         self._way: Way | None = None
-        self._switch_is_there = False
+        self._switch_is_there = self._enabled = False
         self._clocks = _Clocks()
         self._looked_again = time.monotonic()
 
@@ -120,6 +119,7 @@ class Worker:
             _require_tables(laravel, task_service)
             self._clocks.read(laravel, task_service)
             self._switch_is_there = switch.is_there(laravel)
+            self._enabled = self._may_carry(laravel)()
             if self._direction == "backward":
                 self._way = Backward(backward(laravel, task_service))
             elif self._settings.sink == "api":
@@ -133,15 +133,11 @@ class Worker:
         with self._said():
             origin, (laravel, _) = way.flow.origin, self._open
             try:
-                if (
-                    self._direction == "forward"
-                    and change_log.any_of_many_tasks(laravel)
-                    and self._may_carry(laravel)()
-                ):
+                lanes, of_many = change_log.work(origin, BATCH_ENTRIES)
+                if of_many and self._may_carry(laravel)():
                     change_log.spread(laravel)
-                lanes = change_log.lanes_with_work(origin, BATCH_ENTRIES)
                 if not lanes:
-                    return Step(paused=not self._may_carry(laravel)())
+                    return Step(paused=not self._enabled)
                 done = self._batch(way, lanes)
             except RETRIED:
                 return Step()  # somebody else was at the same rows; nothing was changed, and the next step tries again
@@ -160,13 +156,11 @@ class Worker:
         )
 
     def _batch(self, way: Way, lanes: Collection[int]) -> Batch | None:
-        """One batch; while the other direction has all of these lanes, for some milliseconds, it asks again."""
-        for _ in range(LANE_TRIES):
-            done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry)
-            if done is not None:
-                return done
-            time.sleep(LANE_PAUSE_SECONDS)
-        return None
+        """One batch of the lanes that are free; if none is, of these, when the other direction has let go of them."""
+        done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry)
+        if done is None:
+            done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry, wait=True)
+        return done
 
     def look(self) -> Look:
         """Asks both sides how things stand. Once a minute it puts what was refused on the log again."""
@@ -175,7 +169,7 @@ class Worker:
             laravel, task_service = self._open
             self._clocks.read(laravel, task_service)
             self._switch_is_there = switch.is_there(laravel)
-            enabled = self._may_carry(laravel)()
+            self._enabled = enabled = self._may_carry(laravel)()
             stand = way.flow.origin.execute(queries.statement("change_log.sql", "stand")).fetchone()
             assert stand is not None
             counted = [

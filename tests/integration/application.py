@@ -280,12 +280,12 @@ class Session:
         return [("tasks", key, "alive", False, True)]
 
     def _task_service_restore(self, key: int, number: int) -> Changes:
-        """It has no such thing."""
-        return []
+        """It can't; it writes something else."""
+        return self._task_service_status(key, number)
 
     def _task_service_rename(self, key: int, number: int) -> Changes:
-        """It has no tags of its own."""
-        return []
+        """It has no tags of its own; it writes something else."""
+        return self._task_service_title(key, number)
 
     def _task_service_tag(self, key: int, number: int) -> Changes:
         found = self.ask("SELECT tags FROM tasks WHERE id = %s FOR UPDATE", key)

@@ -109,3 +109,48 @@ WHERE task_id = (SELECT min(task_id) FROM task_approvals WHERE task_id > %(after
 -- name: planted: group_tasks different reward
 UPDATE group_tasks SET reward = coalesce(reward, 0) + 1
 WHERE task_id = (SELECT min(task_id) FROM group_tasks WHERE task_id > %(after)s) RETURNING task_id;
+
+-- name: commit times
+-- When each row of a measurement was committed, in seconds since 1970. Needs track_commit_timestamp. Every 1009th task
+-- of the lab's belongs to somebody without a Cognito sub, and does not cross.
+SELECT id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8
+FROM tasks WHERE title LIKE %(stamp)s AND id %% 1009 <> 0;
+
+-- name: applied rows
+-- Which transaction of a subscriber wrote each row: pg_xact_commit_timestamp gives the publisher's time there.
+SELECT id, xmin::text FROM tasks WHERE title LIKE %(stamp)s;
+
+-- name: commits
+-- When each transaction was committed, as the server's own log says.
+SELECT xid::text, extract(epoch FROM split_part(description, ';', 1)::timestamptz)::float8
+FROM pg_get_wal_records_info(%(since)s::pg_lsn, pg_current_wal_flush_lsn())
+WHERE resource_manager = 'Transaction' AND record_type = 'COMMIT';
+
+-- name: end of log
+SELECT pg_current_wal_flush_lsn()::text;
+
+-- name: flush log
+-- What a subscription applies is written to the log's files a little later; a commit of anybody's writes it at once.
+SELECT pg_logical_emit_message(true, 'benchmark', '');
+
+-- name: log inspection
+CREATE EXTENSION IF NOT EXISTS pg_walinspect;
+
+-- name: publish
+CREATE PUBLICATION benchmark FOR TABLE tasks;
+
+-- name: subscribe
+CREATE SUBSCRIPTION benchmark CONNECTION {publisher} PUBLICATION benchmark WITH (copy_data = false);
+
+-- name: unsubscribe
+DROP SUBSCRIPTION IF EXISTS benchmark;
+
+-- name: unpublish
+DROP PUBLICATION IF EXISTS benchmark;
+
+-- name: written rows
+SELECT count(*) FROM tasks WHERE title LIKE %(stamp)s;
+
+-- name: write many tasks
+UPDATE tasks SET title = format('bench %%s', %(stamp)s::text), updated_at = now()
+WHERE id IN (SELECT id FROM tasks WHERE deleted_at IS NULL ORDER BY id LIMIT %(tasks)s);

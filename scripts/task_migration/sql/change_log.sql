@@ -12,12 +12,24 @@ SELECT coalesce(max(id), 0) FROM task_migration.change_log;
 -- name: written
 SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('task_migration.change_log', 'id')::regclass), 0);
 
--- name: lock lanes
--- What another worker carries is passed over; a worker that dies lets go. And nobody waits long for a row of ours.
-SELECT lane, set_config('lock_timeout', '500ms', true), to_regclass('task_migration.change_log') IS NOT NULL
+-- name: limit waiting
+-- Nobody waits long for a row of ours, nor we for anybody's.
+SELECT set_config('lock_timeout', '500ms', true);
+
+-- name: lock free lanes
+-- What another worker carries is passed over; a worker that dies lets go.
+SELECT lane, to_regclass('task_migration.change_log') IS NOT NULL
 FROM task_migration.lane
 WHERE lane = ANY (%(lanes)s)
 FOR UPDATE OF lane SKIP LOCKED;
+
+-- name: lock lanes
+-- In their order, Laravel's before the Task Service's: so no two workers wait for each other.
+SELECT lane, to_regclass('task_migration.change_log') IS NOT NULL
+FROM task_migration.lane
+WHERE lane = ANY (%(lanes)s)
+ORDER BY lane
+FOR UPDATE OF lane;
 
 -- name: take
 -- Oldest first. The rows stay locked, and come back if the transaction does not commit. An entry with no claim
@@ -41,10 +53,13 @@ SELECT set_config('lock_timeout', '500ms', true), (SELECT count(*) FROM (
     SELECT FROM task_migration.lane ORDER BY lane FOR UPDATE
 ) lanes);
 
--- name: lanes with work
--- of the oldest entries
-SELECT DISTINCT oldest.root & 7
-FROM (SELECT root FROM task_migration.change_log WHERE root IS NOT NULL ORDER BY id LIMIT %(entries)s) oldest;
+-- name: work
+-- the lanes of the oldest entries, and whether there is a write of many tasks
+SELECT ARRAY (
+           SELECT DISTINCT oldest.root & 7
+           FROM (SELECT root FROM task_migration.change_log WHERE root IS NOT NULL ORDER BY id LIMIT %(entries)s) oldest
+       ),
+       EXISTS (SELECT FROM task_migration.change_log WHERE root IS NULL);
 
 -- name: take those of many tasks
 DELETE FROM task_migration.change_log

@@ -1,0 +1,69 @@
+"""What capture costs Laravel's writers: pgbench at full speed with its triggers and without them, turn by turn."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lab import laravel
+from task_migration import capture
+
+from benchmark.statements import statement
+from benchmark.syncing import new_stamp
+from benchmark.world import World
+from benchmark.writers import Writer, keys_of, writing
+
+CLIENTS = 2
+MIX = {"laravel_update": 75, "laravel_insert": 20, "laravel_bulk": 5}
+KINDS = {
+    "an application's mix": MIX,
+    "update of one task by its id": {"laravel_update": 1},
+    "insert of one task": {"laravel_insert": 1},
+    "update of 100 tasks": {"laravel_bulk": 1},
+}
+_STATES: tuple[Literal["present", "absent"], ...] = ("present", "absent")
+
+
+@dataclass
+class Cost:
+    """Transactions per second of one kind of write, one figure per round."""
+
+    kind: str
+    present: list[float] = field(default_factory=list)
+    absent: list[float] = field(default_factory=list)
+
+    @property
+    def percent(self) -> float:
+        """Throughput that capture takes: the median of each round's ratio."""
+        return 100 * (1 - statistics.median(on / off for on, off in zip(self.present, self.absent, strict=True)))
+
+
+def measure(world: World, rounds: int, seconds: int, tell: Callable[[str], None]) -> dict[str, Cost]:
+    """Every kind with capture and without, once per round. No sync runs; capture is on afterwards."""
+    costs = {kind: Cost(kind) for kind in KINDS}
+    for number in range(rounds):
+        # Which comes first changes from round to round: the tables grow while it is measured.
+        for state in _STATES if number % 2 else reversed(_STATES):
+            _capture(world, state)
+            for kind, scripts in KINDS.items():
+                getattr(costs[kind], state).append(_speed(world, scripts, seconds))
+        tell("; ".join(f"{kind} {cost.present[-1]:.0f}/{cost.absent[-1]:.0f}" for kind, cost in costs.items()))
+    _capture(world, "present")
+    return costs
+
+
+def _speed(world: World, scripts: dict[str, int], seconds: int) -> float:
+    dsn = world.laravel_server.dsn(laravel.APPLICATION, laravel.APPLICATION)
+    writer = Writer(dsn, scripts, new_stamp(), keys_of(world), seconds, clients=CLIENTS)
+    with writing(writer) as reached:
+        pass
+    return reached[0]
+
+
+def _capture(world: World, state: Literal["present", "absent"]) -> None:
+    capture.capture(laravel_dsn=world.laravel_dsn, state=state, check=False)
+    with world.laravel_server.connect(laravel.APPLICATION) as session:
+        session.execute(statement("settle"))
+    world.settle()

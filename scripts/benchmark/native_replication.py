@@ -1,0 +1,87 @@
+"""PostgreSQL's own logical replication of the tasks table as it is: no mapping, one direction, for comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lab import laravel
+from lab.postgres_server import PostgresServer, write_as_owner
+from psycopg import Connection, sql
+
+from benchmark import others
+from benchmark.latency import Latency
+from benchmark.programs import NotHere
+from benchmark.statements import statement
+from benchmark.world import CLONE, UNTRANSFORMED, World
+from benchmark.writers import Writer, keys_of, writing
+
+CATCH_UP_SECONDS = 60
+Session = Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Replication:
+    """Laravel's untransformed tables on its server, and the same on the Task Service's that follows its tasks."""
+
+    world: World
+
+    def latency(self, rate: int, stamp: int, seconds: int, warm: int) -> Latency:
+        """What ``rate`` writes a second take from commit to commit, after ``warm`` seconds."""
+        world = self.world
+        dsn = world.laravel_server.dsn(UNTRANSFORMED, laravel.APPLICATION)
+        scripts = {"laravel_update": 4, "laravel_insert": 1}
+        with world.task_service_server.connect(CLONE) as there, world.laravel_server.connect(UNTRANSFORMED) as here:
+            since = _position(there)
+            began = time.time()
+            with writing(Writer(dsn, scripts, stamp, keys_of(world), seconds + warm, rate)) as reached:
+                pass
+            parameters = {"stamp": f"bench {stamp} %", "since": since}
+            _wait_until_applied(here, there, parameters)
+            there.execute(statement("flush log"))
+            written = dict(here.execute(statement("commit times"), parameters).fetchall())
+            commits = dict(there.execute(statement("commits"), parameters).fetchall())
+            rows = there.execute(statement("applied rows"), parameters).fetchall()
+            applied = {key: commits[by] for key, by in rows if by in commits}
+        return Latency.between(written, applied, (began + warm, began + warm + seconds), reached[0])
+
+
+@contextmanager
+def replication(world: World) -> Iterator[Replication]:
+    """The publication and the subscription for as long as the block runs."""
+    others.clone_untransformed(world)
+    publisher = _publisher(world.laravel_server, world.task_service_server)
+    with world.laravel_server.connect(UNTRANSFORMED) as here, world.task_service_server.connect(CLONE) as there:
+        here.execute(statement("publish"))
+        there.execute(statement("log inspection"))
+        there.execute(statement("subscribe", publisher=sql.Literal(publisher)))
+    try:
+        yield Replication(world)
+    finally:
+        with world.task_service_server.connect(CLONE) as there:
+            there.execute(statement("unsubscribe"))
+
+
+def _publisher(of: PostgresServer, reader: PostgresServer) -> str:
+    """How the Task Service's server finds Laravel's: a passfile of its own, for it runs as another user than we."""
+    passfile = reader.home / "publisher-passfile"
+    write_as_owner(passfile, of.passfile("postgres").read_text())
+    return of.dsn(UNTRANSFORMED).replace(str(of.passfile("postgres")), str(passfile))
+
+
+def _position(session: Session) -> str:
+    row = session.execute(statement("end of log")).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _wait_until_applied(here: Session, there: Session, parameters: dict[str, str]) -> None:
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    written = here.execute(statement("written rows"), parameters).fetchone()
+    while there.execute(statement("written rows"), parameters).fetchone() != written:
+        if time.monotonic() > deadline:
+            raise NotHere("the subscription does not catch up")
+        time.sleep(0.1)

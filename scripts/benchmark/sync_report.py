@@ -1,0 +1,177 @@
+"""The sync's figures as one section of the page, and as JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from benchmark.capture_cost import CLIENTS, KINDS, Cost
+from benchmark.draining import Drain
+from benchmark.latency import Latency
+from benchmark.report import Goal, machine
+from benchmark.syncing import Carried, Load
+from benchmark.world import World, described
+from benchmark.writers import CLIENTS as WRITERS
+
+TITLE = "## Sync"
+_LATENCY = """\
+Milliseconds from commit on one side to commit on the other, as both servers wrote it down themselves
+(`track_commit_timestamp`; the subscriber's log for native replication; one machine, so one clock) and read when all is
+over: the engine is not asked how fast it is, and what is measured is not disturbed. Four writers of a side hold the
+rate, one task per transaction, four updates to one insert. Every row of the window counts, and each must have arrived.
+Figures are the medians of the rounds. Native replication carries Laravel's tasks table as it is, between the same
+servers. Without writes on the Task Service's side only the forward sync runs, as before the canary; else both do."""
+_DRAIN = """\
+The switch was off while one statement wrote {keys:,} tasks: from turning it on to the last commit on the other side."""
+_COST = """\
+Transactions per second of {clients} pgbench clients at full speed as Laravel's application, in turns with capture and
+without (its triggers gone, not switched off); no sync runs. The mix is {mix} of updates, inserts and updates of
+100 tasks. The cost is the median of the rounds' ratios. These clients do nothing but write, and a commit waits for the
+disk, as in production; with fsync off what a trigger takes would weigh several times as much."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """All that one run measured. ``native`` is by writes per second; ``busy`` is the load average before it began."""
+
+    carried: Mapping[Load, Carried]
+    native: Mapping[int, list[Latency]]
+    rounds: int
+    seconds: int
+    busy: float
+    drains: Mapping[int, Drain] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+
+def goals(synced: Synced) -> list[Goal]:
+    """What was aimed at, each with the medians of this run."""
+    found = []
+    for load, carried in synced.carried.items():
+        slower = max((way.p95 for way in _ways(carried) if way is not None), default=None)
+        if load in (Load(1000, 0), Load(0, 1000)):
+            found.append(Goal(f"{load.name} per second: p95", 15, " ms", slower))
+        elif load.forward and load.backward:
+            found.append(Goal(f"{load.name} per second: the slower way's p95", 25, " ms", slower))
+    lost = sum(way.lost for carried in synced.carried.values() for way in _ways(carried) if way is not None)
+    found.append(Goal("rows that never came to the other side", 0, "", lost))
+    for workers, drain in synced.drains.items():
+        title = f"keys per second that {workers} worker{'s' if workers > 1 else ''} drain{'' if workers > 1 else 's'}"
+        found.append(Goal(title, 5000, "", _per_second(drain), at_most=False))
+    found += [
+        Goal(f"throughput that capture costs, {kind}", 10, " %", cost.percent) for kind, cost in synced.costs.items()
+    ]
+    return found
+
+
+def section(world: World, synced: Synced) -> str:
+    """The section, from its title to its end."""
+    parts = [
+        TITLE,
+        "`./scripts/bench sync --write` wrote this section in a run of its own; `./scripts/bench sync --load 1000+0 "
+        "--repetitions 1` is a quick look.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; both servers, the engine and the writers share it. Laravel holds "
+        f"{world.tasks:,} tasks. {synced.rounds} rounds of {synced.seconds} s, each figure once in each. "
+        f"The machine's load average before it began: {synced.busy:.1f}.",
+        f"Both servers: {described(world)}.",
+        "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *(goal.row() for goal in goals(synced))]),
+        "### Latency\n\n" + _LATENCY,
+        _latencies(synced),
+    ]
+    if synced.drains:
+        keys = max(drain.keys for drain in synced.drains.values())
+        parts += ["### Drain\n\n" + _DRAIN.format(keys=keys), _drains(synced)]
+    if synced.costs:
+        mix = " : ".join(str(weight) for weight in KINDS["an application's mix"].values())
+        parts += ["### What capture costs\n\n" + _COST.format(clients=CLIENTS, mix=mix), _costs(synced)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(world: World, synced: Synced) -> str:
+    """Every round's figures."""
+    figures = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "settings": world.settings(),
+        "tasks": world.tasks,
+        "seconds": synced.seconds,
+        "load_average_before": synced.busy,
+        "writers": WRITERS,
+        "goals": [{**asdict(goal), "met": goal.met} for goal in goals(synced)],
+        "sync": [asdict(carried) for carried in synced.carried.values()],
+        "native_replication": [
+            {"writes_per_second": rate, "rounds": [asdict(one) for one in rounds]}
+            for rate, rounds in synced.native.items()
+        ],
+        "drain": [asdict(drain) for drain in synced.drains.values()],
+        "capture": [{**asdict(cost), "percent": cost.percent} for cost in synced.costs.values()],
+    }
+    return json.dumps(figures, indent=2) + "\n"
+
+
+def placed(page: str, new: str) -> str:
+    """The page with this section of the sync; what stands above it stays."""
+    above = page.partition(f"\n{TITLE}\n")[0].strip("\n")
+    return "\n\n".join(part.strip("\n") for part in (above, new) if part) + "\n"
+
+
+def kept(page: str) -> str:
+    """The section of the sync that a page has; "" if none."""
+    _, title, rest = page.partition(f"\n{TITLE}\n")
+    return (title + rest).lstrip("\n")
+
+
+def _ways(carried: Carried) -> tuple[Latency | None, Latency | None]:
+    return tuple(Latency.median(rounds) if rounds else None for rounds in (carried.forward, carried.backward))  # type: ignore[return-value]
+
+
+def _latencies(synced: Synced) -> str:
+    lines = [
+        "| writes per second | forward: p50 | p95 | p99 | longest | backward: p50 | p95 | p99 | longest | rows | "
+        "workers' CPU, cores |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for load, carried in synced.carried.items():
+        if carried.problem:
+            lines.append(f"| {load.name} | not measured: {carried.problem.replace('|', ';')} | | | | | | | | | |")
+            continue
+        forward, backward = _ways(carried)
+        rows = sum(one.rows for one in (forward, backward) if one is not None)
+        cpu = statistics.median(carried.cpu)
+        lines.append(f"| {load.name} | {_cells(forward)} | {_cells(backward)} | {rows:,} | {cpu:.2f} |")
+        if native := synced.native.get(load.forward if not load.backward else 0):
+            one = Latency.median(native)
+            lines.append(f"| {load.name}: native replication | {_cells(one)} | {_cells(None)} | {one.rows:,} | |")
+    return "\n".join(lines)
+
+
+def _cells(found: Latency | None) -> str:
+    if found is None:
+        return " | ".join([""] * 4)
+    return " | ".join(f"{value:.1f}" for value in (found.p50, found.p95, found.p99, found.longest))
+
+
+def _per_second(drain: Drain) -> float | None:
+    return drain.keys / statistics.median(drain.seconds) if drain.seconds else None
+
+
+def _drains(synced: Synced) -> str:
+    lines = ["| workers | median s | keys per second | best s |", "|---|---|---|---|"]
+    for workers, drain in synced.drains.items():
+        rate = _per_second(drain)
+        if rate is None:
+            lines.append(f"| {workers} | not measured: {drain.problem.replace('|', ';')} | | |")
+        else:
+            median = statistics.median(drain.seconds)
+            lines.append(f"| {workers} | {median:.1f} | {rate:,.0f} | {min(drain.seconds):.1f} |")
+    return "\n".join(lines)
+
+
+def _costs(synced: Synced) -> str:
+    lines = ["| | without capture | with capture | cost |", "|---|---|---|---|"]
+    for kind, cost in synced.costs.items():
+        absent, present = statistics.median(cost.absent), statistics.median(cost.present)
+        lines.append(f"| {kind} | {absent:,.0f}/s | {present:,.0f}/s | {cost.percent:.1f} % |")
+    return "\n".join(lines)

@@ -1,0 +1,214 @@
+"""How long a write takes to the other side, at several rates and both ways, beside native logical replication."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import laravel
+from lab.world import TASK_SERVICE_DATABASE
+from task_migration import capture, change_log, database, sequences
+from task_migration.carry import Direction
+from task_migration.switch import switch
+
+from benchmark import programs
+from benchmark.latency import Latency
+from benchmark.native_replication import Replication
+from benchmark.programs import NotHere
+from benchmark.statements import statement
+from benchmark.workers import working
+from benchmark.world import SETTINGS, World
+from benchmark.writers import Writer, keys_of, writing
+
+# As in production, where the copy is over: what grows is cleaned, and a commit waits for the disk. Both servers write
+# down the time of each commit.
+SYNC_SETTINGS = {
+    **SETTINGS,
+    "autovacuum": "on",
+    "fsync": "on",
+    "track_commit_timestamp": "on",
+    "wal_level": "logical",
+}
+OFFSET = 1_000_000_000
+WARM_SECONDS = 2
+CATCH_UP_SECONDS = 120
+
+_stamps = itertools.count(1)
+
+
+def new_stamp() -> int:
+    """Marks one measurement's writes."""
+    return next(_stamps)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Writes per second on Laravel's side, which go forward, and on the Task Service's, which go backward."""
+
+    forward: int
+    backward: int
+
+    @property
+    def name(self) -> str:
+        ways = ((self.forward, "forward"), (self.backward, "backward"))
+        return " + ".join(f"{rate:,} {way}" for rate, way in ways if rate)
+
+
+LOADS = (
+    Load(100, 0),
+    Load(500, 0),
+    Load(1000, 0),
+    Load(0, 1000),
+    Load(500, 500),
+    Load(1000, 50),
+    Load(1000, 500),
+    Load(1000, 1000),
+)
+
+
+@dataclass
+class Carried:
+    """One load's rounds. ``cpu`` is what the workers used, in cores, one figure per round."""
+
+    load: Load
+    forward: list[Latency] = field(default_factory=list)
+    backward: list[Latency] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    problem: str = ""
+
+
+def prepare(world: World) -> None:
+    """Copied, the ids apart, the switches on: where phase 2.3 begins."""
+    world.fresh()
+    copied = programs.run_verb("copy", world.both())
+    if copied["failed"]:
+        raise NotHere(f"the copy: {copied['failed']}")
+    sequences.sequences(
+        laravel_dsn=world.laravel_dsn, task_service_dsn=world.task_service_dsn(), task_service_id_offset=OFFSET
+    )
+    switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
+    switch(laravel_dsn=world.laravel_dsn, name="sync_backward", state="on")
+    world.vacuum(TASK_SERVICE_DATABASE)
+
+
+def measure(
+    world: World,
+    directory: Path,
+    loads: Sequence[Load],
+    native: Replication | None,
+    rounds: int,
+    seconds: int,
+    tell: Callable[[str], None],
+) -> tuple[dict[Load, Carried], dict[int, list[Latency]]]:
+    """Every load once per round, native replication's beside ours: a slow moment of the machine hits both."""
+    ours = {load: Carried(load) for load in loads}
+    theirs: dict[int, list[Latency]] = {load.forward: [] for load in loads if native and not load.backward}
+    for _ in range(rounds):
+        for load in loads:
+            kept = ours[load]
+            try:
+                carry(world, directory, kept, seconds)
+            except NotHere as error:
+                kept.problem = str(error)
+                tell(f"{load.name}: {error}")
+                continue
+            tell(f"{load.name}: {said(kept)}")
+            if native is not None and load.forward in theirs and not load.backward:
+                world.settle()
+                found = native.latency(load.forward, new_stamp(), seconds, WARM_SECONDS)
+                theirs[load.forward].append(found)
+                tell(f"{load.name}, native: {_figures(found)}")
+    return ours, theirs
+
+
+def carry(world: World, directory: Path, kept: Carried, seconds: int) -> None:
+    """One load, once. Without writes on the Task Service's side it is not captured: that is so until the canary."""
+    load = kept.load
+    capture.capture(
+        laravel_dsn=world.laravel_dsn,
+        task_service_dsn=world.task_service_dsn(),
+        side="task_service",
+        state="present" if load.backward else "absent",
+        check=False,
+    )
+    directions: tuple[Direction, ...] = ("forward", "backward") if load.backward else ("forward",)
+    rates: dict[Direction, int] = {"forward": load.forward, "backward": load.backward}
+    asked = [
+        (direction, _writer(world, direction, rate, seconds + WARM_SECONDS))
+        for direction, rate in rates.items()
+        if rate
+    ]
+    world.settle()
+    with working(world, directory, directions) as workers:
+        began, used = time.time(), sum(worker.seconds() for worker in workers)
+        with writing(*(writer for _, writer in asked)) as reached:
+            pass
+        kept.cpu.append((sum(worker.seconds() for worker in workers) - used) / (time.time() - began))
+        wait_until_carried(world, directions)
+    window = (began + WARM_SECONDS, began + WARM_SECONDS + seconds)
+    for (direction, writer), rate in zip(asked, reached, strict=True):
+        laravels, task_services = commit_times(world, writer.stamp)
+        here, there = (laravels, task_services) if direction == "forward" else (task_services, laravels)
+        getattr(kept, direction).append(Latency.between(here, there, window, rate))
+
+
+def commit_times(world: World, stamp: int) -> tuple[dict[int, float], dict[int, float]]:
+    """When each row of a measurement was committed, by key: in Laravel's database and in the Task Service's."""
+    parameters = {"stamp": f"bench {stamp}%"}
+    found = []
+    for server, name in (
+        (world.laravel_server, laravel.APPLICATION),
+        (world.task_service_server, TASK_SERVICE_DATABASE),
+    ):
+        with server.connect(name) as session:
+            found.append(dict(session.execute(statement("commit times"), parameters).fetchall()))
+    return found[0], found[1]
+
+
+def wait_until_carried(world: World, directions: Sequence[Direction]) -> None:
+    """Until the logs of these directions' origins are empty, twice over: what comes back is carried too."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    empty = 0
+    with _looking(world) as sides:
+        while empty < 2:
+            left = sum(change_log.length(side) for side in sides[: len(directions)])
+            empty = 0 if left else empty + 1
+            if time.monotonic() > deadline:
+                raise NotHere(f"{left} entries were still on the change log {CATCH_UP_SECONDS} s later")
+            time.sleep(0.05)
+
+
+@contextmanager
+def _looking(world: World) -> Iterator[tuple[database.Connection, database.Connection]]:
+    laravel_side, task_service_side = (
+        database.laravel(world.laravel_dsn),
+        database.task_service(world.task_service_dsn()),
+    )
+    with database.connect(laravel_side, "benchmark") as one, database.connect(task_service_side, "benchmark") as other:
+        yield one, other
+
+
+def _writer(world: World, direction: Direction, rate: int, seconds: int) -> Writer:
+    if direction == "forward":
+        side, dsn = "laravel", world.laravel_server.dsn(laravel.APPLICATION, laravel.APPLICATION)
+    else:
+        side, dsn = "task_service", world.task_service_dsn()
+    return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(world), seconds, rate)
+
+
+def said(kept: Carried) -> str:
+    """The last round in one line."""
+    parts = [f"{way} {_figures(rounds[-1])}" for way, rounds in (("->", kept.forward), ("<-", kept.backward)) if rounds]
+    return "; ".join([*parts, f"workers {kept.cpu[-1]:.2f} cores"])
+
+
+def _figures(found: Latency) -> str:
+    lost = f", LOST {found.lost}" if found.lost else ""
+    return (
+        f"p50 {found.p50:.1f} p95 {found.p95:.1f} p99 {found.p99:.1f} max {found.longest:.0f} ms "
+        f"({found.rows} rows, {found.rate:.0f}/s{lost})"
+    )

@@ -1,0 +1,74 @@
+"""The engine as it runs in production: processes of ``python -m task_migration sync``."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from lab.postgres_server import free_port
+from task_migration import configuration, health
+from task_migration.carry import Direction
+from task_migration.configuration import Configuration
+from task_migration.service import engine
+
+from benchmark.programs import NotHere
+from benchmark.world import World
+
+START_SECONDS = 30
+STOP_SECONDS = 30
+
+
+class Worker:
+    """One worker of one direction."""
+
+    def __init__(self, told: Path, direction: Direction, log: Path) -> None:
+        self._port = free_port()
+        self._log = log
+        command = engine("sync", "--direction", direction, "--config", str(told), "--health-port", str(self._port))
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+
+    def wait_for(self, state: str) -> None:
+        """Raises NotHere if it does not come to this state."""
+        deadline = time.monotonic() + START_SECONDS
+        while (health.ask(self._port) or {}).get("state") != state:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise NotHere(f"the sync is not {state}: {' | '.join(last)}")
+            time.sleep(0.02)
+
+    def seconds(self) -> float:
+        """CPU seconds used so far."""
+        used = psutil.Process(self.process.pid).cpu_times()
+        return float(used.user + used.system)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def working(
+    world: World, directory: Path, directions: Sequence[Direction], state: str = "running"
+) -> Iterator[list[Worker]]:
+    """A worker for each direction named, twice for two; all of them in ``state`` when the block begins."""
+    told = directory / "sync.json"
+    configuration.write(told, Configuration(world.both(), {}, ""))
+    started: list[Worker] = []
+    try:
+        for number, direction in enumerate(directions):
+            started.append(Worker(told, direction, directory / f"sync-{direction}-{number}.log"))
+        for worker in started:
+            worker.wait_for(state)
+        yield started
+    finally:
+        for worker in started:
+            worker.stop()

@@ -1,0 +1,71 @@
+"""pgbench as the application of either side: small transactions, held to a rate or as many as it can."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+
+from benchmark.programs import NotHere, of_postgres
+from benchmark.world import World
+
+CLIENTS = 4
+_KEYS_APART = 4
+_FIXED_KEYS = 20
+"""Of each side's keys so many are left out, the lab's hostile rows among them."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """``dsn`` names the database, ``scripts`` the workloads and how often each is run; ``rate`` is writes per second,
+    None for as many as it can. ``stamp`` marks what is written, and no two measurements share one."""
+
+    dsn: str
+    scripts: Mapping[str, int]
+    stamp: int
+    keys: int
+    seconds: int
+    rate: int | None = None
+    clients: int = CLIENTS
+
+    def command(self) -> list[str]:
+        said = {"n": 0, "clients": self.clients, "keys": self.keys, "seed": self.stamp, "stamp": self.stamp}
+        words = [of_postgres("pgbench"), "-n", "-M", "prepared", "-T", str(self.seconds), "-c", str(self.clients)]
+        words += [word for name, value in said.items() for word in ("-D", f"{name}={value}")]
+        for script, weight in self.scripts.items():
+            words += ["-f", f"{files('benchmark') / 'workloads' / f'{script}.sql'}@{weight}"]
+        return [*words, *(["-R", str(self.rate)] if self.rate else []), self.dsn]
+
+
+def keys_of(world: World) -> int:
+    """How many tasks one side's writers have to themselves."""
+    return world.tasks // _KEYS_APART - _FIXED_KEYS
+
+
+@contextmanager
+def writing(*writers: Writer) -> Iterator[list[float]]:
+    """All at once, beginning now; the list given gets the writes per second of each when the block has ended.
+
+    Raises NotHere with pgbench's last words if one fails.
+    """
+    started = [
+        subprocess.Popen(writer.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for writer in writers
+    ]
+    reached: list[float] = []
+    try:
+        yield reached
+        for one in started:
+            out, errors = one.communicate()
+            found = re.search(r"^tps = ([\d.]+)", out, re.MULTILINE)
+            if one.returncode != 0 or found is None:
+                raise NotHere(f"pgbench ended with {one.returncode}: {' | '.join(errors.splitlines()[-3:])}")
+            reached.append(float(found[1]))
+    finally:
+        for one in started:
+            if one.poll() is None:
+                one.kill()
+                one.wait()
