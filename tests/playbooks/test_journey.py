@@ -79,7 +79,8 @@ def test_the_rollback_test_is_refused_where_nothing_may_be_destroyed(prepared):
     assert ran.code != 0
     assert "may not be destroyed" in ran.errors[0]
     assert one(target, "SELECT pg_postmaster_start_time()") == born
-    assert prepared.type("phase-2.2-verify.yml", "-e", "allow_destroy=false").code == 0
+    last = prepared.type("phase-2.2-verify.yml", "-e", "allow_destroy=false")
+    assert last.code == 0, last.said
 
 
 def test_rollback_leaves_laravel_as_it_was_and_again_changes_nothing(fresh):
