@@ -80,7 +80,8 @@ class Backward:
         try:
             self._quickly(way, keys, read, living, roots, done, once_more)
         except (pg.DataError, pg.IntegrityError) as error:
-            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"))
+            # Not prepared, psycopg would take it for the end of all it has prepared, and mix up the next pipeline.
+            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"), prepare=True)
             if len(keys) > 1:
                 middle = len(keys) // 2
                 self._place(way, keys[:middle], roots, done, once_more)

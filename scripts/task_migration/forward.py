@@ -107,7 +107,8 @@ class Forward:
         try:
             return self._quickly(keys, read, held_back, refused, once_more)
         except (pg.DataError, pg.IntegrityError):
-            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"))
+            # Not prepared, psycopg would take it for the end of all it has prepared, and mix up the next pipeline.
+            self.flow.destination.execute(queries.statement(FILE, "back to savepoint"), prepare=True)
         done = self._carefully(keys, held_back)
         done.seen_last = once_more(self.flow.destination)()
         return done
