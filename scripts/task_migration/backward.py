@@ -16,12 +16,13 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import change_log, database, queries
-from task_migration.carry import FILE, Asks, Done, Keys, of_unit
+from task_migration.carry import FILE, Asks, Done
 from task_migration.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
 from task_migration.forward import keep_quarantine
 from task_migration.reverse import Reverse, reverses
 from task_migration.selector import KeyParameter
 from task_migration.shape import Shape
+from task_migration.written import Keys, of_unit
 
 REASONS = {
     "owner_unmapped": "its owner is nobody whom Laravel knows by this Cognito sub; it crosses by itself when she is",

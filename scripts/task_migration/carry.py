@@ -18,20 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import psycopg
-from psycopg import sql
 
 from task_migration import change_log, conflict, database, queries
 from task_migration.change_log import EVER, LANES, Entry
-from task_migration.conflict import Conflict, Written
 from task_migration.converge import Flow
-from task_migration.mapping import mappings
-from task_migration.selector import KeyParameter
-from task_migration.shape import Shape
+from task_migration.written import Keys, rows_of, task_unit
 
 Direction = Literal["forward", "backward"]
-Keys = dict[str, dict[int, Written]]
-"""For each unit (the kind of row that one write changes) the rows, each with its writes."""
-
 Asks = Callable[[database.Connection], Callable[[], Any]]
 """Sends a question; the answer is read by calling the result, so that several go in one round trip."""
 
@@ -91,16 +84,6 @@ class Way(Protocol):
     def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done: ...
 
 
-def laravels(flow: Flow) -> database.Connection:
-    """Laravel's end of a flow."""
-    return flow.origin if flow.origin.side.name == "laravel" else flow.destination
-
-
-def task_services(flow: Flow) -> database.Connection:
-    """The Task Service's end of a flow."""
-    return flow.destination if flow.origin.side.name == "laravel" else flow.origin
-
-
 def batch(
     way: Way,
     *,
@@ -127,7 +110,7 @@ def batch(
                 connection.commit()
     except _Unspread:
         _roll_back(flow)
-        change_log.spread(laravels(flow))
+        change_log.spread(flow.laravel)
         raise Overtaken from None
     finally:
         _roll_back(flow)
@@ -146,7 +129,7 @@ def _begun(
 ) -> Batch | None:
     """All of a batch but its two commits."""
     flow = way.flow
-    laravel, task_service = laravels(flow), task_services(flow)
+    laravel, task_service = flow.laravel, flow.task_service
     with database.pipelined(laravel):
         laravel.execute(queries.statement(FILE, "begin"))
         here = change_log.lock_lanes(laravel, wanted, wait=wait)
@@ -162,7 +145,7 @@ def _begun(
     taken = change_log.take(flow.origin, lanes, newest, entries)() if lanes else []
     if not taken:
         return None
-    keys = _units(taken)
+    keys = rows_of(taken)
     roots = sorted({entry.root for entry in taken})
     has_log = task_service_has_log or flow.destination is laravel
 
@@ -175,7 +158,7 @@ def _begun(
         pending = ask(flow.destination)
     seen = pending()
     _refuse_of_many(seen)
-    conflicts = _settle_conflicts(way, keys, seen, held_back_there, skew)
+    conflicts = conflict.settle(flow, keys, seen, held_back_there, skew)
     done = way.write(keys, owners(), ask)
     _refuse_overtaken(keys, seen, done.seen_last)
     waiting = 0
@@ -187,146 +170,6 @@ def _begun(
     return Batch(len(taken), claims, done, conflicts, waiting)
 
 
-def _task() -> str:
-    """The unit that the others belong to."""
-    return next(mapping.base_table for mapping in mappings() if mapping.parent is None)
-
-
-def _units(taken: Iterable[Entry]) -> Keys:
-    """The rows that these entries are about."""
-    task = _task()
-    keys: Keys = {}
-    for entry in taken:
-        unit = change_log.unit_of(entry.part)
-        name, key = (task, entry.root) if unit is None else (unit, entry.key)
-        keys.setdefault(name, {}).setdefault(key, Written(entry.root)).add(entry)
-    return keys
-
-
-def _settle_conflicts(way: Way, keys: Keys, pending: Iterable[Entry], held_back_there: Keys, skew: float) -> int:
-    """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
-    theirs = _units(pending)
-    for unit, rows in held_back_there.items():
-        theirs.setdefault(unit, {}).update(rows)
-    task = _task()
-    conflicts = _conflicts(way, keys, theirs, task, skew)
-    if way.flow.origin.side.name == "laravel":
-        conflicts += _gone_with_their_task(way, keys, theirs, conflicts)
-    for unit in keys.keys() - {task}:
-        conflicts += _conflicts(way, keys, theirs, unit, skew)
-    if conflicts:
-        _keep(way, keys, conflicts, skew)
-    return len(conflicts)
-
-
-def _conflicts(way: Way, keys: Keys, theirs: Keys, unit: str, skew: float) -> list[Conflict]:
-    """The rows of one unit that both sides wrote; what no write of the origin's is about gives way at once."""
-    from_laravel = way.flow.origin.side.name == "laravel"
-    conflicts: list[Conflict] = []
-    both = keys.get(unit, {}).keys() & theirs.get(unit, {}).keys()
-    gone = _gone_for_good(way.flow, unit, [key for key in both if keys[unit][key].claim is not None])
-    for key in both:
-        ours, other = keys[unit][key], theirs[unit][key]
-        if other.claim is None:
-            continue
-        if ours.claim is None:
-            del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
-            continue
-        laravel, task_service = (ours, other) if from_laravel else (other, ours)
-        won = conflict.winner(laravel, task_service, skew, key in gone)
-        conflicts.append(Conflict(unit, key, laravel, task_service, won))
-    return conflicts
-
-
-def _gone_with_their_task(way: Way, keys: Keys, theirs: Keys, conflicts: list[Conflict]) -> list[Conflict]:
-    """What the Task Service wrote of rows whose task this batch takes away there, or makes again.
-
-    A task that Laravel deleted takes its images with it: a write of one has lost, and is kept. A task whose deletion
-    there has lost comes back with its images: their deletion was part of it. Both are taken out of ``theirs``.
-    """
-    task, flow = _task(), way.flow
-    lost = {one.key for one in conflicts if one.winner != "laravel"}
-    won = {one.key: one for one in conflicts if one.winner == "laravel"}
-    roots = keys.get(task, {}).keys() - lost
-    children = [
-        (unit, key, written)
-        for unit, rows in theirs.items()
-        for key, written in rows.items()
-        if unit != task and written.claim is not None and written.root in roots
-    ]
-    if not children:
-        return []
-    asked = {written.root for _, _, written in children}
-    here, there = images(laravels(flow), flow, task, asked), images(task_services(flow), flow, task, asked)
-    found = []
-    for unit, key, written in children:
-        root = written.root
-        if root in there and root not in here:
-            deleted = Written(root, keys[task][root].claim or written.claim)
-            found.append(Conflict(unit, key, deleted, written, "laravel"))
-        elif root not in there and root in here and root in won:
-            won[root].task_service.entries.extend(written.entries)
-        else:
-            continue
-        del theirs[unit][key]
-    return found
-
-
-def _keep(way: Way, keys: Keys, conflicts: list[Conflict], skew: float) -> None:
-    flow = way.flow
-    origin_wins = flow.origin.side.name
-    for unit in {one.unit for one in conflicts}:
-        of_unit = [one for one in conflicts if one.unit == unit]
-        numbers = [one.key for one in of_unit]
-        laravel = images(laravels(flow), flow, unit, numbers)
-        task_service = images(task_services(flow), flow, unit, numbers)
-        won = [one for one in of_unit if one.winner == origin_wins]
-        lost = [one for one in of_unit if one.winner != origin_wins]
-        conflict.keep(flow.destination, won, laravel, task_service, skew)
-        conflict.keep(flow.origin, lost, laravel, task_service, skew)
-        overtaken = [one.task_service if origin_wins == "laravel" else one.laravel for one in won]
-        change_log.give_way(flow.destination, [entry for written in overtaken for entry in written.entries])
-        for one in lost:
-            del keys[unit][one.key]
-
-
-def images(connection: database.Connection, flow: Flow, unit: str, keys: Collection[int]) -> dict[int, dict[str, Any]]:
-    """The rows of these keys as one side has them, in the Task Service's words: table -> row, by key."""
-    found: dict[int, dict[str, Any]] = {}
-    for shape in of_unit(flow.shapes, unit):
-        rows = (
-            shape.mapping.rows(KeyParameter())
-            if connection.side.name == "laravel"
-            else queries.statement(FILE, "whole rows", table=shape.table, key=shape.key)
-        )
-        statement = queries.statement(
-            FILE, "image of rows", table_name=sql.Literal(shape.mapping.table), key=shape.key, rows=rows
-        )
-        for table, key, row in connection.execute(statement, {"keys": list(keys)}):
-            found.setdefault(key, {})[table] = row
-    return found
-
-
-def of_unit(shapes: Iterable[Shape], unit: str) -> list[Shape]:
-    """The shapes whose rows one write of this unit changes: the tables that are made of the same table of Laravel's."""
-    return [shape for shape in shapes if shape.mapping.base_table == unit]
-
-
-def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
-    """Which of these tasks Laravel has no row of any more, not even a softly deleted one."""
-    first = next(mapping for mapping in mappings() if mapping.base_table == unit)
-    if first.parent is not None or not keys:
-        return set()
-    statement = queries.statement(
-        FILE,
-        "there in Laravel",
-        table=sql.Identifier("public", unit),
-        key=sql.Identifier(first.base_column),
-    )
-    there = {key for (key,) in laravels(flow).execute(statement, {"keys": keys})}
-    return set(keys) - there
-
-
 def _refuse_of_many(there: Iterable[Entry]) -> None:
     if any(entry.root == change_log.OF_MANY for entry in there):
         raise _Unspread
@@ -336,8 +179,8 @@ def _refuse_overtaken(keys: Keys, seen: Iterable[Entry], there: Iterable[Entry])
     """Rows that were not there to be locked: of this batch's own, or that belong to its tasks."""
     _refuse_of_many(there)
     known = {entry.id for entry in seen}
-    tasks = keys.get(_task(), {})
+    tasks = keys.get(task_unit(), {})
     new = [entry for entry in there if entry.id not in known and entry.claim is not None]
-    for unit, rows in _units(new).items():
+    for unit, rows in rows_of(new).items():
         if rows.keys() & keys.get(unit, {}).keys() or any(written.root in tasks for written in rows.values()):
             raise Overtaken

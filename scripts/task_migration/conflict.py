@@ -7,32 +7,23 @@ transaction that lets them give way, so no acknowledged write is dropped in sile
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from task_migration import database, queries, sync_tables
+from task_migration import change_log, database, queries, sync_tables
 from task_migration.change_log import Entry
+from task_migration.converge import Flow
+from task_migration.mapping import mappings
+from task_migration.selector import KeyParameter
+from task_migration.written import Keys, Written, of_unit, rows_of, task_unit
 
+_FILE = "carry.sql"
 Winner = Literal["laravel", "task_service"]
 Images = Mapping[int, Mapping[str, Any]]
-
-
-@dataclass
-class Written:
-    """The writes of one row that are on one side's log."""
-
-    root: int
-    claim: float | None = None
-    entries: list[Entry] = field(default_factory=list)
-
-    def add(self, entry: Entry) -> None:
-        """One more write of it."""
-        self.entries.append(entry)
-        if entry.claim is not None:
-            self.claim = entry.claim if self.claim is None else max(self.claim, entry.claim)
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,92 @@ class Conflict:
     laravel: Written
     task_service: Written
     winner: Winner
+
+
+def settle(flow: Flow, keys: Keys, pending: Iterable[Entry], held_back_there: Keys, skew: float) -> int:
+    """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
+    theirs = rows_of(pending)
+    for unit, rows in held_back_there.items():
+        theirs.setdefault(unit, {}).update(rows)
+    task = task_unit()
+    conflicts = _conflicts(flow, keys, theirs, task, skew)
+    if flow.origin.side.name == "laravel":
+        conflicts += _gone_with_their_task(flow, keys, theirs, conflicts)
+    for unit in keys.keys() - {task}:
+        conflicts += _conflicts(flow, keys, theirs, unit, skew)
+    if conflicts:
+        _keep(flow, keys, conflicts, skew)
+    return len(conflicts)
+
+
+def _conflicts(flow: Flow, keys: Keys, theirs: Keys, unit: str, skew: float) -> list[Conflict]:
+    """The rows of one unit that both sides wrote; what no write of the origin's is about gives way at once."""
+    from_laravel = flow.origin.side.name == "laravel"
+    conflicts: list[Conflict] = []
+    both = keys.get(unit, {}).keys() & theirs.get(unit, {}).keys()
+    gone = _gone_for_good(flow, unit, [key for key in both if keys[unit][key].claim is not None])
+    for key in both:
+        ours, other = keys[unit][key], theirs[unit][key]
+        if other.claim is None:
+            continue
+        if ours.claim is None:
+            del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
+            continue
+        laravel, task_service = (ours, other) if from_laravel else (other, ours)
+        won = winner(laravel, task_service, skew, key in gone)
+        conflicts.append(Conflict(unit, key, laravel, task_service, won))
+    return conflicts
+
+
+def _gone_with_their_task(flow: Flow, keys: Keys, theirs: Keys, conflicts: list[Conflict]) -> list[Conflict]:
+    """What the Task Service wrote of rows whose task this batch takes away there, or makes again.
+
+    A task that Laravel deleted takes its images with it: a write of one has lost, and is kept. A task whose deletion
+    there has lost comes back with its images: their deletion was part of it. Both are taken out of ``theirs``.
+    """
+    task = task_unit()
+    lost = {one.key for one in conflicts if one.winner != "laravel"}
+    won = {one.key: one for one in conflicts if one.winner == "laravel"}
+    roots = keys.get(task, {}).keys() - lost
+    children = [
+        (unit, key, written)
+        for unit, rows in theirs.items()
+        for key, written in rows.items()
+        if unit != task and written.claim is not None and written.root in roots
+    ]
+    if not children:
+        return []
+    asked = {written.root for _, _, written in children}
+    here, there = images(flow.laravel, flow, task, asked), images(flow.task_service, flow, task, asked)
+    found = []
+    for unit, key, written in children:
+        root = written.root
+        if root in there and root not in here:
+            deleted = Written(root, keys[task][root].claim or written.claim)
+            found.append(Conflict(unit, key, deleted, written, "laravel"))
+        elif root not in there and root in here and root in won:
+            won[root].task_service.entries.extend(written.entries)
+        else:
+            continue
+        del theirs[unit][key]
+    return found
+
+
+def _keep(flow: Flow, keys: Keys, conflicts: list[Conflict], skew: float) -> None:
+    origin_wins = flow.origin.side.name
+    for unit in {one.unit for one in conflicts}:
+        of_unit = [one for one in conflicts if one.unit == unit]
+        numbers = [one.key for one in of_unit]
+        laravel = images(flow.laravel, flow, unit, numbers)
+        task_service = images(flow.task_service, flow, unit, numbers)
+        won = [one for one in of_unit if one.winner == origin_wins]
+        lost = [one for one in of_unit if one.winner != origin_wins]
+        _keep_on(flow.destination, won, laravel, task_service, skew)
+        _keep_on(flow.origin, lost, laravel, task_service, skew)
+        overtaken = [one.task_service if origin_wins == "laravel" else one.laravel for one in won]
+        change_log.give_way(flow.destination, [entry for written in overtaken for entry in written.entries])
+        for one in lost:
+            del keys[unit][one.key]
 
 
 def winner(laravel: Written, task_service: Written, skew: float, gone_in_laravel: bool) -> Winner:
@@ -58,7 +135,7 @@ def winner(laravel: Written, task_service: Written, skew: float, gone_in_laravel
     return "laravel" if laravel.claim >= task_service.claim + skew else "task_service"
 
 
-def keep(
+def _keep_on(
     connection: database.Connection, conflicts: Iterable[Conflict], laravel: Images, task_service: Images, skew: float
 ) -> None:
     """Writes conflicts down, in the caller's transaction on the side whose writes give way.
@@ -88,3 +165,35 @@ def keep(
 
 def _image(images: Images, key: int) -> Jsonb | None:
     return Jsonb(images[key]) if key in images else None
+
+
+def images(connection: database.Connection, flow: Flow, unit: str, keys: Collection[int]) -> dict[int, dict[str, Any]]:
+    """The rows of these keys as one side has them, in the Task Service's words: table -> row, by key."""
+    found: dict[int, dict[str, Any]] = {}
+    for shape in of_unit(flow.shapes, unit):
+        rows = (
+            shape.mapping.rows(KeyParameter())
+            if connection.side.name == "laravel"
+            else queries.statement(_FILE, "whole rows", table=shape.table, key=shape.key)
+        )
+        statement = queries.statement(
+            _FILE, "image of rows", table_name=sql.Literal(shape.mapping.table), key=shape.key, rows=rows
+        )
+        for table, key, row in connection.execute(statement, {"keys": list(keys)}):
+            found.setdefault(key, {})[table] = row
+    return found
+
+
+def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
+    """Which of these tasks Laravel has no row of any more, not even a softly deleted one."""
+    first = next(mapping for mapping in mappings() if mapping.base_table == unit)
+    if first.parent is not None or not keys:
+        return set()
+    statement = queries.statement(
+        _FILE,
+        "there in Laravel",
+        table=sql.Identifier("public", unit),
+        key=sql.Identifier(first.base_column),
+    )
+    there = {key for (key,) in flow.laravel.execute(statement, {"keys": keys})}
+    return set(keys) - there

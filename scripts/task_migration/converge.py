@@ -38,6 +38,16 @@ class Flow:
     destination: database.Connection
     shapes: tuple[Shape, ...]
 
+    @property
+    def laravel(self) -> database.Connection:
+        """Laravel's end."""
+        return self.origin if self.origin.side.name == "laravel" else self.destination
+
+    @property
+    def task_service(self) -> database.Connection:
+        """The Task Service's end."""
+        return self.destination if self.origin.side.name == "laravel" else self.origin
+
 
 def forward(laravel: database.Connection, task_service: database.Connection) -> Flow:
     """Laravel -> Task Service. Raises Refused if a table of the Task Service does not fit its mapping."""

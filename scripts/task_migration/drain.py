@@ -10,7 +10,7 @@ from psycopg import errors as pg
 
 from task_migration import capture, change_log, database, lock, progress
 from task_migration.backward import Backward
-from task_migration.carry import Batch, Overtaken, Way, batch, laravels, task_services
+from task_migration.carry import Batch, Overtaken, Way, batch
 from task_migration.converge import Convergence, Flow, forward
 from task_migration.errors import Failed
 from task_migration.forward import Forward
@@ -84,7 +84,7 @@ def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drai
 
     The way back goes first: what does not come back the same is then on Laravel's log, and ends there.
     """
-    laravel, task_service = laravels(flow), task_services(flow)
+    laravel, task_service = flow.laravel, flow.task_service
     began = time.monotonic()
     drained = Drained(Convergence(), 0, 0)
     total = change_log.length(laravel) + change_log.length(task_service)
@@ -104,7 +104,7 @@ def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drai
 
 
 def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
-    origin, laravel = way.flow.origin, laravels(way.flow)
+    origin, laravel = way.flow.origin, way.flow.laravel
     _spread_all(laravel)
     newest = change_log.newest(origin)
     progressed = time.monotonic()

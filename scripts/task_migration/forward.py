@@ -16,12 +16,12 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import change_log, database, queries
-from task_migration.carry import FILE, Asks, Done, Keys, of_unit
-from task_migration.conflict import Written
+from task_migration.carry import FILE, Asks, Done
 from task_migration.converge import OWNER_CHANGED, PARENT_REFUSED, Convergence, Flow, converge
 from task_migration.mapping import children_of
 from task_migration.selector import KeyParameter, KeySet
 from task_migration.shape import Shape
+from task_migration.written import Keys, Written, of_unit
 
 _Held = tuple[str, int, str, bool, str]
 """One row of quarantine: table, key, kind, whether it is held back, reason."""

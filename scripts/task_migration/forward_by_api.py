@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from task_migration.api_sink import ApiSink, Carried
-from task_migration.carry import Asks, Done, Keys
-from task_migration.conflict import Written
+from task_migration.carry import Asks, Done
 from task_migration.converge import REFUSED_BY_API, Flow
 from task_migration.forward import Forward, keep_quarantine
+from task_migration.written import Keys, Written
 
 FAILURES = 3
 """So often a task may fail, each time with all of its tries, while others go through."""
