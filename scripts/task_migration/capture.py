@@ -21,7 +21,7 @@ from task_migration.mapping import Captured, captured_tables, mappings
 from task_migration.outcome import Outcome
 
 _FILE = "capture.sql"
-_EVENTS = ("insert", "update", "delete", "truncate")
+_EVENTS = ("insert", "update", "rekey", "delete", "truncate")
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,8 @@ def _captured(side: str) -> Table[str, Captured]:
 def _triggers(side: str) -> Iterator[_Trigger]:
     for table, captured in _captured(side).items():
         for event in _EVENTS:
+            if event == "rekey" and captured.updates_of:
+                continue  # an update of some columns looks at the old rows anyway
             create = _create(table, captured, event)
             digest = hashlib.sha256(create.as_string(None).encode()).hexdigest()[:16]
             yield _Trigger(table, event, create, f"task_migration capture {digest}")
@@ -199,7 +201,7 @@ def _triggers(side: str) -> Iterator[_Trigger]:
 
 def _create(table: str, captured: Captured, event: str) -> sql.Composed:
     """The function and the trigger for one event of one table."""
-    column = sql.Identifier(captured.column)
+    column, nothing = sql.Identifier(captured.column), sql.SQL("NULL::bigint")
     of_some = event == "update" and captured.updates_of
     names: dict[str, sql.Composable] = {
         "function": sql.Identifier("task_migration", f"log_{table}_{event}"),
@@ -207,13 +209,14 @@ def _create(table: str, captured: Captured, event: str) -> sql.Composed:
         "table": sql.Identifier("public", table),
         "part": sql.Literal(table),
         "column": column,
-        "root": sql.Identifier(captured.root) if captured.root else sql.SQL("NULL::bigint"),
+        "root": sql.Identifier(captured.root) if captured.root else nothing,
+        "old_root": sql.SQL("OLD.{}").format(sql.Identifier(captured.root)) if captured.root else nothing,
+        "new_root": sql.SQL("NEW.{}").format(sql.Identifier(captured.root)) if captured.root else nothing,
         "updates_of": sql.SQL(", ").join(map(sql.Identifier, captured.updates_of)),
     }
     function = f"function for {event}{' of some columns' if of_some else ''}"
-    return sql.SQL(";\n").join(
-        [queries.statement(_FILE, function, **names), queries.statement(_FILE, f"trigger for {event}", **names)]
-    )
+    trigger = "trigger for update without the old rows" if event == "update" and not of_some else f"trigger for {event}"
+    return sql.SQL(";\n").join([queries.statement(_FILE, one, **names) for one in (function, trigger)])
 
 
 def _function(trigger: _Trigger) -> sql.Identifier:
