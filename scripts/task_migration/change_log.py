@@ -126,7 +126,7 @@ def put(connection: database.Connection, part: str, roots: Mapping[int, int]) ->
     connection.execute(queries.statement(_FILE, "put"), parameters)
 
 
-def spread(laravel: database.Connection, newest: int = EVER, entries: int = 100) -> int:
+def spread(laravel: database.Connection, newest: int = EVER, entries: int = 5000) -> int:
     """Turns writes that touch many tasks (of a tag, of a user) into entries for each task; gives how many there were.
 
     In one transaction: until the tasks are on the log, the write itself is. Raises LockNotAvailable if another worker
@@ -186,7 +186,7 @@ def roots_of(connection: database.Connection, table: str, key: str, root: str, k
 
 
 def is_any(connection: database.Connection, newest: int = EVER) -> bool:
-    """Whether an entry with an id up to ``newest`` is on the log."""
+    """Whether an entry of one task with an id up to ``newest`` is on the log."""
     row = connection.execute(queries.statement(_FILE, "is any"), {"newest": newest}).fetchone()
     return bool(row and row[0])
 

@@ -110,7 +110,6 @@ def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
     progressed = time.monotonic()
     while change_log.is_any(origin, newest):
         try:
-            change_log.spread(laravel)  # those that came meanwhile
             done = batch(way, newest=newest, entries=BATCH_ENTRIES, skew=skew)
         except RETRIED:
             done = None
@@ -128,10 +127,11 @@ def _to_the_end(way: Way, skew: float, heard: Callable[[Batch], None]) -> None:
 
 
 def _spread_all(laravel: database.Connection) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+    """Spreads what touches many tasks now; what is written meanwhile is for the next time."""
+    newest, until = change_log.newest(laravel), time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            if not change_log.spread(laravel):
+            if not change_log.spread(laravel, newest):
                 return
         except RETRIED:
             if time.monotonic() > until:

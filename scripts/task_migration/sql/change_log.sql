@@ -107,7 +107,8 @@ SELECT {key}, {root} FROM {table} WHERE {key} = ANY (%(keys)s::bigint[]);
 SELECT DISTINCT part, key FROM task_migration.change_log;
 
 -- name: is any
-SELECT EXISTS (SELECT FROM task_migration.change_log WHERE id <= %(newest)s);
+-- to be carried; what touches many tasks has to be spread first
+SELECT EXISTS (SELECT FROM task_migration.change_log WHERE id <= %(newest)s AND root IS NOT NULL);
 
 -- name: stand
 -- how many entries, and how old the oldest write is, in seconds
