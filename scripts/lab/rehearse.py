@@ -67,6 +67,7 @@ def proof() -> list[Step]:
     """After the last user has gone."""
     return [
         Step("nothing is on its way any more, and both sides are equal", ("phase-2.2-verify.yml",)),
+        Step("how fast changes crossed", ("sync-report.yml",)),
         Step("the checklist", ("status.yml",)),
     ]
 

@@ -115,7 +115,7 @@ class _Plan:
 
     @property
     def history(self) -> Path:
-        return self.file.parent / "history"
+        return configuration.history_below(self.file.parent)
 
     def services(self) -> list[Service]:
         words: tuple[str, ...] = ("--config", str(self.file))

@@ -37,6 +37,11 @@ class Configuration:
         return Path(self.history_directory) / f"lag-{direction}.jsonl" if self.history_directory else None
 
 
+def history_below(service_directory: Path) -> Path:
+    """The folder for the lag over time, below the one of the services."""
+    return service_directory / "history"
+
+
 def read(path: Path) -> Configuration:
     """The configuration in a file. Raises Refused if it is not there, others may read it, or it is not what it says."""
     try:

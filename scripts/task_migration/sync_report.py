@@ -18,7 +18,7 @@ from typing import Any
 
 import jinja2
 
-from task_migration import atomic, change_log, database, lag, queries, sync_tables
+from task_migration import atomic, change_log, configuration, database, lag, queries, sync_tables
 from task_migration.outcome import Outcome
 from task_migration.report import cell, number, table
 
@@ -60,7 +60,10 @@ def sync_report(
     for side in (database.laravel(laravel_dsn), database.task_service(task_service_dsn)):
         with database.said(side), database.connect(side, "report") as connection:
             sides[side.name] = _asked(connection, signed_off)
-    samples = {direction: lag.history(Path(service_directory), direction) for direction in DIRECTIONS}
+    samples = {
+        direction: lag.history(configuration.history_below(Path(service_directory)), direction)
+        for direction in DIRECTIONS
+    }
     details = _details(sides, samples)
     count, letters = details["conflicts"]["count"], sum(one["count"] for one in details["dead_letters"])
     speed = "; ".join(
