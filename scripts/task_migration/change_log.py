@@ -102,11 +102,6 @@ def work(connection: database.Connection, entries: int) -> tuple[list[int], bool
     return row[0], row[1]
 
 
-def any_of_many_tasks(laravel: database.Connection) -> bool:
-    """Whether a write that touches many tasks is on Laravel's log, to be spread."""
-    return bool(_value(laravel, "any of many tasks"))
-
-
 def give_way(connection: database.Connection, entries: Iterable[Entry]) -> None:
     """Takes off entries whose writes another side's newer write has overtaken."""
     connection.execute(queries.statement(_FILE, "give way"), {"ids": [entry.id for entry in entries]})

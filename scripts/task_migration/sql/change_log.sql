@@ -44,9 +44,6 @@ WHERE id IN (
 )
 RETURNING id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
 
--- name: any of many tasks
-SELECT EXISTS (SELECT FROM task_migration.change_log WHERE root IS NULL);
-
 -- name: wait for all lanes
 -- What a batch has written and not committed can't be seen to be touched.
 SELECT set_config('lock_timeout', '500ms', true), (SELECT count(*) FROM (

@@ -16,9 +16,6 @@ SELECT CASE WHEN s.is_called THEN s.last_value + 1 ELSE s.last_value END AS next
        coalesce((SELECT max(t.{column}) FROM {table} t), 0) AS highest_id
 FROM {sequence} s;
 
--- name: highest id
-SELECT coalesce(max(t.{column}), 0) FROM {table} t;
-
 -- name: move forward
 -- Looks and moves in one statement: an id that was handed out meanwhile is not handed out again.
 SELECT setval(%(sequence)s::regclass, %(next_id)s, false)
