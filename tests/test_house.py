@@ -210,7 +210,7 @@ def test_every_playbook_checks_what_was_typed_first_and_runs_on_the_runner_alone
 def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(file):
     changing = {
         *("provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"),
-        *("switch", "background", "laravel_flag", "dual_write"),
+        *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary"),
     }
     roles = [task for task in tasks_of(file) if "ansible.builtin.import_role" in task]
     used = [task["ansible.builtin.import_role"]["name"] for task in roles]

@@ -5,7 +5,8 @@ value; **superseded** if they hold that of another write of the field that was n
 the task was deleted since; **in conflict** if a conflict of the task, resolved after it was sent, was won by the other
 side, and both sides hold the same; else it is **lost**. A write is as its worst field. An acknowledged delete of a task
 that lives, with nothing after it that could have brought it back, is **resurrected**; an acknowledged create whose
-marker more than one task of a side bears is **doubled**.
+marker more than one task of a side bears is **doubled**. A write that came through the gateway, with no answer to tell
+which side it went to, may have been on either.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from task_migration.queries import as_sql
 
-from lab.ledger import Write, read
+from lab.availability import ANSWERED_BY, Fault, availability
+from lab.ledger import Request, read
 from lab.statements import blocks, statement
 
 COUNTED = ("acknowledged", "present", "superseded", "in conflict", "lost", "doubled", "resurrected", "unknown")
@@ -29,6 +32,12 @@ _DELETED: dict[str, Any] = {"deleted": True}
 # Kinds of `pending` that Laravel has no word for.
 _FINER = {"in_progress": "pending", "rejected": "pending"}
 _SHOWN = 20
+_LABELS = {
+    **{name: f"  {name}" for name in (*ANSWERED_BY.values(), "failed during the fault", *COUNTED[1:])},
+    "acknowledged": "acknowledged writes",
+    "unknown": "writes of unknown outcome",
+    "longest write pause ms": "longest write pause, ms",
+}
 
 
 @dataclass(frozen=True)
@@ -43,18 +52,18 @@ class Conflict:
 class _Task:
     """All that is known of one task."""
 
-    writes: list[Write] = field(default_factory=list)
+    writes: list[Request] = field(default_factory=list)
     laravel: Mapping[str, Any] = field(default_factory=lambda: _DELETED)
     task_service: Mapping[str, Any] = field(default_factory=lambda: _DELETED)
     conflicts: list[Conflict] = field(default_factory=list)
 
-    def verdict(self, write: Write) -> tuple[str, list[str]]:
+    def verdict(self, write: Request) -> tuple[str, list[str]]:
         """The worst of its fields' verdicts, and the fields that have it."""
         found = {name: self._of_field(write, name, value) for name, value in write.fields.items()}
         worst = next((one for one in _WORST_FIRST if one in found.values()), "present")
         return worst, [name for name, one in found.items() if one == worst]
 
-    def _of_field(self, write: Write, name: str, value: Any) -> str:
+    def _of_field(self, write: Request, name: str, value: Any) -> str:
         here, there = self.laravel.get(name), self.task_service.get(name)
         gone = self.laravel == self.task_service == _DELETED
         agreed = gone or here == (_FINER.get(there, there) if name == "status" and isinstance(there, str) else there)
@@ -65,7 +74,7 @@ class _Task:
             return "superseded"
         deletes = [other for other in later if other.verb == "delete"]
         # In Laravel a delete keeps the row, to be restored; in the Task Service nothing is left of it.
-        if name != "deleted" and (deletes if gone else any(other.side == "task_service" for other in deletes)):
+        if name != "deleted" and (deletes if gone else any(other.side != "laravel" for other in deletes)):
             return "superseded"
         if write.verb == "delete" and agreed and any(other.verb != "delete" for other in later):
             return "superseded"
@@ -74,16 +83,18 @@ class _Task:
         return "resurrected" if write.verb == "delete" and not gone else "lost"
 
 
-def account(*, laravel_dsn: str, task_service_dsn: str, ledger: Path) -> dict[str, Any]:
+def account(*, laravel_dsn: str, task_service_dsn: str, ledger: Path, fault: Fault | None = None) -> dict[str, Any]:
     """How many acknowledged writes there are of each kind (``COUNTED``), after everything was carried both ways.
+
+    Before them, the figures of ``availability``, which see for ``fault``.
 
     ``whole`` is whether none is lost, doubled or resurrected; ``examples`` names some that are, by task, verb, side and
     fields, never by a value.
     """
     tasks: dict[int, _Task] = defaultdict(_Task)
     counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
-    created: dict[str, Write] = {}
-    for write in read(ledger):
+    created: dict[str, Request] = {}
+    for write in filter(attrgetter("writes"), read(ledger)):
         counts[write.outcome] += 1
         if write.task is not None and write.outcome in ("acknowledged", "unknown"):
             tasks[write.task].writes.append(write)
@@ -110,12 +121,17 @@ def account(*, laravel_dsn: str, task_service_dsn: str, ledger: Path) -> dict[st
                     examples.append(f"task {key}: {write.verb} on {write.side} of {', '.join(fields)} {verdict}")
     counts["doubled"] = len(doubled)
     whole = not (counts["lost"] or counts["doubled"] or counts["resurrected"])
-    return {**{name: counts[name] for name in COUNTED}, "whole": whole, "examples": examples[:_SHOWN]}
+    return {
+        **availability(read(ledger), fault),
+        **{name: counts[name] for name in COUNTED},
+        "whole": whole,
+        "examples": examples[:_SHOWN],
+    }
 
 
 def table(found: Mapping[str, Any]) -> str:
     """The counts under each other, and the examples."""
-    rows = [f"{name:<14}{found[name]:>8,}" for name in COUNTED]
+    rows = [f"{_LABELS.get(name, name):<32}{found[name]:>10,}" for name in found if name not in ("whole", "examples")]
     return "\n".join([*rows, *(f"  {example}" for example in found["examples"])])
 
 

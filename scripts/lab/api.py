@@ -28,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from task_migration.queries import as_sql
 
+from lab.faults import Unreliable
 from lab.postgres_server import HOST
 from lab.statements import blocks, statement
 
@@ -46,12 +47,13 @@ class Refusal(Exception):
 
 
 class TaskApi:
-    """The routes of one app on one database. ``file`` holds its statements and the block ``document``.
+    """The routes of one app, of one side, on its database. ``file`` holds its statements and the block ``document``.
 
     The database need not be there yet, and may go away and come back: connections are made when they are needed, and
     until one can be had the answer is 503.
     """
 
+    side: str
     file: str
     session_options = "-c timezone=UTC"
 
@@ -88,8 +90,8 @@ class TaskApi:
         async with self.pool.connection() as connection, connection.transaction():
             yield connection
 
-    def application(self) -> Starlette:
-        """The routes, with what holds for all of them."""
+    def application(self) -> ASGIApp:
+        """The routes, with what holds for all of them, and the faults around it."""
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -99,11 +101,12 @@ class TaskApi:
             finally:
                 await self.pool.close(timeout=2)
 
-        return Starlette(
+        app = Starlette(
             routes=[*self.routes(), Route("/health", self.health)],
             lifespan=lifespan,
             exception_handlers={Refusal: refused, HTTPException: no_route, psycopg.Error: self._database_said},
         )
+        return Unreliable(app, self.side)
 
     async def health(self, _: Request) -> Response:
         """200 if the tables can be asked, 503 if not."""
@@ -227,8 +230,11 @@ def valid(body: Mapping[str, Any], rules: Mapping[str, Rule], required: Sequence
     return body
 
 
-def serve(application: ASGIApp, port: int) -> None:
-    """Serves it on this machine alone until SIGTERM."""
+def serve(application: ASGIApp, port: int, *, idle_seconds: int = 5, ending_seconds: int = 3) -> None:
+    """Serves it on this machine alone until SIGTERM, and then what is under way for ``ending_seconds`` at most.
+
+    A connection on which nothing comes for ``idle_seconds`` is closed.
+    """
     uvicorn.run(
         application,
         host=HOST,
@@ -237,7 +243,9 @@ def serve(application: ASGIApp, port: int) -> None:
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=3,
+        ws="none",
+        timeout_keep_alive=idle_seconds,
+        timeout_graceful_shutdown=ending_seconds,
     )
 
 

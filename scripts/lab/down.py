@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from task_migration.outcome import Outcome
@@ -32,11 +33,12 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
         world.terraform_directory,
         world.processes_directory,
         world.service_token_file,
+        world.probe_headers_file,
         world.endpoints_file,
     )
     files = [path for path in own if path.exists()]
     if processes or running:
-        found.append("its apps")
+        found.append("its processes")
     # All of them are looked at first, so that a refusal leaves the whole lab as it is.
     for server in servers.values():
         server.refuse_foreign()
@@ -44,8 +46,8 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
         return _outcome(bool(found or files), found, "would be ")
     for service in services:
         Supervised(world.services_directory).remove(service)
-    for process in processes:
-        process.stop()
+    with ThreadPoolExecutor() as all_at_once:
+        list(all_at_once.map(Background.stop, processes))
     for stray in running:
         end(stray)
     for server in servers.values():

@@ -1,4 +1,4 @@
-"""Makes the lab's Task Service fail in a chosen way, or be well again, while everything runs."""
+"""Makes an app of the lab fail in a chosen way, or be well again, while everything runs."""
 
 from __future__ import annotations
 
@@ -13,48 +13,62 @@ from task_migration.outcome import Outcome
 from lab.faults import ROUTE, Faults
 from lab.world import World
 
-KINDS = {
-    "none": Faults(),
-    "errors": Faults(error_rate=0.5),
-    "slow": Faults(latency_ms=1000),
-    "down": Faults(down=True),
-    "garbage": Faults(garbage=True),
-}
-SAID = {
-    "none": "the Task Service is well",
-    "errors": "every other request to the Task Service is answered 500",
-    "slow": "every request to the Task Service takes a second longer",
-    "down": "the Task Service closes every connection without an answer",
-    "garbage": "every request to the Task Service is answered with a page of HTML",
-}
+Kind = Literal["none", "errors", "slow", "down", "garbage"]
+SIDES = {"task_service": "the Task Service", "laravel": "Laravel"}
+SLOW_MS = 1000.0
 
 
 def fault(
-    *, lab_directory: str, lab_fault: Literal["none", "errors", "slow", "down", "garbage"], check: bool = False
+    *,
+    lab_directory: str,
+    lab_fault: Kind,
+    lab_fault_percent: float = 50,
+    lab_fault_side: Literal["task_service", "laravel"] = "task_service",
+    check: bool = False,
 ) -> Outcome:
-    """Switches one fault on and the others off; ``none`` ends them all. It lasts until the app ends.
+    """Switches one fault of one side's app on and its others off; ``none`` ends them all. It lasts until the app ends.
 
-    ``details`` are the faults as PUT /lab/faults takes them. Raises Refused if the lab's Task Service does not run.
+    ``lab_fault_percent`` is the share of requests that ``errors`` spoils. ``details`` are the faults as PUT /lab/faults
+    takes them. Raises Refused if that app does not run.
     """
-    wanted = asdict(KINDS[lab_fault])
-    url = World(Path(lab_directory).resolve()).endpoints().get("task_service_url")
+    whose = SIDES[lab_fault_side]
+    faults, said = _of(lab_fault, lab_fault_percent, whose)
+    wanted = asdict(faults)
+    url = World(Path(lab_directory).resolve()).endpoints().get(f"{lab_fault_side}_url")
     try:
         with httpx.Client(timeout=5, trust_env=False) as client:
             if not url:
-                raise httpx.ConnectError("no task_service_url in endpoints.json")
+                raise httpx.ConnectError(f"no {lab_fault_side}_url in endpoints.json")
             changed = client.get(f"{url}{ROUTE}").raise_for_status().json() != wanted
             if changed and not check:
                 client.put(f"{url}{ROUTE}", json=wanted).raise_for_status()
     except httpx.HTTPStatusError as error:
         raise Failed(
-            "the lab's Task Service did not switch the fault", measured=f"HTTP {error.response.status_code}"
+            f"{whose} of the lab did not switch the fault", measured=f"HTTP {error.response.status_code}"
         ) from error
     except httpx.HTTPError as error:
         raise Refused(
-            "the lab's Task Service does not run",
+            f"{whose} of the lab does not run",
             measured=str(error) or type(error).__name__,
             next_step="ansible-playbook lab-up.yml",
         ) from error
-    lines = () if lab_fault == "none" else ("back to normal: ansible-playbook lab-fault.yml -e lab_fault=none",)
+    back = "ansible-playbook lab-fault.yml -e lab_fault=none"
+    back += "" if lab_fault_side == "task_service" else f" -e lab_fault_side={lab_fault_side}"
+    lines = () if lab_fault == "none" else (f"back to normal: {back}",)
     would = "would be: " if check and changed else "" if changed else "already: "
-    return Outcome(changed, f"{would}{SAID[lab_fault]}", wanted, lines)
+    return Outcome(changed, f"{would}{said}", wanted, lines)
+
+
+def _of(kind: Kind, percent: float, whose: str) -> tuple[Faults, str]:
+    """What is switched on, and how it is told."""
+    match kind:
+        case "errors":
+            return Faults(error_rate=percent / 100), f"{percent:g} % of the requests to {whose} are answered 500"
+        case "slow":
+            return Faults(latency_ms=SLOW_MS), f"every request to {whose} takes a second longer"
+        case "down":
+            return Faults(down=True), f"{whose} closes every connection without an answer"
+        case "garbage":
+            return Faults(garbage=True), f"every request to {whose} is answered with a page of HTML"
+        case "none":
+            return Faults(), f"{whose} is well"

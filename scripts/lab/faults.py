@@ -1,5 +1,7 @@
 """Faults that can be switched on and off while an app runs: ``PUT /lab/faults``, and what they do to every other route.
 
+Whatever the app or a fault answers says whose it is: ``X-Served-By``.
+
     {"error_rate": 0.5, "latency_ms": 1000, "down": false, "garbage": false}
 
 ``error_rate``  this share of the requests is answered 500, and nothing of them is done;
@@ -19,7 +21,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ROUTE = "/lab/faults"
 LONGEST_LATENCY_MS = 60_000
@@ -43,19 +45,29 @@ class Faults:
 
 
 class Unreliable:
-    """An app with faults. It stands around all others, so that ``down`` finds the connection itself."""
+    """An app of one side, with faults. It stands around all others, so that ``down`` finds the connection itself."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, side: str) -> None:
         self._app = app
+        self._served_by = (b"x-served-by", side.encode())
         self._faults = Faults()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] == ROUTE:
-            await (await self._switch(Request(scope, receive)))(scope, receive, send)
-        elif self._faults == Faults() or not await self._spoilt(scope, receive, send):
-            await self._app(scope, receive, send)
+            return
+
+        async def signed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), self._served_by]
+            await send(message)
+
+        if scope["path"] == ROUTE:
+            await (await self._switch(Request(scope, receive)))(scope, receive, signed)
+        elif self._faults.down:
+            await _hang_up(receive, send)
+        elif self._faults == Faults() or not await self._spoilt(scope, receive, signed):
+            await self._app(scope, receive, signed)
 
     async def _switch(self, request: Request) -> Response:
         if request.method == "PUT":
@@ -68,11 +80,8 @@ class Unreliable:
         return JSONResponse(asdict(self._faults))
 
     async def _spoilt(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Does to one request what is on; whether it was answered, or will never be."""
+        """Does to one request what is on; whether it was answered."""
         faults = self._faults
-        if faults.down:
-            await _hang_up(receive, send)
-            return True
         await asyncio.sleep(faults.latency_ms / 1000)
         answer: Response | None = None
         if faults.garbage:

@@ -49,6 +49,7 @@ def now() -> datetime:
 class LaravelApi(TaskApi):
     """The routes, and the sessions that are known by now."""
 
+    side = "laravel"
     file = "laravel_app.sql"
     session_options = f"-c timezone={TIMEZONE}"
 

@@ -54,6 +54,10 @@ class Background:
         found = self._recorded()
         return found.pid if found is not None and _words(found) == self.command[1:] else None
 
+    def runs(self) -> bool:
+        """Whether the process that the pid file tells of runs, with whatever command it was started."""
+        return self._recorded() is not None
+
     def start(
         self,
         ready: Callable[[], bool] = lambda: True,

@@ -1,29 +1,38 @@
 """The whole journey, typed for you: each command is printed, run, and must do what the runbook says it does.
 
-From the dual write on, users write all the time: what they were told is done is held against both databases at the end.
+From the dual write on, users come through the gateway all the time: what they were told is done is held against both
+databases at the end. Once the Task Service is made to fail while a quarter of them is there, and the watch must bring
+them home by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = PROJECT / "playbooks"
 REPORTS = PROJECT / "reports" / "local"
 ENDPOINTS = PROJECT / ".lab" / "endpoints.json"
-WRITES_PER_SECOND = 50
-READS_PER_SECOND = 20
+REQUESTS_PER_SECOND = 200
+FAULT_PERCENT = 5
+WATCH_SECONDS = 5
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,18 @@ def dual_write() -> list[Step]:
     ]
 
 
+def canary(*weights: int) -> list[Step]:
+    """Under live traffic: weight by weight."""
+    return [Step(f"{weight} % of the users", ("phase-2.4-canary.yml", "-e", f"weight={weight}")) for weight in weights]
+
+
+def there_and_back() -> list[Step]:
+    """Under live traffic: all the way, back, and all the way again."""
+    again = Step("100 % again: there is nothing left to do", canary(100)[0].command, changes_nothing=True)
+    back = Step("the way back, from the end", ("rollback-2.4.yml",))
+    return [*canary(5, 25, 50, 100), again, back, *canary(5, 25, 50, 100)]
+
+
 def proof() -> list[Step]:
     """After the last user has gone."""
     return [
@@ -95,13 +116,10 @@ def run(step: Step) -> str | None:
 
 @contextmanager
 def users(ledger: Path) -> Iterator[None]:
-    """Users who write in Laravel's application for as long as the block runs."""
-    words = [
-        sys.executable, "-m", "lab.traffic", "--endpoints", str(ENDPOINTS), "--ledger", str(ledger),
-        "--laravel-writes", str(WRITES_PER_SECOND), "--reads", str(READS_PER_SECOND),
-    ]  # fmt: skip
-    print(f"\n=== users come: {WRITES_PER_SECOND} writes and {READS_PER_SECOND} reads a second", flush=True)
-    process = subprocess.Popen(words)
+    """Users at the gateway for as long as the block runs."""
+    words = [sys.executable, "-m", "lab.traffic", "--endpoints", str(ENDPOINTS), "--ledger", str(ledger)]
+    print(f"\n=== users come: {REQUESTS_PER_SECOND} requests a second, half of them writes", flush=True)
+    process = subprocess.Popen([*words, "--gateway-requests", str(REQUESTS_PER_SECOND)])
     try:
         yield
     finally:
@@ -110,22 +128,87 @@ def users(ledger: Path) -> Iterator[None]:
         process.wait()
 
 
+@dataclass
+class Breach:
+    """When the Task Service began to fail, when the last request was sent to it, and when it was well again, in seconds
+    since 1970."""
+
+    began: float = 0.0
+    home: float = 0.0
+    over: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.home - self.began
+
+
+def breach(found: Breach) -> tuple[Step, str] | None:
+    """The Task Service fails while the watch looks, which must bring every user home. What is wrong, None if nothing."""
+    share = str(FAULT_PERCENT)
+    fail = Step(
+        f"{share} % of its answers are errors",
+        ("lab-fault.yml", "-e", "lab_fault=errors", "-e", f"lab_fault_percent={share}"),
+    )
+    well = Step("the Task Service is well again", ("lab-fault.yml", "-e", "lab_fault=none"))
+    watch = Step("the watch", ("watch.yml", "-e", f"watch_interval_seconds={WATCH_SECONDS}"))
+    told = json.loads(ENDPOINTS.read_text(encoding="utf-8"))
+    looking = threading.Thread(target=_time, args=(told, found), daemon=True)
+    watching: list[str | None] = []
+    running = threading.Thread(target=lambda: watching.append(run(watch)))
+    running.start()
+    time.sleep(WATCH_SECONDS)
+    looking.start()
+    wrong = run(fail)
+    if wrong is not None:
+        return fail, wrong
+    running.join()
+    looking.join(PATIENCE_SECONDS)
+    if watching == [None] or not found.home:
+        return watch, "it ended well, or users are still at the Task Service, where it had to bring them home and fail"
+    wrong = run(well)
+    found.over = time.time()
+    return (well, wrong) if wrong is not None else None
+
+
+def _time(told: dict[str, Any], found: Breach) -> None:
+    """Looks ten times a second when the fault is on, and when the gateway sends nobody there any more."""
+    deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while not found.home and time.monotonic() < deadline:
+            if not found.began and client.get(f"{told['task_service_url']}/lab/faults").json()["error_rate"]:
+                found.began = time.time()
+            elif found.began and _is_laravels(client.get(f"{told['gateway_url']}/lab/gateway").json(), told):
+                found.home = time.time()
+            time.sleep(0.1)
+
+
+def _is_laravels(settings: dict[str, Any], told: dict[str, Any]) -> bool:
+    """Whether every request goes to Laravel, by what is in force at the gateway."""
+    return told["laravel_upstream"] in settings["variables"].values() and not settings["percent"]
+
+
 def journey(tasks: int, ledger: Path) -> tuple[Step, str] | None:
     """All of it. The step that went wrong, and how; None if none did."""
-    for part in (preparation(tasks), dual_write(), proof()):
-        wrong = _under_traffic(part, ledger) if part[0].command[0].startswith("phase-2.3") else _each(part)
-        if wrong is not None:
-            return wrong
+    found = Breach()
+    wrong = _each(preparation(tasks)) or _under_traffic(found, ledger) or _each(proof())
+    if wrong is not None:
+        return wrong
     words = [sys.executable, "-m", "lab.traffic", "check", "--endpoints", str(ENDPOINTS), "--ledger", str(ledger)]
     print("\n=== what users were told is done, held against both databases", flush=True)
-    if subprocess.run(words, check=False).returncode != 0:
-        return Step("", ("the account of the users' writes",)), "writes were lost, doubled or resurrected"
+    when = ("--fault-from", str(found.began), "--fault-to", str(found.over))
+    checked = subprocess.run([*words, *when], check=False)
+    print(f"from the breach until every user was back in Laravel: {found.seconds:.1f} s")
+    if checked.returncode != 0:
+        return Step(
+            "", ("the account of the users' requests",)
+        ), "something was lost, doubled, or failed by the runbook"
     return None
 
 
-def _under_traffic(steps: Sequence[Step], ledger: Path) -> tuple[Step, str] | None:
+def _under_traffic(found: Breach, ledger: Path) -> tuple[Step, str] | None:
     with users(ledger):
-        return _each(steps)
+        before = [*dual_write(), *canary(5, 25)]
+        return _each(before) or breach(found) or _each(there_and_back())
 
 
 def _each(steps: Sequence[Step]) -> tuple[Step, str] | None:

@@ -22,7 +22,6 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from lab.api import (
     CHANGE,
@@ -44,7 +43,6 @@ from lab.api import (
     text_or_nothing,
     valid,
 )
-from lab.faults import Unreliable
 from lab.service_token import ServiceToken
 from lab.world import S3_BUCKET
 
@@ -83,6 +81,7 @@ def tags_of(names: list[str]) -> str:
 class TaskServiceApi(TaskApi):
     """The routes, and whose token the sync's is."""
 
+    side = "task_service"
     file = "task_service_app.sql"
 
     def __init__(self, dsn: str, service_token_file: Path) -> None:
@@ -255,11 +254,6 @@ def _there(found: Any, request: Request) -> str:
     return str(found)
 
 
-def application(dsn: str, service_token_file: Path) -> ASGIApp:
-    """The API with its faults around it."""
-    return Unreliable(TaskServiceApi(dsn, service_token_file).application())
-
-
 if __name__ == "__main__":
     asked = arguments("task_service_app", service_token_file="holds the token that the sync bears")
-    serve(application(asked.dsn, asked.service_token_file), asked.port)
+    serve(TaskServiceApi(asked.dsn, asked.service_token_file).application(), asked.port)

@@ -1,4 +1,4 @@
-"""Brings the lab up: Laravel's server and database, the two apps, and the addresses of all there is and will be."""
+"""Brings the lab up: Laravel's server and database, the two apps, AWS with its gateway, and the addresses of all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from task_migration import progress
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-from lab import laravel, service_token
+from lab import gateway_probe_headers, laravel, rest_api, service_token
 from lab.postgres_server import free_port, port_is_taken
 from lab.processes import listens
-from lab.world import LARAVEL_APP, TASK_SERVICE_APP, World
+from lab.world import LISTENING, VARIABLE, World
+
+NEWS_SECONDS = 5.0
+"""How old the gateway's last look at the stage may be while nothing is wrong."""
 
 
 def up(
@@ -29,7 +33,8 @@ def up(
 
     ``lab_tasks`` is how many tasks Laravel's database is filled with, 150 (the plan's scale) or more; one that is
     filled keeps what it has. Terraform makes the Task Service's server afterwards, on the port set aside for it here;
-    the Task Service's app runs already, and answers 503 until then.
+    the Task Service's app runs already, and answers 503 until then. AWS keeps nothing on disk: one that is started
+    anew sends all traffic to Laravel.
     ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with another number.
     """
     began = time.monotonic()
@@ -45,9 +50,9 @@ def up(
     target_runs_at = world.task_service_server(0).running_port()
     server = world.laravel_server(_port(known.get("laravel_port"), world.laravel_server(0).running_port()))
     target = world.task_service_server(_port(known.get("task_service_port"), target_runs_at, server.port))
-    apps_at = _ports_of_apps(world, known, server.port, target.port)
-    endpoints = world.endpoints_at(server.port, target.port, lab_tasks, **apps_at)
-    apps = world.apps(endpoints)
+    ports = _ports(world, known, server.port, target.port)
+    endpoints = world.endpoints_at(server.port, target.port, lab_tasks, ports)
+    processes = world.processes(endpoints)
 
     running = server.exists() and server.running_port() is not None
     # One that stands still is as full as endpoints.json tells: that file is written last.
@@ -61,15 +66,21 @@ def up(
             next_step=f"ansible-playbook lab-down.yml, then ansible-playbook lab-up.yml -e lab_tasks={lab_tasks}",
         )
     target_stands_still = target.exists() and target_runs_at is None
-    idle = [app for app in apps if app.pid() is None]
+    idle = [process for process in processes.values() if process.pid() is None]
     token_is_missing = not world.service_token_file.exists()
-    changed = (
-        not running or filled is None or known != endpoints or target_stands_still or bool(idle) or token_is_missing
-    )
+    headers_are_missing = not world.probe_headers_file.exists()
+    routes = not idle and _routes(endpoints, time.time() - NEWS_SECONDS)
+    of_databases = not running or filled is None or target_stands_still
+    changed = of_databases or known != endpoints or not routes or token_is_missing or headers_are_missing
     if check or not changed:
         return _outcome(changed, filled is None, lab_tasks, endpoints, would="would be " if changed else "")
 
+    server.refuse_foreign()
     world.directory.mkdir(parents=True, exist_ok=True)
+    if token_is_missing:
+        service_token.make(world.service_token_file)
+    for process in idle:  # they come up while the database is made
+        process.launch()
     server.create()
     laravel.add_roles(server)
     if filled is None:
@@ -78,25 +89,38 @@ def up(
         laravel.fill(server, laravel.APPLICATION, lab_tasks, listener)
     if target_stands_still:
         target.start()
-    if token_is_missing:
-        service_token.make(world.service_token_file)
-    for app in idle:
-        app.launch()
-    for app, port in zip(apps, apps_at.values(), strict=True):
-        app.wait(partial(listens, port))
+    if headers_are_missing:
+        gateway_probe_headers.make(world.probe_headers_file, endpoints["laravel_app_dsn"])
+    for name, port in ports.items():
+        processes[name].wait(partial(listens, port))
+    rest_api.make(endpoints["aws_endpoint_url"], endpoints["laravel_upstream"], endpoints["task_service_upstream"])
+    processes["gateway"].wait(partial(_routes, endpoints, time.time()))
     world.endpoints_file.write_text(json.dumps(endpoints, indent=2) + "\n", encoding="utf-8")
     return _outcome(True, filled is None, lab_tasks, endpoints, seconds=time.monotonic() - began)
 
 
-def _ports_of_apps(world: World, known: dict[str, Any], *taken: int) -> dict[str, int]:
-    """A port for each app, by the name that endpoints.json has for it."""
+def _ports(world: World, known: dict[str, Any], *taken: int) -> dict[str, int]:
+    """A port for each process that has one."""
+    before = world.processes(known) if all(f"{name}_port" in known for name in LISTENING) else {}
     found: dict[str, int] = {}
-    for app in world.apps(known) if "laravel_app_port" in known else ():
-        name = f"{app.name}_port"
-        found[name] = _port(known[name], known[name] if app.pid() is not None else None, *taken, *found.values())
-    for name in (f"{LARAVEL_APP}_port", f"{TASK_SERVICE_APP}_port"):
-        found.setdefault(name, _port(None, None, *taken, *found.values()))
+    for name in LISTENING:
+        had = known.get(f"{name}_port")
+        runs = name in before and before[name].pid() is not None
+        found[name] = _port(had, had if runs else None, *taken, *found.values())
     return found
+
+
+def _routes(endpoints: dict[str, Any], since: float) -> bool:
+    """Whether the gateway sends the task routes to one of the sides, and looked at the stage since then."""
+    try:
+        told = httpx.get(f"{endpoints['gateway_url']}/lab/gateway", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    if told.status_code != 200:
+        return False
+    goes_to = told.json()["variables"].get(VARIABLE)
+    sides = (endpoints["laravel_upstream"], endpoints["task_service_upstream"])
+    return goes_to in sides and bool(told.json()["asked"] > since)
 
 
 def _port(known: object, running: int | None, *taken: int) -> int:

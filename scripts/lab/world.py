@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,20 @@ from lab.processes import Background
 TASK_SERVICE_DATABASE = "task_service"
 TASK_SERVICE_OWNER = "task_service_admin"
 S3_BUCKET = "task-images-lab"
-LARAVEL_APP, TASK_SERVICE_APP = "laravel_app", "task_service_app"
+AWS_REGION = "ap-northeast-1"
+API_NAME, REST_API_ID = "tasks-lab", "taskslab01"
+STAGE, VARIABLE = "lab", "tasksUpstream"
+LOAD_BALANCERS = {
+    "laravel": "app/laravel-lab/0000000000000001",
+    "task_service": "app/task-service-lab/0000000000000002",
+}
+TARGET_GROUPS = {
+    "laravel": "targetgroup/laravel-lab/0000000000000001",
+    "task_service": "targetgroup/task-service-lab/0000000000000002",
+}
+DB_INSTANCE = "task-service-lab"
+LISTENING = ("aws", "laravel_app", "task_service_app", "gateway")
+"""The lab's processes that have a port, which endpoints.json tells as ``<name>_port``."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,16 @@ class World:
         return self.directory / "service-token"
 
     @property
+    def probe_headers_file(self) -> Path:
+        """The headers of a user, for probes through the gateway."""
+        return self.directory / "gateway-probe-headers"
+
+    @property
+    def access_log(self) -> Path:
+        """The gateway's."""
+        return self.processes_directory / "gateway-access.log"
+
+    @property
     def services_directory(self) -> Path:
         """What the runbook keeps alive here: the inventory's service_directory."""
         return self.directory / "services"
@@ -71,30 +95,43 @@ class World:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def apps(self, endpoints: dict[str, Any]) -> tuple[Background, Background]:
-        """Laravel's app and the Task Service's, at those addresses."""
+    def processes(self, endpoints: Mapping[str, Any]) -> dict[str, Background]:
+        """Each process of the lab's by its name, at those addresses."""
 
-        def app(name: str, *words: str) -> Background:
-            port = str(endpoints[f"{name}_port"])
-            command = (sys.executable, "-m", f"lab.{name}", "--port", port, *words)
+        def process(name: str, module: str, *words: str) -> Background:
+            port = ("--port", str(endpoints[f"{name}_port"])) if name in LISTENING else ()
+            command = (sys.executable, "-m", f"lab.{module}", *port, *words)
             return Background(name, self.processes_directory, command)
 
-        token = ("--service-token-file", str(self.service_token_file))
-        return (
-            app(LARAVEL_APP, "--dsn", endpoints["laravel_app_dsn"]),
-            app(TASK_SERVICE_APP, "--dsn", endpoints["task_service_dsn"], *token),
+        aws = ("--aws-endpoint-url", endpoints["aws_endpoint_url"])
+        access_log = ("--access-log", endpoints["gateway_access_log"])
+        stage = ("--rest-api", REST_API_ID, "--stage", STAGE)
+        upstreams = (
+            *("--laravel-upstream", endpoints["laravel_upstream"]),
+            *("--task-service-upstream", endpoints["task_service_upstream"]),
         )
+        state = ("--state", str(self.processes_directory / "gateway_metrics.state"))
+        token = ("--service-token-file", endpoints["service_token_file"])
+        found = (
+            process("aws", "aws_emulator", "--directory", str(self.processes_directory)),
+            process("laravel_app", "laravel_app", "--dsn", endpoints["laravel_app_dsn"]),
+            process("task_service_app", "task_service_app", "--dsn", endpoints["task_service_dsn"], *token),
+            process("gateway", "gateway", *aws, *stage, *access_log),
+            process(
+                *("gateway_metrics", "gateway_metrics", *aws, *access_log, *upstreams, *state),
+                *("--database-directory", endpoints["task_service_directory"]),
+            ),
+        )
+        return {one.name: one for one in found}
 
     def endpoints_at(
-        self,
-        laravel_port: int,
-        task_service_port: int,
-        tasks: int,
-        *,
-        laravel_app_port: int = 0,
-        task_service_app_port: int = 0,
+        self, laravel_port: int, task_service_port: int, tasks: int, ports: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
-        """Every address of the lab; the Task Service's database is where Terraform will make it."""
+        """Every address of the lab; the Task Service's database is where Terraform will make it.
+
+        ``ports`` are those of the processes in LISTENING.
+        """
+        at = dict.fromkeys(LISTENING, 0) | dict(ports or {})
 
         def task_service(dbname: str, user: str) -> str:
             return postgres_server.dsn(self.task_service_directory, task_service_port, dbname, user)
@@ -107,12 +144,18 @@ class World:
             "laravel_dsn": of_laravel(laravel.MIGRATOR),
             "laravel_app_dsn": of_laravel(laravel.APPLICATION),
             "laravel_port": laravel_port,
-            "laravel_url": f"http://{HOST}:{laravel_app_port}",
-            "laravel_app_port": laravel_app_port,
+            "laravel_url": f"http://{HOST}:{at['laravel_app']}",
+            "laravel_upstream": f"{HOST}:{at['laravel_app']}",
             "task_service_dsn": task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
             "task_service_port": task_service_port,
-            "task_service_url": f"http://{HOST}:{task_service_app_port}",
-            "task_service_app_port": task_service_app_port,
+            "task_service_url": f"http://{HOST}:{at['task_service_app']}",
+            "task_service_upstream": f"{HOST}:{at['task_service_app']}",
+            "aws_endpoint_url": f"http://{HOST}:{at['aws']}",
+            "gateway_rest_api_id": REST_API_ID,
+            "gateway_url": f"http://{HOST}:{at['gateway']}",
+            "gateway_access_log": str(self.access_log),
+            "gateway_probe_headers_file": str(self.probe_headers_file),
+            **{f"{name}_port": port for name, port in at.items()},
             "service_token_file": str(self.service_token_file),
             "task_service_directory": str(self.task_service_directory),
             "terraform_state": str(self.terraform_directory / "terraform.tfstate"),

@@ -19,10 +19,10 @@ from psycopg.conninfo import conninfo_to_dict
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-# Names that Ansible and AWX hand over by themselves.
-FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_")
+# Names that Ansible, AWX and ansible-rulebook (extensions/eda) hand over by themselves.
+FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_", "inventory_dir")
 # Playbooks that need no databases to be there, and are for no other environment.
-OF_THE_LAB = ("lab-up", "lab-down", "lab-fault")
+OF_THE_LAB = ("lab-up", "lab-down", "lab-fault", "lab-users")
 
 _WORDS = {
     "str": "some text",
@@ -44,16 +44,17 @@ class Parameter:
     name: str
     type: str
     about: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     empty: bool = False
     only: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
         if self.choices:
-            return " or ".join(self.choices)
+            return " or ".join(map(str, self.choices))
         if self.minimum is not None:
             return f"{_WORDS[self.type]} from {self.minimum:,} to {self.maximum:,}"
         return _WORDS[self.type]
@@ -85,6 +86,8 @@ class Parameter:
             number = int(str(value)) if self.type == "int" else float(str(value))
         except ValueError:
             return False
+        if self.choices:
+            return number in self.choices
         return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
 
 
@@ -95,8 +98,9 @@ def parameters() -> dict[str, Parameter]:
     return {name: _declared(name, **fields) for name, fields in declared.items()}
 
 
-def _declared(name: str, *, choices: Sequence[str] = (), only: Sequence[str] = (), **fields: Any) -> Parameter:
-    return Parameter(name, choices=tuple(choices), only=tuple(only), **fields)
+def _declared(name: str, **fields: Any) -> Parameter:
+    lists: dict[str, Any] = {key: tuple(fields.pop(key, ())) for key in ("choices", "only", "needed")}
+    return Parameter(name=name, **lists, **fields)
 
 
 def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callable[[str], Any]) -> Outcome:
@@ -114,6 +118,12 @@ def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callabl
     for name, one in known.items():
         if not one.only and name not in typed:
             _check(one, variable(name), f"the inventory's {name}")
+        elif playbook in one.needed and name not in typed:
+            raise Refused(
+                f"{playbook} needs -e {name}=... ({one.about})",
+                allowed=one.allowed,
+                next_step=f"ansible-playbook {playbook}.yml -e {name}=...",
+            )
     environment = variable("migration_environment")
     _check_sense(playbook, environment, variable)
     return Outcome(

@@ -78,6 +78,11 @@ def missing(connection: database.Connection) -> list[str]:
     )
 
 
+def task_tables(side: str) -> list[str]:
+    """The captured tables of a side that tasks are made of, parents first; cognito_user_mapping is about users."""
+    return [table for table in _captured(side) if table != "cognito_user_mapping"]
+
+
 def require(connection: database.Connection) -> None:
     """Raises Refused unless every write to this side's task tables reaches its change log."""
     if tables := missing(connection):
@@ -119,12 +124,11 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
 
 
 def _absent(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
-    followers = ("task_migration_follow_insert", "task_migration_follow_update")
     tables = sorted(
         {
             table
             for table, name, _, _ in connection.execute(queries.statement(_FILE, "installed triggers"), {})
-            if name not in followers
+            if name.removeprefix("task_migration_") in _EVENTS
         }
     )
     length = change_log.length(connection)

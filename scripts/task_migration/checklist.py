@@ -18,7 +18,8 @@ from task_migration.switch import Position
 
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
-State = Literal["not started", "running", "interrupted", "failed", "done"]
+State = Literal["not started", "running", "interrupted", "failed", "under way", "done"]
+"""``under way``: a step of the phase ended well, and others are to come."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of the plan, and the command that runs it."""
+    """One phase of the plan, and the command that runs it, or its first step. ``complete``: see checklist.yml."""
 
     phase: str
     ja: str
     en: str
     command: str
     items: tuple[Item, ...]
+    complete: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class MigrationTest:
 @dataclass(frozen=True)
 class Evidence:
     """All that is known: the journal, oldest first; the last verdict; the migration tests, oldest first; how the
-    switches stand; the newest consistency check, and after how many seconds it says nothing any more."""
+    switches stand; the newest consistency check, and after how many seconds it says nothing any more; whether the fence
+    stands."""
 
     journal: Sequence[Entry] = ()
     verdict: Verdict | None = None
@@ -74,6 +77,7 @@ class Evidence:
     switches: Mapping[str, Position] = field(default_factory=dict)
     consistency: Check | None = None
     consistency_seconds: float = 7200
+    fenced: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class PhaseState:
         if self.last is None:
             return self.state
         words = {"interrupted": "interrupted; it had begun", "running": "running; it began"}
-        told = self.cause or (figures(self.last.evidence) if self.state == "done" else "")
+        told = self.cause or (figures(self.last.evidence) if self.state in ("done", "under way") else "")
         said = f"{words.get(self.state, self.state)} {when(self.last.at)}, by {self.last.who}"
         return f"{said}: {told}" if told else said
 
@@ -134,6 +138,7 @@ def phases() -> tuple[Phase, ...]:
             one["en"],
             one["command"],
             tuple(Item(**{"command": one["command"], **item}) for item in one["items"]),
+            one.get("complete", {}),
         )
         for one in _read()["phases"]
     )
@@ -181,13 +186,21 @@ def state_of(phase: str, journal: Sequence[Entry], running: str = "") -> PhaseSt
         return PhaseState("running" if running and phase_of(running) == phase else "interrupted", last)
     if last.result == "failed":
         return PhaseState("failed", last, str(last.evidence.get("cause", "")))
-    return PhaseState("done", last)
+    complete = next((one.complete for one in phases() if one.phase == phase), {})
+    whole = all(last.evidence.get(name) == value for name, value in complete.items())
+    return PhaseState("done" if whole else "under way", last)
 
 
 def phase_of(playbook: str) -> str:
     """The phase or the rollback that this playbook runs; "" if it runs none."""
-    commands = {one.command: one.phase for one in phases()} | {one.command: one.phase for one in rollbacks()}
-    return commands.get(f"ansible-playbook {playbook}.yml", "")
+    commands = [(one.command, one.phase) for one in phases()] + [(one.command, one.phase) for one in rollbacks()]
+    return {command.split()[1]: phase for command, phase in commands}.get(f"{playbook}.yml", "")
+
+
+def following(phase: Phase, checked: Sequence[Checked]) -> str:
+    """The command of a phase's next step: of the item after the last one that is checked."""
+    last = max((number for number, one in enumerate(checked) if one.done), default=-1)
+    return phase.items[min(last + 1, len(phase.items) - 1)].command if phase.complete else phase.command
 
 
 def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
@@ -203,6 +216,8 @@ def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
         return _by_check(item, entry, evidence)
     if entry is None:
         return Checked(item, False, missing=missing)
+    if "fence" in item.evidence and not evidence.fenced:
+        return Checked(item, False, missing=f"the fence is gone: {item.command}")
     if "comparison" not in item.evidence:
         own = figures(entry.evidence) if entry.item != "phase" else "with the whole of the phase"
         return Checked(item, True, entry.who, entry.at, own)
@@ -224,7 +239,7 @@ def _proof(phase: Phase, item: Item, journal: Sequence[Entry]) -> tuple[Entry | 
     if ended and not item.evidence.get("itself"):
         return whole, ""
     if last is None:
-        return None, f"not done yet: {phase.command}"
+        return None, f"not done yet: {item.command}"
     words = {"failed": "failed", "started": "begun and not ended"}[last.result]
     return None, f"{words} {when(last.at)}, by {last.who}"
 

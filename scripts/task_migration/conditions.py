@@ -1,25 +1,35 @@
-"""The conditions under which the dual write is taken back (the plan's 5.1), judged over a sample that was measured.
+"""The conditions under which the dual write and the canary are taken back (the plan's 5.1 and 5.2), judged over samples
+that were measured.
 
 Pure: nothing is asked here. What nobody could measure is unknown, and never fine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from task_migration import judgement
 from task_migration.consistency_history import Check
+from task_migration.judgement import Finding
 from task_migration.probe import Probed
 
-Grade = Literal["fine", "unknown", "warns", "red", "breached"]
-"""``red``: a gate stays closed and somebody is told; ``breached``: the dual write is taken back."""
+Grade = Literal["fine", "unproven", "unknown", "warns", "red", "breached"]
+"""``unproven``: measured, and too little of it; ``red``: a gate stays closed and somebody is told; ``breached``: the
+canary is taken back, or the dual write."""
 
 LEAST_REQUESTS = 5
 STANDSTILL_SECONDS = 60.0
 """A restart of a database, or of the sync, is over by then."""
 SLOW_SECONDS = 20.0
 """A p95 over ten seconds that stays above its bound for so long is no hiccup."""
+
+_CLOSES_THE_GATE: Mapping[str, Grade] = {"verdict": "warns", "dead letters": "red"}
+"""Findings whose failure moves no user: a verdict gets old by itself, and one row that can't cross is as stuck after a
+way back as before."""
+_SAID_ALREADY = {"divergence"}
+_OF_TRAFFIC = {"error rate", "p95", "hits"}
 
 
 @dataclass(frozen=True)
@@ -34,32 +44,40 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What was measured at one time.
+class Sync:
+    """One direction of the sync, and the change log that it carries.
 
-    ``api`` is None if the inventory names no address; ``sync`` is what GET /health says, None if nobody answers;
-    ``unwell_seconds`` and ``slow_seconds`` are for how long it has been neither running nor paused, and above the bound
-    of latency; ``pending`` and ``oldest_seconds`` are Laravel's change log, None with ``laravel_trouble``.
+    ``health`` is what GET /health says, None if nobody answers; ``unwell_seconds`` and ``slow_seconds`` are for how
+    long it has been neither running nor paused, and above the bound of latency; ``pending`` and ``oldest_seconds`` are
+    the log, None with ``trouble``.
     """
 
-    api: Probed | None
-    sync: Mapping[str, Any] | None
+    health: Mapping[str, Any] | None
     unwell_seconds: float
     slow_seconds: float
     pending: int | None
     oldest_seconds: float | None
-    check: Check | None
-    laravel_trouble: str = ""
+    trouble: str = ""
 
     @property
     def state(self) -> str:
-        return str(self.sync["state"]) if self.sync else "not reached"
+        return str(self.health["state"]) if self.health else "not reached"
 
     @property
     def lag_ms(self) -> float | None:
-        """The sync's p95 over the last ten seconds; None if it carried nothing."""
-        found = (self.sync or {}).get("lag_ms_10_s") or {}
+        """The p95 over the last ten seconds; None if it carried nothing."""
+        found = (self.health or {}).get("lag_ms_10_s") or {}
         return found.get("p95")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured at one time. ``api`` is None if the inventory names no address; ``check`` if there was none, or
+    with ``forward.trouble``."""
+
+    api: Probed | None
+    forward: Sync
+    check: Check | None
 
 
 @dataclass(frozen=True)
@@ -78,21 +96,45 @@ class Condition:
         return {"name": self.name, "grade": self.grade, "measured": self.measured, "allowed": self.allowed}
 
 
-def judged(sample: Sample, bounds: Bounds) -> list[Condition]:
-    """Every condition, in the plan's order."""
-    judges: Iterable[Callable[[Sample, Bounds], Condition]] = (
-        _error_rate,
-        _consistency,
-        _api_latency,
-        _sync_latency,
-        _sync,
-        _change_log,
-    )
-    return [judge(sample, bounds) for judge in judges]
+def judged(sample: Sample, bounds: Bounds, share: float = 0) -> list[Condition]:
+    """Every condition of the dual write, in the plan's order, while ``share`` percent of the traffic goes to the Task
+    Service."""
+    return [
+        _error_rate(sample, bounds),
+        _consistency(sample, bounds, share),
+        _api_latency(sample, bounds),
+        *of_sync("sync", sample.forward, bounds),
+        _change_log(sample.forward, bounds),
+    ]
+
+
+def of_sync(name: str, sync: Sync, bounds: Bounds) -> tuple[Condition, Condition]:
+    """The conditions of one direction: its latency, and whether it runs."""
+    return _sync_latency(f"latency of the {name}", sync, bounds), _sync(name, sync)
+
+
+def of_canary(sample: judgement.Sample, findings: Iterable[Finding], *, late: bool) -> Iterator[Condition]:
+    """The findings of the canary's gate, whose failure takes traffic back; what they don't prove takes nothing back.
+
+    ``late`` says that there should be figures of the traffic by now.
+    """
+    if sample.whole:
+        yield Condition("canary: figures", "fine", f"of {sample.whole.seconds:.0f} s", "all of them")
+    else:
+        yield Condition("canary: figures", "unknown" if late else "unproven", sample.traffic_trouble, "all of them")
+    for one in findings:
+        if one.name not in _SAID_ALREADY and (sample.whole or one.name not in _OF_TRAFFIC):
+            yield Condition(f"canary: {one.name}", _grade(one), one.measured, one.allowed)
+
+
+def _grade(finding: Finding) -> Grade:
+    if finding.verdict == "pass":
+        return "fine"
+    return _CLOSES_THE_GATE.get(finding.name, "breached") if finding.verdict == "fail" else "unproven"
 
 
 def breached(conditions: Iterable[Condition]) -> list[Condition]:
-    """Those for which the dual write is taken back."""
+    """Those for which the canary is taken back, or the dual write."""
     return [one for one in conditions if one.grade == "breached"]
 
 
@@ -114,7 +156,7 @@ def _error_rate(sample: Sample, bounds: Bounds) -> Condition:
     return says("breached" if api.errors > 1 else "warns", measured)
 
 
-def _consistency(sample: Sample, bounds: Bounds) -> Condition:
+def _consistency(sample: Sample, bounds: Bounds, share: float) -> Condition:
     longest = 2 * bounds.consistency_every_seconds
 
     def says(grade: Grade, measured: str) -> Condition:
@@ -122,14 +164,21 @@ def _consistency(sample: Sample, bounds: Bounds) -> Condition:
 
     check = sample.check
     if check is None:
-        return says("unknown", sample.laravel_trouble or "no check so far")
+        return says("unknown", sample.forward.trouble or "no check so far")
     if check.passed is False:
-        return says("breached", f"failed {check.age_seconds:.0f} s ago: {check.reasons}")
+        grade: Grade = "red" if share and _is_whole(check) else "breached"
+        return says(grade, f"failed {check.age_seconds:.0f} s ago: {check.reasons}")
     if check.passed is None:
         return says("unknown", f"could not look: {check.reasons}")
     if check.age_seconds > longest:
         return says("unknown", f"the last check is {check.age_seconds:.0f} s old")
     return says("fine", f"passed {check.age_seconds:.0f} s ago")
+
+
+def _is_whole(check: Check) -> bool:
+    """Whether a check that failed found every row where it belongs, and nothing but rows that can't cross."""
+    tables: Mapping[str, Mapping[str, int]] = check.details.get("tables", {})
+    return check.differences == 0 and bool(tables) and not any(one["unaccounted"] for one in tables.values())
 
 
 def _api_latency(sample: Sample, bounds: Bounds) -> Condition:
@@ -144,48 +193,46 @@ def _api_latency(sample: Sample, bounds: Bounds) -> Condition:
     return says("breached" if api.p95_ms > bounds.latency_ms else "fine", f"p95 {api.p95_ms:.0f} ms")
 
 
-def _sync_latency(sample: Sample, bounds: Bounds) -> Condition:
+def _sync_latency(name: str, sync: Sync, bounds: Bounds) -> Condition:
     def says(grade: Grade, measured: str) -> Condition:
         allowed = f"p95 {bounds.latency_ms:g} ms, no write waiting for {STANDSTILL_SECONDS:g} s"
-        return Condition("latency of the sync", grade, measured, allowed)
+        return Condition(name, grade, measured, allowed)
 
-    if sample.pending is None:
-        return says("unknown", sample.laravel_trouble)
-    oldest, lag = sample.oldest_seconds or 0.0, sample.lag_ms
+    if sync.pending is None:
+        return says("unknown", sync.trouble)
+    oldest, lag = sync.oldest_seconds or 0.0, sync.lag_ms
     parts = [f"p95 {lag:.0f} ms" if lag is not None else "nothing carried in 10 s"]
-    parts.append(
-        f"{sample.pending:,} writes wait, the oldest for {oldest:.1f} s" if sample.pending else "nothing waits"
-    )
+    parts.append(f"{sync.pending:,} writes wait, the oldest for {oldest:.1f} s" if sync.pending else "nothing waits")
     slow = lag is not None and lag > bounds.latency_ms
-    if slow and sample.slow_seconds >= SLOW_SECONDS:
-        parts.append(f"so for {sample.slow_seconds:.0f} s")
-    if oldest > STANDSTILL_SECONDS or (slow and sample.slow_seconds >= SLOW_SECONDS):
+    if slow and sync.slow_seconds >= SLOW_SECONDS:
+        parts.append(f"so for {sync.slow_seconds:.0f} s")
+    if oldest > STANDSTILL_SECONDS or (slow and sync.slow_seconds >= SLOW_SECONDS):
         return says("breached", ", ".join(parts))
     return says("warns" if slow else "fine", ", ".join(parts))
 
 
-def _sync(sample: Sample, bounds: Bounds) -> Condition:
+def _sync(name: str, sync: Sync) -> Condition:
     def says(grade: Grade, measured: str) -> Condition:
-        return Condition("sync", grade, measured, f"running, else back within {STANDSTILL_SECONDS:g} s")
+        return Condition(name, grade, measured, f"running, else back within {STANDSTILL_SECONDS:g} s")
 
-    error = f": {sample.sync['last_error']}" if sample.sync and sample.sync.get("last_error") else ""
-    if sample.state == "blocked":
+    error = f": {sync.health['last_error']}" if sync.health and sync.health.get("last_error") else ""
+    if sync.state == "blocked":
         return says("breached", f"blocked{error}")
-    if sample.state in ("running", "paused"):
-        return says("fine" if sample.state == "running" else "warns", sample.state)
-    grade: Grade = "breached" if sample.unwell_seconds > STANDSTILL_SECONDS else "warns"
-    return says(grade, f"{sample.state} for {sample.unwell_seconds:.0f} s{error}")
+    if sync.state in ("running", "paused"):
+        return says("fine" if sync.state == "running" else "warns", sync.state)
+    grade: Grade = "breached" if sync.unwell_seconds > STANDSTILL_SECONDS else "warns"
+    return says(grade, f"{sync.state} for {sync.unwell_seconds:.0f} s{error}")
 
 
-def _change_log(sample: Sample, bounds: Bounds) -> Condition:
+def _change_log(forward: Sync, bounds: Bounds) -> Condition:
     def says(grade: Grade, measured: str) -> Condition:
         allowed = f"{bounds.log_max_entries:,} entries, warns from {bounds.log_warn_entries:,}"
         return Condition("change log", grade, measured, allowed)
 
-    if sample.pending is None:
-        return says("unknown", sample.laravel_trouble)
-    measured = f"{sample.pending:,} entries"
+    if forward.pending is None:
+        return says("unknown", forward.trouble)
+    measured = f"{forward.pending:,} entries"
     # To stop the sync would only make it longer, so this takes nothing back.
-    if sample.pending > bounds.log_max_entries:
+    if forward.pending > bounds.log_max_entries:
         return says("red", measured)
-    return says("warns" if sample.pending > bounds.log_warn_entries else "fine", measured)
+    return says("warns" if forward.pending > bounds.log_warn_entries else "fine", measured)

@@ -27,11 +27,13 @@ RETRIED = (Overtaken, pg.LockNotAvailable, pg.DeadlockDetected, pg.Serialization
 
 @dataclass(frozen=True)
 class Drained:
-    """``rows`` is what was done to the destinations; ``waiting`` entries went back on a log for want of a parent."""
+    """``rows`` is what was done to the destinations; ``waiting`` entries went back on a log for want of a parent;
+    ``conflicts``: rows that were written on both sides."""
 
     rows: Convergence
     keys: int
     waiting: int
+    conflicts: int = 0
 
 
 def drain(
@@ -46,13 +48,14 @@ def drain(
     """Carries every entry that is on the change logs now: Laravel's, and the Task Service's if it has one.
 
     Entries that are written meanwhile stay for the next time. Details: ``keys`` carried, rows ``inserted``,
-    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is not there, and ``left`` on the
-    logs. Raises Refused if capture is not complete, Failed if another worker does not let go of what it carries.
+    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is not there, ``conflicts`` met, and
+    ``left`` on the logs. Raises Refused if capture is not complete, Failed if another worker does not let go of what it
+    carries.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     with database.said(laravel), database.connect(laravel, "drain") as origin:
         if check:
-            entries = change_log.length(origin)
+            entries = change_log.length(origin) + _length_if_there(database.task_service(task_service_dsn))
             return Outcome(entries > 0, f"change log: {entries} entries would be carried", {"left": entries})
         capture.require(origin)
         task_service = database.task_service(task_service_dsn)
@@ -67,16 +70,27 @@ def drain(
     return Outcome(
         changed=drained.keys > 0,
         message=f"change log: carried {drained.keys} keys; {rows.inserted} rows inserted, {rows.updated} updated, "
-        f"{rows.deleted} deleted, {drained.waiting} waiting for a parent; {left} entries on the log now",
+        f"{rows.deleted} deleted, {drained.waiting} waiting for a parent, {drained.conflicts} conflicts; "
+        f"{left} entries on the log now",
         details={
             "keys": drained.keys,
             "inserted": rows.inserted,
             "updated": rows.updated,
             "deleted": rows.deleted,
             "waiting": drained.waiting,
+            "conflicts": drained.conflicts,
             "left": left,
         },
     )
+
+
+def _length_if_there(task_service: database.Side) -> int:
+    with database.said(task_service):
+        connection = database.connect_if_there(task_service, "drain")
+        if connection is None:
+            return 0
+        with connection:
+            return change_log.length(connection)
 
 
 def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drained:
@@ -93,7 +107,12 @@ def drain_all(flow: Flow, listener: progress.Listener = progress.nobody) -> Drai
     def heard(one: Batch) -> None:
         nonlocal drained
         rows = Convergence(one.done.inserted, one.done.updated, one.done.deleted)
-        drained = Drained(drained.rows + rows, drained.keys + one.entries, drained.waiting + one.waiting)
+        drained = Drained(
+            drained.rows + rows,
+            drained.keys + one.entries,
+            drained.waiting + one.waiting,
+            drained.conflicts + one.conflicts,
+        )
         seconds = time.monotonic() - began
         listener(progress.Progress("carrying changes", drained.keys, max(total, drained.keys), "keys", seconds))
 

@@ -28,7 +28,7 @@ from task_migration.outcome import Outcome
 Result = Literal["started", "done", "failed", "refused"]
 
 # Withdraw takes the journal away with everything else of ours: what a rollback says must not bring it back.
-NEVER_CREATE = ("rollback-2.1", "rollback-2.3")
+NEVER_CREATE = ("rollback-2.1", "rollback-2.3", "rollback-2.4")
 
 _NAMED_SECRET = re.compile(r"(?:pass|password|passwd|passphrase|pwd|secret|token)$", re.IGNORECASE)
 _SECRET = re.compile(

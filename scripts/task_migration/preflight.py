@@ -235,14 +235,13 @@ def _titles(connection: database.Connection, asked: _Asked) -> Iterator[Finding]
 
 
 def _ids(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
-    tasks, images = _row(connection, "greatest ids")
-    (a_month,) = _row(connection, "ids of the last 30 days")
-    greatest = max(tasks, images)
-    if greatest > GREATEST_INTEGER and asked.id_policy == "refuse":
+    of_all, greatest, beyond = _row(connection, "greatest ids", offset=asked.offset)
+    (a_month,) = _row(connection, "ids of the last 30 days", offset=asked.offset)
+    if of_all > GREATEST_INTEGER and asked.id_policy == "refuse":
         yield Finding(
             "ids",
             "stop",
-            f"the greatest id is {greatest}, and the Task Service's INTEGER ends at {GREATEST_INTEGER}",
+            f"the greatest id is {of_all}, and the Task Service's INTEGER ends at {GREATEST_INTEGER}",
             fix="set id_policy: bigint and a task_service_id_offset above Laravel's ids",
         )
     if greatest >= asked.offset:
@@ -251,6 +250,13 @@ def _ids(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
             "stop",
             f"the greatest id is {greatest}, and the Task Service's own ids begin at {asked.offset}",
             fix="set task_service_id_offset above Laravel's ids, with room to grow",
+        )
+    elif beyond:
+        yield Finding(
+            "ids apart",
+            "warn",
+            f"{beyond} rows have ids from {asked.offset} on that no sequence of Laravel's gave: an earlier attempt's",
+            fix="none, if there was one: the Task Service's ids go on above them; else a higher task_service_id_offset",
         )
     elif greatest + MONTHS_AHEAD * a_month >= asked.offset:
         yield Finding(

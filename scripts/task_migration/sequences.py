@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -15,17 +15,22 @@ from task_migration.outcome import Outcome
 _FILE = "sequences.sql"
 _COLUMN = "id"
 _INTEGER_LIMIT = 2_147_483_647
+_BIGINT_LIMIT = 9_223_372_036_854_775_807
 
 
 @dataclass(frozen=True)
 class _Stand:
-    """Where the ids of one table stand: the next one, the highest in the table, the last that is possible."""
+    """Where the ids of one table stand: the next one, the highest that this side gave, the last that is possible.
+
+    ``highest_of_all`` is also of the rows that the other side numbered.
+    """
 
     table: str
     sequence: str
     next_id: int
     highest_id: int
     last_possible: int
+    highest_of_all: int = 0
 
     @property
     def next_free(self) -> int:
@@ -49,13 +54,14 @@ def sequences(
         )
     laravel = database.laravel(laravel_dsn)
     with database.said(laravel), database.connect(laravel, "sequences") as origin:
-        laravels = [_stand(origin, table) for table in _shared_tables()]
+        laravels = [_stand(origin, table, below=task_service_id_offset) for table in _shared_tables()]
     _refuse_reached(laravels, task_service_id_offset)
+    goals = _Goals(task_service_id_offset, {stand.table: stand.highest_of_all for stand in laravels})
     task_service = database.task_service(task_service_dsn)
     with database.said(task_service):
-        stands = _task_services(task_service, task_service_id_offset, check)
-    moved = [stand for stand in stands if stand.next_id < _goal(stand, task_service_id_offset)]
-    return _outcome(laravels, stands, moved, task_service_id_offset, check)
+        stands = _task_services(task_service, goals, check)
+    moved = [stand for stand in stands if stand.next_id < goals.of(stand)]
+    return _outcome(laravels, stands, moved, goals, check)
 
 
 def _shared_tables() -> list[str]:
@@ -67,8 +73,15 @@ def _tables() -> list[str]:
     return [mapping.table for mapping in mappings()]
 
 
-def _goal(stand: _Stand, offset: int) -> int:
-    return max(offset, stand.next_free)
+@dataclass(frozen=True)
+class _Goals:
+    """Where the Task Service's ids go on: at the offset, above its own rows and above what Laravel holds of them."""
+
+    offset: int
+    in_laravel: Mapping[str, int]
+
+    def of(self, stand: _Stand) -> int:
+        return max(self.offset, stand.next_free, self.in_laravel.get(stand.table, 0) + 1)
 
 
 def _refuse_reached(laravels: list[_Stand], offset: int) -> None:
@@ -82,7 +95,7 @@ def _refuse_reached(laravels: list[_Stand], offset: int) -> None:
         )
 
 
-def _task_services(side: database.Side, offset: int, check: bool) -> list[_Stand]:
+def _task_services(side: database.Side, goals: _Goals, check: bool) -> list[_Stand]:
     """Where the Task Service's ids stand before, moved to their goal unless ``check``."""
     purpose = "sequences"
     connection = database.connect_if_there(side, purpose) if check else database.connect(side, purpose)
@@ -99,9 +112,9 @@ def _task_services(side: database.Side, offset: int, check: bool) -> list[_Stand
                 f"the Task Service's database has no table {', '.join(absent)}",
                 next_step="ansible-playbook phase-2.1-prepare.yml",
             )
-        _refuse_narrow(stands, offset)
+        _refuse_narrow(stands, goals)
         if not check:
-            _move(connection, stands, offset)
+            _move(connection, stands, goals)
         return stands
 
 
@@ -109,37 +122,37 @@ def _as_if_new() -> list[_Stand]:
     return [_Stand(table, f"public.{table}_id_seq", 1, 0, _INTEGER_LIMIT) for table in _tables()]
 
 
-def _refuse_narrow(stands: list[_Stand], offset: int) -> None:
-    narrow = [stand for stand in stands if _goal(stand, offset) > stand.last_possible]
+def _refuse_narrow(stands: list[_Stand], goals: _Goals) -> None:
+    narrow = [stand for stand in stands if goals.of(stand) > stand.last_possible]
     if narrow:
         raise Refused(
             "the Task Service's ids end before they could begin",
-            measured=", ".join(f"{stand.table} would begin at {_goal(stand, offset)}" for stand in narrow),
+            measured=", ".join(f"{stand.table} would begin at {goals.of(stand)}" for stand in narrow),
             allowed=", ".join(f"{stand.table} up to {stand.last_possible}" for stand in narrow),
             next_step="set a lower task_service_id_offset, or id_policy: bigint, in the inventory",
         )
 
 
-def _move(connection: database.Connection, stands: list[_Stand], offset: int) -> None:
+def _move(connection: database.Connection, stands: list[_Stand], goals: _Goals) -> None:
     with connection.transaction():
         for stand in stands:
             connection.execute(
                 queries.statement(_FILE, "move forward", sequence=queries.as_sql(stand.sequence)),
-                {"sequence": stand.sequence, "next_id": _goal(stand, offset)},
+                {"sequence": stand.sequence, "next_id": goals.of(stand)},
             )
     for stand in stands:
         now = _stand(connection, stand.table)
-        if now.next_free < offset or now.next_id < now.highest_id + 1:
+        if now.next_free < goals.offset or now.next_id < now.highest_id + 1:
             raise Failed(
                 f"the sequence of {stand.table} does not stand where it was put",
                 measured=f"next id {now.next_id}, highest id {now.highest_id}",
-                allowed=f"{offset} or more, above every id",
+                allowed=f"{goals.offset} or more, above every id",
                 next_step="end what else writes to the Task Service's database, then run the same command again",
             )
 
 
-def _stand(connection: database.Connection, table: str) -> _Stand:
-    stand = _stand_if_there(connection, table)
+def _stand(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _Stand:
+    stand = _stand_if_there(connection, table, below)
     if stand is None:
         raise Refused(
             f"{connection.side.title} has no table {table}",
@@ -148,8 +161,11 @@ def _stand(connection: database.Connection, table: str) -> _Stand:
     return stand
 
 
-def _stand_if_there(connection: database.Connection, table: str) -> _Stand | None:
-    """Where the ids of a table stand; None if there is no such table. Raises Refused if nothing numbers its rows."""
+def _stand_if_there(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _Stand | None:
+    """Where the ids of a table stand, the highest of them below ``below``; None if there is no such table.
+
+    Raises Refused if nothing numbers its rows.
+    """
     row = connection.execute(queries.statement(_FILE, "sequence of"), {"table": table, "column": _COLUMN}).fetchone()
     if row is None:
         return None
@@ -173,15 +189,17 @@ def _stand_if_there(connection: database.Connection, table: str) -> _Stand | Non
             sequence=queries.as_sql(sequence),
             table=sql.Identifier("public", table),
             column=sql.Identifier(_COLUMN),
-        )
+        ),
+        {"below": below},
     ).fetchone()
     assert found is not None
-    return _Stand(table, sequence, found[0], found[1], last_possible)
+    return _Stand(table, sequence, found[0], found[1], last_possible, found[2])
 
 
-def _outcome(laravels: list[_Stand], stands: list[_Stand], moved: list[_Stand], offset: int, check: bool) -> Outcome:
+def _outcome(laravels: list[_Stand], stands: list[_Stand], moved: list[_Stand], goals: _Goals, check: bool) -> Outcome:
+    offset = goals.offset
     headroom = min(offset - stand.next_free for stand in laravels)
-    room = min(stand.last_possible - _goal(stand, offset) + 1 for stand in stands)
+    room = min(stand.last_possible - goals.of(stand) + 1 for stand in stands)
     verb = "would be moved" if check else "moved"
     done = f"{verb} to the Task Service's ids: {len(moved)} sequences" if moved else "the Task Service's ids are apart"
     return Outcome(
@@ -190,16 +208,17 @@ def _outcome(laravels: list[_Stand], stands: list[_Stand], moved: list[_Stand], 
         {
             "laravel": {s.table: {"next_id": s.next_free, "left": offset - s.next_free} for s in laravels},
             "task_service": {
-                s.table: {"next_id": _goal(s, offset), "left": s.last_possible - _goal(s, offset) + 1} for s in stands
+                s.table: {"next_id": goals.of(s), "left": s.last_possible - goals.of(s) + 1} for s in stands
             },
         },
-        tuple(_lines(laravels, stands, moved, offset)),
+        tuple(_lines(laravels, stands, moved, goals)),
     )
 
 
-def _lines(laravels: list[_Stand], stands: list[_Stand], moved: list[_Stand], offset: int) -> Iterator[str]:
+def _lines(laravels: list[_Stand], stands: list[_Stand], moved: list[_Stand], goals: _Goals) -> Iterator[str]:
+    offset = goals.offset
     for stand in laravels:
         yield f"Laravel's {stand.table}: next id {stand.next_free}, {offset - stand.next_free} left below {offset}"
     for stand in stands:
         how = "from" if stand in moved else "goes on from"
-        yield f"the Task Service's {stand.table}: {how} {_goal(stand, offset)}"
+        yield f"the Task Service's {stand.table}: {how} {goals.of(stand)}"

@@ -17,17 +17,20 @@ from typing import Any
 
 from task_migration import (
     atomic,
+    aws,
     catalog,
     change_log,
     checklist,
     chunks,
     consistency_history,
     database,
+    fence,
     health,
     journal,
     lock,
     queries,
     report,
+    stage,
     switch,
 )
 from task_migration.checklist import Checked, Evidence, MigrationTest, PhaseState
@@ -49,6 +52,7 @@ class Laravels:
     oldest_seconds: float | None
     switches: Mapping[str, switch.Position]
     consistency: consistency_history.Check | None
+    fenced_since: str | None
     holder: str
     holder_who: str
 
@@ -67,6 +71,22 @@ class TaskServices:
     copied: bool = False
     schema_fingerprint: str | None = None
     trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Where API Gateway sends the task routes: ``share`` is how many of a hundred requests go to the Task Service, None
+    if ``trouble`` says why nobody knows. ``promoted``: without a canary."""
+
+    share: float | None = None
+    promoted: bool = False
+    trouble: str = ""
+
+    def __str__(self) -> str:
+        if self.share is None:
+            return f"unknown: {self.trouble}"
+        how = ", promoted" if self.promoted else ""
+        return f"{self.share:g} % to the Task Service{how}, read from API Gateway"
 
 
 @dataclass(frozen=True)
@@ -90,13 +110,20 @@ def status(
     consistency_every_seconds: int = 3600,
     change_log_warn_entries: int = 100_000,
     sync_health_ports: Mapping[str, int] | None = None,
+    gateway_rest_api_id: str = "",
+    gateway_stage: str = "",
+    gateway_variable: str = "",
+    laravel_upstream: str = "",
+    task_service_upstream: str = "",
+    aws_region: str,
+    aws_endpoint_url: str = "",
 ) -> Outcome:
     """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
 
-    The further parameters are the inventory's bounds, and where the syncs tell of their health. Details: ``phases``
-    with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``, ``switches``, ``consistency``,
-    ``sync``, ``task_service``, ``running``, ``next``. Raises Refused if Laravel's database can't be asked or there is
-    no such phase.
+    The further parameters are the inventory's bounds, where the syncs tell of their health, and the stage that divides
+    traffic. Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``,
+    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``next``.
+    Raises Refused if Laravel's database can't be asked or there is no such phase.
     """
     known = [phase.phase for phase in checklist.phases()]
     if unknown := [phase for phase in phases or [] if phase not in known]:
@@ -107,8 +134,26 @@ def status(
         there = _ask_task_service(connection, task_service_dsn)
     tests = migration_tests(report_directory)
     standing = checklist.standing(here.entries)
-    evidence = Evidence(standing, here.verdict, tests, here.switches, here.consistency, 2.0 * consistency_every_seconds)
-    sync = _ask_sync(here, sync_health_ports or {})
+    evidence = Evidence(
+        standing,
+        here.verdict,
+        tests,
+        here.switches,
+        here.consistency,
+        2.0 * consistency_every_seconds,
+        here.fenced_since is not None,
+    )
+    syncs = _ask_syncs(here, sync_health_ports or {})
+    traffic = None
+    if gateway_rest_api_id:
+        divided = {
+            "gateway_rest_api_id": gateway_rest_api_id,
+            "gateway_stage": gateway_stage,
+            "gateway_variable": gateway_variable,
+            "laravel_upstream": laravel_upstream,
+            "task_service_upstream": task_service_upstream,
+        }
+        traffic = _ask_gateway(divided, aws_region, aws_endpoint_url)
     states = {phase: checklist.state_of(phase, standing, here.running) for phase in known}
     checked = {
         phase.phase: [checklist.check(phase, item, evidence) for item in phase.items] for phase in checklist.phases()
@@ -124,7 +169,8 @@ def status(
     lines = (
         *_phase_lines(shown, states, checked),
         *_other_lines(here, there, stale, report_directory),
-        *_dual_write_lines(here, sync, change_log_warn_entries),
+        *_dual_write_lines(here, syncs, change_log_warn_entries),
+        *_canary_lines(here, traffic),
         f"Next: {following}",
     )
     details = {
@@ -142,7 +188,9 @@ def status(
         "oldest_seconds": here.oldest_seconds,
         "switches": {name: position.is_on for name, position in here.switches.items()},
         "consistency": _consistency_details(here),
-        "sync": sync,
+        "sync": syncs,
+        "traffic": {"share": traffic.share, "promoted": traffic.promoted} if traffic else None,
+        "fenced": here.fenced_since is not None,
         "task_service": {"copied": there.copied, "trouble": there.trouble or None},
         "running": here.running or None,
         "migration_tests": len(tests),
@@ -219,6 +267,7 @@ def _ask_laravel(connection: database.Connection) -> Laravels:
         oldest_seconds=oldest,
         switches={name: switch.position(connection, name) for name in SWITCHES},
         consistency=consistency_history.newest(connection),
+        fenced_since=fence.standing_since(connection),
         holder=held[0],
         holder_who=held[-1],
     )
@@ -236,13 +285,28 @@ def _ask_task_service(laravel: database.Connection, dsn: str) -> TaskServices:
         return TaskServices(trouble=f"{error.what}: {error.measured}" if error.measured else error.what)
 
 
-def _ask_sync(here: Laravels, ports: Mapping[str, int]) -> dict[str, Any] | None:
-    """What the forward sync says of itself, if it is on and reachable from this machine."""
-    if not here.switches["sync_forward"].is_on or "forward" not in ports:
-        return None
-    said = health.ask(int(ports["forward"])) or {}
+def _ask_syncs(here: Laravels, ports: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """What the syncs that are on say of themselves, by direction, where this machine can ask them."""
     kept = ("state", "pending", "oldest_seconds", "lag_ms", "conflicts", "held_back", "last_error")
-    return {name: said[name] for name in kept if name in said} or {"state": "not reached"}
+    found = {}
+    for direction, port in ports.items():
+        position = here.switches.get(f"sync_{direction}")
+        if position is not None and position.is_on:
+            said = health.ask(int(port)) or {}
+            found[direction] = {name: said[name] for name in kept if name in said} or {"state": "not reached"}
+    return found
+
+
+def _ask_gateway(divided: Mapping[str, str], aws_region: str, aws_endpoint_url: str) -> Traffic:
+    """Where traffic goes; whoever only wants to know how things stand does not wait long for AWS."""
+    try:
+        where = stage.gateway(**divided)
+        client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=1)
+        found = stage.read(client, where)
+        stage.refuse_foreign(found)
+    except MigrationError as error:
+        return Traffic(trouble=f"{error.what}: {error.measured}" if error.measured else error.what)
+    return Traffic(found.share, found.promoted)
 
 
 def _next(
@@ -260,24 +324,36 @@ def _next(
             return Next(rollback.command, "the rollback did not come to its end")
     first, *others = checklist.phases()
     if states[first.phase].state != "done":
-        return _begin_or_go_on(first, states[first.phase])
+        return _begin_or_go_on(first, states[first.phase], first.command)
     if not there.copied:
         return Next(first.command, "the Task Service's database holds no complete copy")
     for phase in others:
         if states[phase.phase].state != "done":
             if stale and phase.phase != "2.2" and states["2.2"].state == "done":
                 return _mend(here.verdict) or Next("ansible-playbook phase-2.2-verify.yml", stale)
-            return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase])
-    for one in (one for phase in checked.values() for one in phase if not one.done):
-        return Next(one.item.command, f"open: {one.item.en}")
+            if phase.complete and states[phase.phase].state == "not started":
+                before = [one for name, items in checked.items() if name < phase.phase for one in items]
+                if left := _open(before):  # before the first user comes, all that was to be proven is
+                    return left
+            following = checklist.following(phase, checked[phase.phase])
+            return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase], following)
+    if left := _open(one for items in checked.values() for one in items):
+        return left
     if here.consistency is not None and here.consistency.passed is False:
         return Next("ansible-playbook phase-2.2-verify.yml", f"inconsistent: {here.consistency.reasons}")
-    return Next("", f"nothing is left to type up to phase {others[-1].phase}; phase 2.4 comes next")
+    return Next("", f"nothing is left to type up to phase {others[-1].phase}; phase 2.5 comes next")
 
 
-def _begin_or_go_on(phase: checklist.Phase, state: PhaseState) -> Next:
+def _open(items: Iterable[Checked]) -> Next | None:
+    """The first item that nothing checks yet."""
+    return next((Next(one.item.command, f"open: {one.item.en}") for one in items if not one.done), None)
+
+
+def _begin_or_go_on(phase: checklist.Phase, state: PhaseState, command: str) -> Next:
+    if state.state == "under way":
+        return Next(command, f"the next step of phase {phase.phase}, {phase.en}")
     goes_on = state.state in ("interrupted", "failed")
-    return Next(phase.command, "it goes on where it stopped" if goes_on else f"begins phase {phase.phase}, {phase.en}")
+    return Next(command, "it goes on where it stopped" if goes_on else f"begins phase {phase.phase}, {phase.en}")
 
 
 def _mend(verdict: journal.Verdict | None) -> Next | None:
@@ -321,7 +397,7 @@ def _other_lines(here: Laravels, there: TaskServices, stale: str | None, report_
         yield f"An earlier attempt was taken back; its journal: {kept[-1]}"
 
 
-def _dual_write_lines(here: Laravels, sync: Mapping[str, Any] | None, warn_entries: int) -> Iterable[str]:
+def _dual_write_lines(here: Laravels, syncs: Mapping[str, Mapping[str, Any]], warn_entries: int) -> Iterable[str]:
     """Nothing, before phase 2.3."""
     if (here.change_log_length or 0) > warn_entries:
         yield f"WARNING: the change log holds more than {warn_entries:,} entries"
@@ -330,7 +406,7 @@ def _dual_write_lines(here: Laravels, sync: Mapping[str, Any] | None, warn_entri
             reason = f" ({position.reason})" if position.reason else ""
             since = f"since {journal.when(position.changed_at)}, by {position.changed_by}"
             yield f"Switch {name}: {position.word} {since}{reason}"
-    if sync is not None:
+    for direction, sync in syncs.items():
         lag = (sync.get("lag_ms") or {}).get("p95")
         parts = [
             sync["state"],
@@ -339,11 +415,19 @@ def _dual_write_lines(here: Laravels, sync: Mapping[str, Any] | None, warn_entri
         ]
         parts.append(f"{sync['conflicts']} conflicts" if sync.get("conflicts") else "")
         parts.append(f"last error: {sync['last_error']}" if sync.get("last_error") else "")
-        yield f"Sync forward: {', '.join(filter(None, parts if len(sync) > 1 else parts[:1]))}"
+        yield f"Sync {direction}: {', '.join(filter(None, parts if len(sync) > 1 else parts[:1]))}"
     if here.consistency is not None:
         check = here.consistency
         said = check.word if check.passed else f"{check.word}: {check.reasons}"
         yield f"Consistency: {said}, {_seconds(check.age_seconds)} ago, in {check.seconds:.1f} s"
+
+
+def _canary_lines(here: Laravels, traffic: Traffic | None) -> Iterable[str]:
+    """Nothing, while traffic can't be moved."""
+    if traffic is not None:
+        yield f"Traffic: {traffic}"
+    if here.fenced_since is not None:
+        yield f"Fence: Laravel writes no task since {here.fenced_since}"
 
 
 def _seconds(seconds: float) -> str:

@@ -1,4 +1,5 @@
-"""Watches the dual write for as long as it lasts: judges its conditions again and again, and says when one is breached.
+"""Watches the dual write for as long as it lasts, and the canary while traffic is moved: judges their conditions again
+and again, and says when one is breached.
 
 It only looks, and holds no lock: others must be able to work for days. What follows from a breach is the playbook's.
 """
@@ -8,13 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
+from typing import Any
 
-from task_migration import alert, conditions, database, journal, progress, switch
+from task_migration import alert, conditions, database, journal, judgement, phase, progress, stage, switch
+from task_migration.canary import Canary, Look
 from task_migration.conditions import Bounds, Condition, Sample
 from task_migration.errors import MigrationError, Refused
+from task_migration.gauge import Gauge
 from task_migration.measuring import Measuring
+from task_migration.metric_source import source
 from task_migration.outcome import Outcome
-from task_migration.probe import Probe
+from task_migration.probe import Probe, Probed
 
 WRITE_DOWN_SECONDS = 3600.0
 _LEAST_SECONDS = 1.0
@@ -24,6 +30,7 @@ _LEAST_SECONDS = 1.0
 def watch(
     *,
     laravel_dsn: str,
+    task_service_dsn: str,
     sync_health_ports: Mapping[str, int],
     task_service_url: str = "",
     task_service_ca_file: str = "",
@@ -36,6 +43,23 @@ def watch(
     alert_command: Sequence[str] = (),
     aws_region: str,
     aws_endpoint_url: str = "",
+    gateway_rest_api_id: str = "",
+    gateway_stage: str = "",
+    gateway_variable: str = "",
+    laravel_upstream: str = "",
+    task_service_upstream: str = "",
+    quarantine_signed_off: Mapping[str, str] | None = None,
+    metric_source: Mapping[str, Any],
+    canary_error_rate_percent: float = 0.1,
+    canary_p95_ms: float = 200,
+    canary_p95_samples: int = 200,
+    canary_cpu_percent: float = 70,
+    canary_sync_latency_ms: float = 100,
+    canary_confidence_percent: float = 95,
+    canary_settle_seconds: float = 60,
+    canary_interval_seconds: float = 60,
+    canary_window_seconds: float = 86_400,
+    verdict_max_age_hours: float = 24,
     watch_interval_seconds: float = 30,
     watch_seconds: float = 0,
     check: bool = False,
@@ -44,9 +68,13 @@ def watch(
     """Judges every ``watch_interval_seconds`` until a condition is breached, the switch is turned off, or
     ``watch_seconds`` are over (0: never). The API is asked all the while, so that each judgement has its own requests.
 
+    While traffic goes to the Task Service it judges the canary too, as its gate does, and does not end because the
+    switch is off. An empty ``gateway_rest_api_id`` means that no traffic can be moved.
+
     Somebody is told when the change log grows beyond its bounds, and when what was known gets unknown. How many
     requests failed is written down every hour and at the end. In check mode it judges once. Details: ``breached``,
-    ``cause`` in one line, ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already.
+    ``cause`` in one line, ``takes_back`` ("2.4" the canary, which goes first, "2.3" the dual write, "" nothing),
+    ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already.
     """
     bounds = Bounds(
         trigger_error_rate_percent,
@@ -57,25 +85,80 @@ def watch(
     )
     laravel = database.laravel(laravel_dsn)
     _refuse_if_off(laravel)
+    canary = None
+    if gateway_rest_api_id:
+        canary_bounds = judgement.Bounds(
+            canary_error_rate_percent,
+            canary_p95_ms,
+            canary_p95_samples,
+            canary_cpu_percent,
+            canary_sync_latency_ms,
+            canary_confidence_percent,
+            verdict_max_age_hours,
+            consistency_every_seconds,
+        )
+        figures = source(metric_source, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+        # No look leaves a gap to the one before.
+        recent_seconds = max(watch_interval_seconds, canary_interval_seconds)
+        canary = Canary(
+            stage.gateway(
+                gateway_rest_api_id=gateway_rest_api_id,
+                gateway_stage=gateway_stage,
+                gateway_variable=gateway_variable,
+                laravel_upstream=laravel_upstream,
+                task_service_upstream=task_service_upstream,
+            ),
+            make_gauge=partial(
+                Gauge,
+                laravel_dsn=laravel_dsn,
+                task_service_dsn=task_service_dsn,
+                sync_health_ports=sync_health_ports,
+                task_service_url=task_service_url,
+                task_service_ca_file=task_service_ca_file,
+                quarantine_signed_off=quarantine_signed_off or {},
+                source=figures,
+                bounds=canary_bounds,
+                recent_seconds=recent_seconds,
+                window_seconds=canary_window_seconds,
+            ),
+            source=figures,
+            task_service=database.task_service(task_service_dsn),
+            backward_port=int(sync_health_ports["backward"]),
+            bounds=bounds,
+            canary_bounds=canary_bounds,
+            recent_seconds=recent_seconds,
+            settle_seconds=canary_settle_seconds,
+            aws_region=aws_region,
+            aws_endpoint_url=aws_endpoint_url,
+        )
     probe = Probe(task_service_url, task_service_ca_file, watch_interval_seconds) if task_service_url else None
     measuring = Measuring(laravel, int(sync_health_ports["forward"]), probe, bounds)
     told = _Told(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+
+    def look(api: Probed | None = None) -> tuple[Sample, list[Condition], str]:
+        seen = canary.look() if canary else Look([], "")
+        sample = measuring.sample(api)
+        share = canary.share if canary else None
+        return sample, [*conditions.judged(sample, bounds, share or 0), *seen.conditions], seen.told
+
     if check:
-        sample = measuring.sample(probe.burst(0) if probe else None)
-        return _ended("looked once", conditions.judged(sample, bounds), probe, 0)
+        with canary or nullcontext():
+            _, found, _ = look(probe.burst(0) if probe else None)
+        return _ended("looked once", found, probe, 0, _takes_back(laravel_dsn, canary, found))
     began = written = time.monotonic()
     count = _Count(laravel_dsn, probe)
-    with probe.asking() if probe else nullcontext():
+    with canary or nullcontext(), probe.asking() if probe else nullcontext():
         for number in range(1, 1 << 62):
             due = began + number * watch_interval_seconds
             time.sleep(max(0.0, (min(due, began + watch_seconds) if watch_seconds else due) - time.monotonic()))
-            sample = measuring.sample()
+            sample, found, of_canary = look()
             seconds = time.monotonic() - began
-            found = conditions.judged(sample, bounds)
-            listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), line(sample, found, number)))
-            if measuring.position is not None and not measuring.position.is_on:
+            note = line(sample, found, number, of_canary)
+            listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
+            position = measuring.position
+            if position is not None and not position.is_on and not (canary and canary.share):
                 count.write_down()
-                return _ended(_off(measuring.position), [], probe, seconds)
+                return _ended(_off(position), [], probe, seconds)
             if conditions.breached(found):
                 break
             told.of(found)
@@ -85,21 +168,24 @@ def watch(
                 written = time.monotonic()
                 count.write_down()
     count.write_down()
-    return _ended(f"{seconds:.0f} s are over", found, probe, seconds)
+    return _ended(f"{seconds:.0f} s are over", found, probe, seconds, _takes_back(laravel_dsn, canary, found))
 
 
-def line(sample: Sample, found: Sequence[Condition], number: int) -> str:
-    """One judgement's figures in one line; what is not fine comes first."""
-    api = sample.api
+def line(sample: Sample, found: Sequence[Condition], number: int, canary: str) -> str:
+    """One judgement's figures in one line, those of the canary at its end; what is not fine comes first."""
+    api, sync = sample.api, sample.forward
     parts = [
         f"{api.errors} of {api.requests} requests failed" if api else "API unknown",
         f"API p95 {api.p95_ms:.0f} ms" if api and api.p95_ms is not None else "",
-        f"sync {sample.state}" + (f" p95 {sample.lag_ms:.0f} ms" if sample.lag_ms is not None else ""),
-        f"{sample.pending:,} waiting" if sample.pending is not None else sample.laravel_trouble,
+        f"sync {sync.state}" + (f" p95 {sync.lag_ms:.0f} ms" if sync.lag_ms is not None else ""),
+        f"{sync.pending:,} waiting" if sync.pending is not None else sync.trouble,
         f"consistency {sample.check.word}" if sample.check else "consistency unknown",
     ]
-    bad = [f"{one.grade.upper()} {one}" for one in found if one.grade not in ("fine", "unknown")]
-    return f"look {number}: " + ", ".join(filter(None, [*bad, *parts]))
+    bad = [f"{one.grade.upper()} {one}" for one in found if one.grade in ("warns", "red", "breached")]
+    unproven = ", ".join(one.name for one in found if one.grade == "unproven")
+    dual_write = ", ".join(filter(None, [*bad, *parts]))
+    not_proven = f"not proven: {unproven}" if unproven else ""
+    return f"look {number}: " + "; ".join(filter(None, [dual_write, canary, not_proven]))
 
 
 def _refuse_if_off(laravel: database.Side) -> None:
@@ -118,7 +204,23 @@ def _off(position: switch.Position) -> str:
     return f"the sync was turned off at {since} by {position.changed_by}: {position.reason or 'no reason was given'}"
 
 
-def _ended(why: str, found: Sequence[Condition], probe: Probe | None, seconds: float) -> Outcome:
+def _takes_back(laravel_dsn: str, canary: Canary | None, found: Sequence[Condition]) -> str:
+    """The phase that a breach takes back, "" without one: never the dual write before the canary, which is gone only
+    when its rollback has ended."""
+    if not conditions.breached(found):
+        return ""
+    if canary is None:
+        return "2.3"
+    if canary.share:
+        return "2.4"
+    try:
+        phase.phase(laravel_dsn=laravel_dsn, phase="2.4", standing="taken back")
+    except MigrationError:
+        return "2.4"
+    return "2.3"
+
+
+def _ended(why: str, found: Sequence[Condition], probe: Probe | None, seconds: float, takes_back: str = "") -> Outcome:
     bad = conditions.breached(found)
     cause = "; ".join(map(str, bad))
     return Outcome(
@@ -127,6 +229,7 @@ def _ended(why: str, found: Sequence[Condition], probe: Probe | None, seconds: f
         {
             "breached": bool(bad),
             "cause": cause,
+            "takes_back": takes_back,
             "conditions": [one.as_dict() for one in found],
             "requests": probe.requests if probe else 0,
             "errors": probe.errors if probe else 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from task_migration import capture, database, journal, queries, user_mapping
+from task_migration import capture, database, fence, journal, queries, user_mapping
 from task_migration.errors import Failed
 from task_migration.gentle import gently
 from task_migration.outcome import Outcome
@@ -13,7 +13,7 @@ _FILE = "withdraw.sql"
 def withdraw(
     *, laravel_dsn: str, report_directory: str, lock_timeout_seconds: float = 2, check: bool = False
 ) -> Outcome:
-    """Removes capture, the mapping table and the schema task_migration from Laravel's database.
+    """Removes the fence, capture, the mapping table and the schema task_migration from Laravel's database.
 
     The journal is written to ``report_directory`` first. It may be run from any half-done state, and again. Details:
     ``journal``, the file. Ends with a look at the catalogs; raises Failed if a thing of ours is left.
@@ -25,6 +25,7 @@ def withdraw(
             message = f"would take away {len(left)} things of ours" if left else "nothing of ours is there"
             return Outcome(bool(left), f"Laravel's database: {message}", lines=tuple(left))
         exported = journal.export(connection, report_directory)
+    fence.fence(laravel_dsn=laravel_dsn, state="absent", lock_timeout_seconds=lock_timeout_seconds, check=False)
     capture.capture(laravel_dsn=laravel_dsn, state="absent", lock_timeout_seconds=lock_timeout_seconds, check=False)
     user_mapping.user_mapping(
         laravel_dsn=laravel_dsn, state="absent", lock_timeout_seconds=lock_timeout_seconds, check=False

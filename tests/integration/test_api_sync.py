@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 from lab import service_token
-from lab.task_service_app import application
+from lab.task_service_app import TaskServiceApi
 from serving import served
 from sides import Sides
 from task_migration import api_sink, capture, sync
@@ -38,7 +38,7 @@ def ground(laravel_server, laravel_template, task_service_server, tmp_path_facto
 
 @pytest.fixture(scope="module")
 def url(ground: Sides, token_file: Path) -> Iterator[str]:
-    with served(application(ground.task_service_dsn, token_file)) as url:
+    with served(TaskServiceApi(ground.task_service_dsn, token_file).application()) as url:
         yield url
 
 

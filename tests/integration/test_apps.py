@@ -15,7 +15,7 @@ import pytest
 from lab import laravel as lab_laravel
 from lab import service_token
 from lab.laravel_app import LaravelApi
-from lab.task_service_app import application
+from lab.task_service_app import TaskServiceApi
 from lab.world import S3_BUCKET, TASK_SERVICE_OWNER
 from serving import Client, served
 from sides import BUCKET, Sides
@@ -73,7 +73,7 @@ def laravel_url(sides):
 
 @pytest.fixture(scope="module")
 def task_service_url(sides, token_file):
-    with served(application(sides.task_service_dsn, token_file)) as url:
+    with served(TaskServiceApi(sides.task_service_dsn, token_file).application()) as url:
         yield url
 
 
@@ -444,7 +444,7 @@ def test_a_replaced_token_is_known_at_once_and_the_old_one_no_longer(sync, token
 def test_the_app_waits_for_its_database_to_be_made_and_made_again(task_service_server, token_file, subs):
     name = "made_later"
     dsn = task_service_server.dsn(name, "task_service_admin")
-    with served(application(dsn, token_file)) as url:
+    with served(TaskServiceApi(dsn, token_file).application()) as url:
         client = Client(url, {"X-User": subs[0]})
         client.ask("GET", "/health", 503)
         for _ in range(2):
@@ -491,6 +491,16 @@ def test_faults_can_be_switched_on_and_off_while_the_app_runs(task_service):
             task_service.ask("GET", path)
     assert faults(task_service) == {"error_rate": 0.0, "latency_ms": 0.0, "down": False, "garbage": False}
     task_service.ask("GET", "/health")
+
+
+def test_every_answer_says_whose_it_is(laravel, task_service):
+    for client, side in ((laravel, "laravel"), (task_service, "task_service")):
+        for on in ({}, {"error_rate": 1}, {"garbage": True}):
+            faults(client, **on)
+            for path in ("/api/tasks", "/api/tasks/0", "/nowhere", "/health", "/lab/faults"):
+                answer = client.http.get(f"{client.url}{path}", headers=client.headers)
+                assert answer.headers.get_list("X-Served-By") == [side], path
+        faults(client)
 
 
 def test_a_fault_leaves_nothing_half_done(task_service):

@@ -165,6 +165,21 @@ def test_a_second_run_changes_nothing_and_check_mode_predicts(sides: Sides) -> N
     assert not capture.capture(laravel_dsn=sides.laravel_dsn, state="absent", check=False).changed
 
 
+def test_the_task_services_writes_are_noted_under_way_and_a_second_run_changes_nothing(copied: Sides) -> None:
+    there = {"laravel_dsn": "", "task_service_dsn": copied.task_service_dsn, "side": "task_service"}
+    before = catalog_of(copied.task_service_dsn)
+    predicted = capture.capture(**there, check=True)
+    assert catalog_of(copied.task_service_dsn) == before
+    done = capture.capture(**there, check=False)
+    assert (done.changed, done.details["tables"]) == (True, predicted.details["tables"])
+    assert set(done.details["tables"]) == {"tasks", "task_images", "task_approvals", "group_tasks"}
+    assert not capture.capture(**there, check=False).changed
+    copied.target("UPDATE tasks SET title = 'there' WHERE id = 60")
+    copied.target("DELETE FROM task_images WHERE id = (SELECT min(id) FROM task_images)")
+    written = copied.target("SELECT part, root IS NOT NULL FROM task_migration.change_log ORDER BY id")
+    assert written == [("tasks", True), ("task_images", True)]
+
+
 def test_the_change_log_of_a_fresh_laravel_leaves_no_trace(make_sides) -> None:
     sides = make_sides()
     user_mapping.user_mapping(laravel_dsn=sides.laravel_dsn, check=False)

@@ -11,12 +11,26 @@ import httpx
 import psutil
 import psycopg
 import pytest
+import yaml
 from lab import up as lab_up
 from lab.down import down
-from lab.fault import KINDS, fault
+from lab.fault import fault
 from lab.postgres_server import alive, main
+from lab.rest_api import RESOURCES
 from lab.up import up
-from lab.world import World
+from lab.world import (
+    API_NAME,
+    AWS_REGION,
+    DB_INSTANCE,
+    LOAD_BALANCERS,
+    REST_API_ID,
+    S3_BUCKET,
+    STAGE,
+    TARGET_GROUPS,
+    VARIABLE,
+    World,
+)
+from task_migration import aws
 from task_migration.errors import Refused
 
 
@@ -53,7 +67,7 @@ def test_the_endpoints_are_written_down_without_a_password(lab):
     assert json.loads(text) == details
     assert "password" not in text
     ports = {name: value for name, value in details.items() if name.endswith("_port")}
-    assert len(set(ports.values())) == len(ports) == 4
+    assert len(set(ports.values())) == len(ports) == 6
 
 
 def test_check_mode_predicts_and_touches_nothing(lab):
@@ -78,7 +92,7 @@ def test_down_leaves_no_process_and_no_file_and_again_changes_nothing(lab):
     world.terraform_directory.mkdir()
     (world.terraform_directory / "terraform.tfstate").write_text("{}")
     servers = [world.laravel_server(0), world.task_service_server(0)]
-    processes = [psutil.Process(one.pid()) for one in (*servers, *world.apps(details))]
+    processes = [psutil.Process(one.pid()) for one in (*servers, *world.processes(details).values())]
     assert down(lab_directory=lab).changed
     assert not any(alive(process) for process in processes)
     assert not any(server.home.exists() for server in servers)
@@ -173,7 +187,7 @@ def test_down_finds_the_servers_though_the_labs_directory_was_deleted_by_hand(la
     server = world.laravel_server(0)
     if server.home == server.directory:
         pytest.skip("here the data is in the directory itself, and the server ends with it")
-    processes = [psutil.Process(one.pid()) for one in (server, *world.apps(world.endpoints()))]
+    processes = [psutil.Process(one.pid()) for one in (server, *world.processes(world.endpoints()).values())]
     shutil.rmtree(world.directory)
     assert down(lab_directory=lab).changed
     assert not any(alive(process) for process in processes)
@@ -212,46 +226,120 @@ def test_both_apps_answer_and_the_task_services_waits_for_its_database(standing)
     assert httpx.get(f"{details['task_service_url']}/health").status_code == 200
 
 
-def test_a_killed_app_is_started_again_where_it_was_and_the_other_is_left_alone(standing):
+@pytest.mark.parametrize("name", ["laravel_app", "task_service_app", "gateway", "gateway_metrics"])
+def test_a_killed_process_is_started_again_where_it_was_and_the_others_are_left_alone(standing, name):
     details = up(lab_directory=standing).details
-    laravel, task_service = World(Path(standing)).apps(details)
-    untouched, killed = task_service.pid(), psutil.Process(laravel.pid())
-    killed.kill()
-    killed.wait(10)
+    processes = World(Path(standing)).processes(details)
+    others = {other.name: other.pid() for other in processes.values() if other.name != name}
+    kill(processes[name])
     assert up(lab_directory=standing, check=True).changed
-    assert laravel.pid() is None
+    assert processes[name].pid() is None
     again = up(lab_directory=standing)
     assert again.changed
     assert again.details == details
-    assert httpx.get(f"{details['laravel_url']}/health").status_code == 200
-    assert task_service.pid() == untouched
+    assert processes[name].pid() is not None
+    assert {other: processes[other].pid() for other in others} == others
+    assert through_the_gateway(details).headers["X-Served-By"] == "laravel"
+
+
+def kill(process):
+    killed = psutil.Process(process.pid())
+    killed.kill()
+    killed.wait(10)
+
+
+def through_the_gateway(details):
+    name, _, value = Path(details["gateway_probe_headers_file"]).read_text().strip().partition(": ")
+    answer = httpx.get(f"{details['gateway_url']}/api/tasks", headers={name: value}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_an_aws_that_was_killed_is_made_anew_under_the_same_names_and_points_at_laravel(standing):
+    details = up(lab_directory=standing).details
+    client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=details["aws_endpoint_url"])
+    patch = {"op": "replace", "path": f"/variables/{VARIABLE}", "value": details["task_service_upstream"]}
+    client.update_stage(restApiId=REST_API_ID, stageName=STAGE, patchOperations=[patch])
+    assert not up(lab_directory=standing).changed  # traffic may well be there
+    kill(World(Path(standing)).processes(details)["aws"])
+    again = up(lab_directory=standing)
+    assert again.changed
+    assert again.details == details
+    variables = client.get_stage(restApiId=details["gateway_rest_api_id"], stageName=STAGE)["variables"]
+    assert variables == {VARIABLE: details["laravel_upstream"]}
+    assert through_the_gateway(details).headers["X-Served-By"] == "laravel"
+
+
+def test_a_stage_that_up_was_killed_before_making_is_made(standing):
+    details = up(lab_directory=standing).details
+    client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=details["aws_endpoint_url"])
+    client.delete_stage(restApiId=REST_API_ID, stageName=STAGE)
+    kill(World(Path(standing)).processes(details)["gateway"])
+    assert up(lab_directory=standing).changed
+    assert through_the_gateway(details)
+    assert not up(lab_directory=standing).changed
+
+
+def test_the_inventory_of_the_lab_names_what_the_lab_is_made_of(project):
+    inventory = yaml.safe_load((project / "inventories/local/group_vars/all.yml").read_text())
+    source = inventory["metric_source"]
+    assert (inventory["s3_bucket"], inventory["aws_region"]) == (S3_BUCKET, AWS_REGION)
+    assert (inventory["gateway_stage"], inventory["gateway_variable"]) == (STAGE, VARIABLE)
+    assert (source["api_name"], source["stage"], source["resources"]) == (API_NAME, STAGE, list(RESOURCES))
+    assert (source["load_balancer"], source["target_group"]) == (
+        LOAD_BALANCERS["task_service"],
+        TARGET_GROUPS["task_service"],
+    )
+    assert source["db_instance"] == DB_INSTANCE
+
+
+def test_the_headers_of_a_probe_are_in_a_closed_file(standing):
+    file = Path(up(lab_directory=standing).details["gateway_probe_headers_file"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.unlink()
+    assert up(lab_directory=standing, check=True).changed
+    assert up(lab_directory=standing).changed
+    assert through_the_gateway(up(lab_directory=standing).details)
 
 
 def test_the_service_token_is_in_a_closed_file_and_stays(standing):
     file = Path(up(lab_directory=standing).details["service_token_file"])
     token = file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
-    for app in World(Path(standing)).apps(World(Path(standing)).endpoints()):
-        process = psutil.Process(app.pid())
+    for one in World(Path(standing)).processes(World(Path(standing)).endpoints()).values():
+        process = psutil.Process(one.pid())
         assert token.strip() not in " ".join([*process.cmdline(), *process.environ().values()])
     World(Path(standing)).laravel_server(0).stop()
     assert up(lab_directory=standing).changed
     assert file.read_text() == token
 
 
-def test_a_fault_is_switched_on_and_off_and_check_mode_touches_nothing(standing):
-    url = up(lab_directory=standing).details["task_service_url"]
+KINDS = ("none", "errors", "slow", "down", "garbage")
+
+
+@pytest.mark.parametrize("side", ["task_service", "laravel"])
+def test_a_fault_is_switched_on_and_off_and_check_mode_touches_nothing(standing, side):
+    url = up(lab_directory=standing).details[f"{side}_url"]
+    asked = {"lab_directory": standing, "lab_fault_side": side}
     for kind in [*KINDS, "none"]:
         before = httpx.get(f"{url}/lab/faults").json()
-        predicted = fault(lab_directory=standing, lab_fault=kind, check=True)
+        predicted = fault(**asked, lab_fault=kind, check=True)
         assert httpx.get(f"{url}/lab/faults").json() == before
-        done = fault(lab_directory=standing, lab_fault=kind)
+        done = fault(**asked, lab_fault=kind)
         assert (predicted.changed, predicted.details) == (done.changed, done.details)
         assert done.changed is (before != done.details)
         assert httpx.get(f"{url}/lab/faults").json() == done.details
-        assert not fault(lab_directory=standing, lab_fault=kind).changed
+        assert not fault(**asked, lab_fault=kind).changed
 
 
-def test_a_fault_of_a_lab_that_is_down_is_refused(lab):
+def test_the_share_of_errors_is_chosen(standing):
+    done = fault(lab_directory=standing, lab_fault="errors", lab_fault_percent=5)
+    assert done.details["error_rate"] == 0.05
+    assert "5 % of the requests to the Task Service" in done.message
+    fault(lab_directory=standing, lab_fault="none")
+
+
+@pytest.mark.parametrize("side", ["task_service", "laravel"])
+def test_a_fault_of_a_lab_that_is_down_is_refused(lab, side):
     with pytest.raises(Refused, match=r"does not run.*lab-up\.yml"):
-        fault(lab_directory=lab, lab_fault="errors")
+        fault(lab_directory=lab, lab_fault="errors", lab_fault_side=side)

@@ -9,8 +9,8 @@ import time
 from functools import partial
 
 import pytest
-from lab import aws_emulator
-from lab.aws_emulator import DEPLOYMENTS_TAG, AwsEmulator
+from lab.aws import ecs, ssm
+from lab.aws_emulator import AwsEmulator
 from task_migration import aws, flag_on_ec2, flag_on_ecs
 from task_migration.errors import Failed, Refused
 from task_migration.laravel_flag import laravel_flag
@@ -73,7 +73,7 @@ def instances(tmp_path):
 @pytest.fixture
 def client(emulator, monkeypatch):
     """Clients of an AWS in which no parameter is yet, and where nobody waits longer than must be."""
-    monkeypatch.setattr(aws_emulator, "DEPLOYMENT_SECONDS", 0.15)
+    monkeypatch.setattr(ecs, "DEPLOYMENT_SECONDS", 0.15)
     monkeypatch.setattr(flag_on_ecs, "SHORTEST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(flag_on_ec2, "PAUSE_SECONDS", 0.05)
     made = partial(aws.client, aws_region=REGION, aws_endpoint_url=emulator.url)
@@ -113,7 +113,7 @@ class Service:
         return next(one for one in service["deployments"] if one["status"] == "PRIMARY")
 
     def deployments(self, ending):
-        self.ecs.tag_resource(resourceArn=self.arn, tags=[{"key": DEPLOYMENTS_TAG, "value": ending}])
+        self.ecs.tag_resource(resourceArn=self.arn, tags=[{"key": ecs.DEPLOYMENTS_TAG, "value": ending}])
 
     def deploy(self):
         self.ecs.update_service(cluster="app", service="laravel", forceNewDeployment=True)
@@ -426,5 +426,5 @@ def test_the_emulator_refuses_a_port_that_is_taken(emulator):
 
 
 def test_the_emulator_runs_nothing_that_it_is_sent():
-    assert aws_emulator.nothing_is_run("i-1", ["touch /tmp/x"]) == (0, "")
-    assert AwsEmulator()._on_instance is aws_emulator.nothing_is_run
+    assert ssm.nothing_is_run("i-1", ["touch /tmp/x"]) == (0, "")
+    assert AwsEmulator()._on_instance is ssm.nothing_is_run

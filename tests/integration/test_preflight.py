@@ -60,7 +60,7 @@ STOPS: list[Any] = [
         id="image ids beyond INTEGER",
     ),
     pytest.param(
-        ["INSERT INTO tasks (id, user_id, title) VALUES (1000000000, 1, 't')"],
+        ["SELECT setval('tasks_id_seq', 1000000000)"],
         {},
         r"ids apart: the greatest id is 1000000000.*begin at 1000000000.*task_service_id_offset",
         id="ids beyond the offset",

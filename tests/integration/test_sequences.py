@@ -119,6 +119,16 @@ def test_laravels_ids_at_the_offset_are_refused_and_nothing_moves(
     assert stands(target) == before
 
 
+def test_what_was_carried_back_to_laravel_is_no_id_of_laravels_and_is_never_given_again(
+    sides: tuple[Database, Database],
+) -> None:
+    laravel, target = sides
+    asked(laravel.owner_dsn, f"INSERT INTO tasks (id, user_id, title) VALUES ({OFFSET + 40}, 1, 'born there')")
+    done = sequences(laravel_dsn=laravel.dsn, task_service_dsn=target.dsn)
+    assert done.details["laravel"]["tasks"]["next_id"] < 10_000
+    assert asked(target.dsn, "SELECT nextval('tasks_id_seq')") == [(OFFSET + 41,)]
+
+
 def test_an_offset_beyond_integer_needs_bigint_ids(sides: tuple[Database, Database]) -> None:
     laravel, target = sides
     before = stands(target)

@@ -33,13 +33,14 @@ class World:
     def __init__(self, laravel, task_service, reports):
         self.laravel, self.task_service, self.reports = laravel, task_service, reports
 
-    def status(self, phases=(), task_service_dsn=None, **more):
+    def status(self, phases=(), laravel_dsn=None, task_service_dsn=None, **more):
         dsn = self.task_service.dsn if task_service_dsn is None else task_service_dsn
         return status(
-            laravel_dsn=self.laravel.dsn,
+            laravel_dsn=laravel_dsn or self.laravel.dsn,
             task_service_dsn=dsn,
             phases=list(phases),
             report_directory=str(self.reports),
+            aws_region="ap-northeast-1",
             **more,
         )
 
@@ -83,6 +84,11 @@ class World:
         with database.connect(database.laravel(self.laravel.dsn), "test") as connection:
             consistency_history.keep(connection, passed=passed, **{**found, "details": {}, **details})
 
+    def canary(self, weight):
+        self.write("2.4", "started", weight=weight)
+        self.write("2.4", "done", item=f"weight_{weight}", requests=3000, errors=0)
+        self.write("2.4", "done", weight=weight)
+
     def tested(self, times=3):
         for number in range(times):
             at = datetime.now(UTC) + timedelta(minutes=number)
@@ -114,10 +120,10 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
     outcome = world.status()
     assert not outcome.changed
     assert outcome.message == (
-        "phase 2.1: not started, phase 2.2: not started, phase 2.3: not started; 0 of 13 items checked; "
-        "next: ansible-playbook phase-2.1-prepare.yml"
+        "phase 2.1: not started, phase 2.2: not started, phase 2.3: not started, phase 2.4: not started; "
+        "0 of 18 items checked; next: ansible-playbook phase-2.1-prepare.yml"
     )
-    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 13
+    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 18
     assert "Verdict: nothing has been verified yet" in outcome.lines
     assert "Change log: there is none" in outcome.lines
     assert things(world.laravel.dsn, world.task_service.dsn) == before
@@ -134,7 +140,7 @@ def test_a_task_service_that_is_not_there_is_told_and_stops_nothing(world, dsn):
 
 def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(world):
     with pytest.raises(Refused, match=r"Laravel's database .* can't be reached"):
-        status(laravel_dsn=NOWHERE, task_service_dsn=world.task_service.dsn, report_directory=str(world.reports))
+        world.status(laravel_dsn=NOWHERE)
 
 
 def test_a_phase_that_does_not_exist_is_refused(world):
@@ -183,16 +189,32 @@ def test_after_verifying_comes_the_dual_write_and_after_every_item_phase_2_4(wor
     world.verified()
     world.tested()
     outcome = world.status()
-    assert "9 of 13 items checked; next: ansible-playbook phase-2.3-dual-write.yml" in outcome.message
+    assert "9 of 18 items checked; next: ansible-playbook phase-2.3-dual-write.yml" in outcome.message
     world.dual_write()
     outcome = world.status()
-    assert "12 of 13 items checked; next: ansible-playbook watch.yml" in outcome.message
+    assert "12 of 18 items checked; next: ansible-playbook watch.yml" in outcome.message
     assert any(line.startswith("Switch sync_forward: on since") for line in outcome.lines)
     assert any(line.startswith("Consistency: passed, ") for line in outcome.lines)
     world.write("2.3", "done", item="error_rate", requests=3000, errors=0)
     outcome = world.status()
-    assert "13 of 13 items checked; next: nothing" in outcome.message
-    assert outcome.lines[-1].endswith("phase 2.4 comes next")
+    assert "13 of 18 items checked; next: ansible-playbook phase-2.4-canary.yml -e weight=5" in outcome.message
+
+
+def test_a_canary_goes_on_weight_by_weight_and_after_its_failure_from_where_it_was(world):
+    world.verified()
+    world.tested()
+    world.dual_write()
+    world.canary(5)
+    assert next_of(world.status()) == "ansible-playbook phase-2.4-canary.yml -e weight=25"
+    world.write("2.4", "started", weight=25)
+    world.write("2.4", "failed", weight=25, cause="the gate is red")
+    outcome = world.status(phases=["2.4"])
+    assert outcome.message.startswith("phase 2.4: failed; 1 of 5 items checked")
+    assert next_of(outcome) == "ansible-playbook phase-2.4-canary.yml -e weight=25"
+    world.write("rollback-2.4", "started")
+    assert next_of(world.status()) == "ansible-playbook rollback-2.4.yml"
+    world.write("rollback-2.4", "done")
+    assert world.status().details["phases"][-1]["state"] == "not started"
 
 
 def test_a_verdict_that_is_too_old_is_made_anew_before_the_dual_write(world):
@@ -328,6 +350,7 @@ def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copi
             laravel_dsn=copied.laravel_dsn,
             task_service_dsn=copied.task_service_dsn,
             report_directory=str(copied.reports),
+            aws_region="ap-northeast-1",
         )
 
     def write(phase, item, result):
@@ -350,5 +373,7 @@ def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copi
     assert outcome.details["verdict"]["stale_because"] is None
     checked = {item["id"]: item["done"] for phase in outcome.details["phases"] for item in phase["items"]}
     of_2_3 = ["sync", "consistency_check", "error_rate", "no_inconsistency"]
-    assert [name for name, done in checked.items() if not done] == ["migration_tests", "rollback_test", *of_2_3]
+    of_2_4 = ["weight_5", "weight_25", "weight_50", "weight_100", "laravel_fenced"]
+    not_done = [name for name, done in checked.items() if not done]
+    assert not_done == ["migration_tests", "rollback_test", *of_2_3, *of_2_4]
     assert (copied.reports / "consistency-latest.md").read_text().startswith("# Consistency report: GREEN")

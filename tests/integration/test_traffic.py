@@ -9,15 +9,23 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 
+import httpx
 import pytest
 from lab import service_token
 from lab.accounting import account, table
+from lab.gateway import AccessLog, Gateway
 from lab.laravel_app import LaravelApi
-from lab.ledger import Ledger, Write, read
-from lab.task_service_app import application
-from lab.traffic import main, meaning
+from lab.ledger import Ledger, Request, read
+from lab.postgres_server import free_port
+from lab.stage_settings import Integration, Resource, Settings
+from lab.task_service_app import TaskServiceApi
+from lab.traffic import CROSSING_SECONDS, main, meaning
 from serving import served
+from task_migration import capture, configuration
+from task_migration.service import Service, engine, host
+from task_migration.switch import switch
 
 NOTHING = dict.fromkeys(
     ("acknowledged", "present", "superseded", "in conflict", "lost", "doubled", "resurrected", "unknown"), 0
@@ -74,7 +82,7 @@ class Told:
         """A write of the title, begun at second ``at``; a delete and a restore set ``deleted``."""
         marker = marker or f"m-{key}"
         fields = {"title": f"{marker} {value}"} if verb in ("create", "update") else {"deleted": verb == "delete"}
-        self.ledger.keep(Write(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
+        self.ledger.keep(Request(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
 
     def conflict(self, key, winner, at):
         self.sides.target(
@@ -86,7 +94,7 @@ class Told:
         found = account(
             laravel_dsn=self.sides.laravel_dsn, task_service_dsn=self.sides.task_service_dsn, ledger=self.file
         )
-        assert table(found).startswith("acknowledged")
+        assert table(found).startswith("requests")
         return {name: found[name] for name in NOTHING if found[name] and name != "acknowledged"}
 
 
@@ -193,6 +201,30 @@ FATES = {
         ),
         {"present": 2, "superseded": 1},
     ),
+    "the gateway does not tell which side lost the conflict": (
+        lambda told: (
+            told.task(1016, laravel="old", task_service="old"),
+            told.wrote(1016, "A", 20, side=""),
+            told.conflict(1016, "laravel", 21),
+        ),
+        {"in conflict": 1},
+    ),
+    "a delete that may have been the Task Service's takes what it held for good": (
+        lambda told: (
+            told.task(1017, laravel="old", task_service="old"),
+            told.wrote(1017, "A", 20),
+            told.wrote(1017, "", 30, verb="delete", side="", outcome="unknown"),
+        ),
+        {"superseded": 1, "unknown": 1},
+    ),
+    "a delete that was Laravel's takes nothing": (
+        lambda told: (
+            told.task(1018, laravel="old", task_service="old"),
+            told.wrote(1018, "A", 20),
+            told.wrote(1018, "", 30, verb="delete", outcome="unknown"),
+        ),
+        {"lost": 1, "unknown": 1},
+    ),
     "made twice": (
         lambda told: (
             told.task(1014, marker="m-1014"),
@@ -223,7 +255,7 @@ def test_a_task_that_one_side_lacks_is_lost_there(told):
 def test_a_kind_of_pending_is_pending(told):
     told.task(1001)
     told.sides.target("UPDATE tasks SET status = 'in_progress' WHERE id = 1001")
-    write = Write(
+    write = Request(
         "laravel", "uncomplete", 1001, "m-1001", told.subs[0], {"status": "pending"}, 1, 2, "acknowledged", 200
     )
     told.ledger.keep(write)
@@ -235,12 +267,14 @@ def test_a_kind_of_pending_is_pending(told):
 def test_a_ledger_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path):
     file = tmp_path / "ledger"
     ledger = Ledger(file)
-    write = Write("laravel", "create", 1, "m", "sub", {"title": "改\n行"}, 1.5, 2.5, "acknowledged", 201)
+    write = Request("laravel", "create", 1, "m", "sub", {"title": "改\n行"}, 1.5, 2.5, "acknowledged", 201)
     ledger.keep(write)
     ledger.keep(replace(write, task=2))
     with file.open("ab") as whole:
         whole.truncate(file.stat().st_size - 5)
     assert list(read(file)) == [write]
+    Ledger(file).keep(replace(write, task=3))
+    assert list(read(file)) == [write, replace(write, task=3)]
 
 
 # The traffic
@@ -254,7 +288,7 @@ def endpoints(sides, tmp_path):
     file = tmp_path / "endpoints.json"
     laravel, task_service = (
         LaravelApi(sides.laravel_owner_dsn).application(),
-        application(sides.task_service_dsn, token),
+        TaskServiceApi(sides.task_service_dsn, token).application(),
     )
     with served(laravel) as laravel_url, served(task_service) as task_service_url:
         told = {
@@ -279,7 +313,7 @@ def test_every_acknowledged_write_is_found_after_the_drain_and_a_lost_one_is_mis
     process = start(endpoints, ledger, "--laravel-writes", "120", "--reads", "40", "--seconds", "3")
     said = json.loads(process.communicate(timeout=30)[0])
     writes = list(read(ledger))
-    acknowledged = [write for write in writes if write.outcome == "acknowledged"]
+    acknowledged = [write for write in writes if write.outcome == "acknowledged" and write.writes]
     assert process.returncode == 0
     assert said["laravel acknowledged"] == len(acknowledged) > 200
     assert said["laravel read acknowledged"] > 50
@@ -325,3 +359,142 @@ def test_an_app_that_fails_acknowledges_nothing(endpoints, tmp_path):
     process.communicate(timeout=20)
     assert {write.outcome for write in read(ledger)} == {"unknown"}
     assert process.returncode == 0
+
+
+# Through the gateway
+
+
+class Stage:
+    """What the gateway reads of AWS, set by a test."""
+
+    asked = 0.0
+
+    def __init__(self, laravel_url, task_service_url):
+        integration = {
+            path: Integration("http://${stageVariables.tasksUpstream}" + path, {"proxy": "method.request.path.proxy"})
+            for path in ("/api/tasks", "/api/tasks/{proxy}")
+        }
+        resources = [
+            Resource("/api/tasks", {"ANY": integration["/api/tasks"]}),
+            Resource("/api/tasks/{proxy+}", {"ANY": integration["/api/tasks/{proxy}"]}),
+        ]
+        laravel, task_service = (
+            {"tasksUpstream": url.removeprefix("http://")} for url in (laravel_url, task_service_url)
+        )
+        self.in_force = Settings("deployment", laravel, 0.0, task_service, resources)
+
+    def weigh(self, percent):
+        self.in_force = replace(self.in_force, percent=percent)
+
+    def start(self):
+        pass
+
+    end = start
+
+
+@pytest.fixture
+def stage(endpoints, tmp_path):
+    """The gateway in front of both apps."""
+    told = json.loads(endpoints.read_text())
+    made = Stage(told["laravel_url"], told["task_service_url"])
+    with served(Gateway(made, AccessLog(tmp_path / "access.log"))) as gateway_url:
+        endpoints.write_text(json.dumps({**told, "gateway_url": gateway_url}))
+        yield made
+
+
+@pytest.fixture
+def synced(sides, tmp_path):
+    """Copied, and carried both ways while the test runs."""
+    sides.copy()
+    capture.capture(laravel_dsn="", task_service_dsn=sides.task_service_dsn, side="task_service", check=False)
+    file, kept = tmp_path / "sync.json", host("process", tmp_path / "run")
+    ports = {direction: free_port() for direction in ("forward", "backward")}
+    configuration.write(file, configuration.Configuration(sides.both, ports, ""))
+    for direction in ports:
+        switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
+        command = engine("sync", "--direction", direction, "--config", str(file))
+        kept.install(Service(f"sync-{direction}", "carries changes", command, file))
+    yield sides
+    for direction in ports:
+        kept.remove(f"sync-{direction}")
+
+
+def at_rest(sides):
+    """Waits until all changes are carried."""
+    deadline = time.monotonic() + 20
+    while sides.ours("SELECT count(*) FROM task_migration.change_log") != [(0,)] or sides.target(
+        "SELECT count(*) FROM task_migration.change_log"
+    ) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_users_of_both_sides_at_once_are_served_without_fail_and_find_what_they_wrote(
+    synced, stage, endpoints, tmp_path, capsys
+):
+    ledger = tmp_path / "ledger"
+    process = start(endpoints, ledger, "--gateway-requests", "200", "--seconds", "14")
+    for percent in (0, 25, 50, 100, 50):
+        stage.weigh(percent)
+        time.sleep(2.2)
+    told = json.loads(endpoints.read_text())
+    switched = time.time()
+    httpx.put(f"{told['task_service_url']}/lab/faults", json={"error_rate": 0.3}).raise_for_status()
+    said = json.loads(process.communicate(timeout=30)[0])
+    at_rest(synced)
+    capsys.readouterr()
+    asked = ["check", "--endpoints", str(endpoints), "--ledger", str(ledger), "--fault-from", str(switched)]
+    assert main(asked) == 0, capsys.readouterr().out
+    shown = capsys.readouterr().out
+    found = account(
+        laravel_dsn=synced.laravel_dsn,
+        task_service_dsn=synced.task_service_dsn,
+        ledger=ledger,
+        fault=(switched, time.time()),
+    )
+    assert found["failed requests"] == found["failed during the fault"] > 10, shown
+    assert "failed during the fault" in shown
+    assert found["side unknown"] == 0
+    assert found["requests"] == found["answered by laravel"] + found["answered by task_service"] > 1500
+    assert min(found["answered by laravel"], found["answered by task_service"]) > 500
+    assert found["longest write pause ms"] < 1500
+    assert said["laravel acknowledged"] + said["task_service acknowledged"] == found["acknowledged"]
+    requests = list(read(ledger))
+    crossed = {one.verb for one in requests if one.task and (one.task >= 1_000_000_000) == (one.side == "laravel")}
+    assert crossed >= {"read", "update", "complete", "delete", "tags", "group"}
+    assert "restore" not in {one.verb for one in requests}
+    assert synced.verify().details["passed"]
+
+
+def test_at_most_one_request_of_a_task_is_under_way_and_what_is_new_or_gone_is_left_alone(stage, endpoints, tmp_path):
+    ledger = tmp_path / "ledger"
+    start(endpoints, ledger, "--gateway-requests", "200", "--seconds", "7").communicate(timeout=30)
+    tasks = {}
+    for one in read(ledger):
+        if one.task is not None:
+            tasks.setdefault(one.task, []).append(one)
+    followed = 0
+    for requests in tasks.values():
+        requests.sort(key=lambda one: one.sent)
+        for earlier, later in pairwise(requests):
+            followed += 1
+            assert earlier.answered <= later.sent
+            assert earlier.verb != "delete"
+            assert earlier.verb != "create" or later.sent >= earlier.answered + CROSSING_SECONDS - 0.01
+    assert followed > 50
+
+
+def test_no_answer_has_no_side_and_is_a_failure(stage, endpoints, tmp_path):
+    ledger = tmp_path / "ledger"
+    told = json.loads(endpoints.read_text())
+    endpoints.write_text(json.dumps({**told, "gateway_url": "http://127.0.0.1:1"}))
+    start(endpoints, ledger, "--gateway-requests", "40", "--seconds", "0.5").communicate(timeout=20)
+    assert {(one.side, one.status, one.failed) for one in read(ledger)} == {("", 0, True)}
+
+
+def test_the_gateway_is_instead_of_the_sides(endpoints, tmp_path, capsys):
+    asked = ["--endpoints", str(endpoints), "--ledger", str(tmp_path / "ledger"), "--gateway-requests", "9"]
+    with pytest.raises(SystemExit):
+        main([*asked, "--reads", "1"])
+    assert "--gateway-requests is instead of" in capsys.readouterr().err
+    assert not (tmp_path / "ledger").exists()

@@ -1,14 +1,21 @@
-"""The watch, and one look at its conditions: a real API to ask, a real health endpoint, a real database."""
+"""The watch, and one look at its conditions: a real API to ask, real health endpoints, real databases, and for the
+canary API Gateway and CloudWatch, emulated."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
-from task_migration import consistency_history, database, health, journal
+from lab.aws_emulator import AwsEmulator
+from stages import LARAVEL, REGION, TASKS, EmulatedStage
+from task_migration import aws, capture, consistency_history, database, health, journal
 from task_migration.errors import Failed, Refused
 from task_migration.probe import Probe
 from task_migration.stopping import Stop
@@ -20,14 +27,16 @@ from task_migration.watch import watch
 
 @pytest.fixture
 def api():
-    """An API whose GET /health answers ``status`` with ``content_type`` after ``seconds``."""
-    says = SimpleNamespace(status=200, content_type="application/json", seconds=0.0, asked=0)
+    """An API whose GET /health answers ``status`` with ``content_type`` after ``seconds``, and fails the requests whose
+    numbers are in ``fails``."""
+    says = SimpleNamespace(status=200, content_type="application/json", seconds=0.0, asked=0, fails=())
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             says.asked += 1
             time.sleep(says.seconds)
-            self.send_response(says.status if self.path == "/health" else 404)
+            status = 500 if says.asked in says.fails else says.status
+            self.send_response(status if self.path == "/health" else 404)
             self.send_header("Content-Type", says.content_type)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -80,13 +89,19 @@ def told(dual_write, sync, api):
 
 
 @pytest.fixture
-def watching(told):
+def of_both(dual_write):
+    """What the watch takes and one look does not."""
+    return {"task_service_dsn": dual_write.task_service_dsn, "aws_region": REGION, "metric_source": {}}
+
+
+@pytest.fixture
+def watching(told, of_both):
     """Watches for a moment; the outcome, with the lines that were shown."""
 
     def go(**more):
         shown = []
-        quick = {"watch_interval_seconds": 0.4, "watch_seconds": 0.9, "aws_region": "ap-northeast-1"}
-        outcome = watch(**{**told, **quick, **more}, listener=lambda one: shown.append(one.note))
+        quick = {"watch_interval_seconds": 0.4, "watch_seconds": 0.9}
+        outcome = watch(**{**told, **of_both, **quick, **more}, listener=lambda one: shown.append(one.note))
         return outcome, shown
 
     return go
@@ -136,20 +151,10 @@ def test_an_api_that_is_gone_is_a_breach(watching):
 
 
 def test_one_probe_that_fails_takes_nothing_back(watching, api):
-    def fail_once():
-        while api.asked < 10:
-            time.sleep(0.001)
-        api.status = 500
-        while api.asked < 11:
-            time.sleep(0.001)
-        api.status = 200
-
-    thread = threading.Thread(target=fail_once)
-    thread.start()
+    api.fails = (10,)
     outcome, _ = watching(watch_interval_seconds=1, watch_seconds=2)
-    thread.join()
     assert not outcome.details["breached"]
-    assert outcome.details["errors"] >= 1
+    assert outcome.details["errors"] == 1
 
 
 def test_a_consistency_check_that_failed_is_a_breach(dual_write, watching):
@@ -228,3 +233,216 @@ def test_a_change_log_beyond_its_bound_keeps_a_gate_closed(dual_write, told):
 def test_an_address_without_tls_elsewhere_is_refused():
     with pytest.raises(Refused, match="TLS"):
         Probe("http://tasks.example.com", "", 30)
+
+
+# The canary
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with AwsEmulator() as running:
+        yield running
+
+
+class Figures:
+    """What CloudWatch holds of one Task Service, every second from ten seconds ago until in a minute."""
+
+    numbers = count(1)
+
+    def __init__(self, url):
+        number = f"{next(self.numbers):016x}"
+        self.source = {
+            "kind": "cloudwatch",
+            "api_name": f"tasks-{number}",
+            "stage": "lab",
+            "resources": ["/api/tasks"],
+            "load_balancer": f"app/task-service-lab/{number}",
+            "target_group": f"targetgroup/task-service-lab/{number}",
+            "db_instance": f"task-service-{number}",
+            "period_seconds": 1,
+            "delay_seconds": 0,
+        }
+        self._cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=url)
+
+    def are(self, *, hits, of, errors=0, seconds=range(-10, 60)):
+        """So many requests a second come to the Task Service, out of so many."""
+        balancer = {"LoadBalancer": self.source["load_balancer"]}
+        target = {"TargetGroup": self.source["target_group"], **balancer}
+        route = {"ApiName": self.source["api_name"], "Method": "ANY", "Resource": "/api/tasks", "Stage": "lab"}
+        instance = {"DBInstanceIdentifier": self.source["db_instance"]}
+        self._put("AWS/ApplicationELB", "RequestCount", target, {1.0: hits}, seconds)
+        self._put("AWS/ApplicationELB", "TargetResponseTime", target, {0.02: hits}, seconds)
+        self._put("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", target, {1.0: errors}, seconds)
+        self._put("AWS/ApiGateway", "Count", route, {1.0: of}, seconds)
+        self._put("AWS/RDS", "CPUUtilization", instance, {12.0: 1}, seconds)
+
+    def _put(self, namespace, metric, dimensions, values, seconds):
+        now = datetime.now(UTC).replace(microsecond=0)
+        counted = Counter({value: times for value, times in values.items() if times})
+        data = [
+            {
+                "MetricName": metric,
+                "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                "Timestamp": now + timedelta(seconds=second),
+                "Values": list(counted),
+                "Counts": [float(times) for times in counted.values()],
+            }
+            for second in seconds
+            if counted
+        ]
+        if data:
+            self._cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
+
+
+@pytest.fixture
+def figures(emulator):
+    return Figures(emulator.url)
+
+
+@pytest.fixture
+def stage(emulator):
+    return EmulatedStage(emulator)
+
+
+@pytest.fixture
+def moved(dual_write, watching, sync, stage, figures):
+    """Watches while a quarter of the traffic goes to the Task Service; ``moved.backward`` is the sync of the way
+    back."""
+    capture.capture(laravel_dsn="", task_service_dsn=dual_write.task_service_dsn, side="task_service", check=False)
+    stage.set(LARAVEL, 25.0)
+    shift(dual_write, 25)
+    vitals = Vitals("backward", Stop())
+    vitals.become("running")
+    with health.answering(vitals, 0) as port:
+        options = {
+            **stage.arguments,
+            "metric_source": figures.source,
+            "sync_health_ports": {"forward": sync.port, "backward": port},
+            "canary_settle_seconds": -30,  # as if the weight had been set so long ago
+            "canary_interval_seconds": 5,
+        }
+        yield SimpleNamespace(watching=partial(watching, **options), backward=vitals)
+
+
+def shift(sides, to, phase="2.4", item="shift", result="done"):
+    journal.journal(laravel_dsn=sides.laravel_dsn, phase=phase, item=item, result=result, evidence={"to": to})
+
+
+def taken_back(outcome):
+    return outcome.details["takes_back"]
+
+
+def test_while_no_traffic_is_moved_all_is_as_without_a_gateway(watching, stage, figures, api):
+    options = {**stage.arguments, "metric_source": figures.source}
+    outcome, shown = watching(**options)
+    assert (grades(outcome), outcome.details["breached"], taken_back(outcome)) == ({}, False, "")
+    assert all(";" not in one for one in shown)
+    api.status = 500
+    outcome, _ = watching(**options, watch_seconds=60)
+    assert (outcome.details["breached"], taken_back(outcome)) == (True, "2.3")
+
+
+def test_good_figures_are_shown_and_a_verdict_that_is_not_there_moves_nobody(moved, figures):
+    figures.are(hits=250, of=1000)
+    outcome, shown = moved.watching(canary_confidence_percent=5)
+    assert not outcome.details["breached"]
+    assert grades(outcome) == {"canary: verdict": "warns"}
+    assert "25 % to the Task Service at 5 % confidence: 0 of " in shown[0]
+    assert "WARNS canary: verdict: nothing has been verified yet" in shown[0]
+
+
+def test_errors_of_the_canary_are_a_breach_at_the_next_look_and_take_the_canary_back_alone(moved, figures):
+    figures.are(hits=50, of=200, errors=3)
+    outcome, shown = moved.watching(watch_seconds=60)
+    assert outcome.details["breached"]
+    assert taken_back(outcome) == "2.4"
+    assert outcome.details["cause"].startswith("canary: error rate: ")
+    assert len(shown) == 1
+    looked, shown = moved.watching(check=True)
+    assert (taken_back(looked), shown) == ("2.4", [])
+
+
+def test_figures_that_prove_nothing_breach_nothing(moved, figures):
+    figures.are(hits=1, of=4)
+    outcome, shown = moved.watching()
+    assert (outcome.details["breached"], taken_back(outcome)) == (False, "")
+    assert "not proven: canary: error rate, canary: p95, " in shown[0]
+
+
+def test_figures_of_another_weight_are_none_of_this_one(moved, stage, figures):
+    figures.are(hits=50, of=200, errors=3, seconds=range(-10, 1))
+    stage.set(LARAVEL, 50.0)  # by hand: nobody knows since when
+    outcome, _ = moved.watching(canary_settle_seconds=0)
+    assert not outcome.details["breached"]
+
+
+def test_a_breach_of_the_dual_write_takes_the_canary_back_first(dual_write, moved, figures, stage, api):
+    figures.are(hits=250, of=1000)
+    keep(dual_write, passed=False)
+    assert taken_back(moved.watching()[0]) == "2.4"
+    stage.set(LARAVEL, None)
+    shift(dual_write, 0, item="phase", result="failed")
+    assert taken_back(moved.watching()[0]) == "2.4"  # what the Task Service took has not come home for certain
+    for result in ("started", "done"):
+        shift(dual_write, 0, phase="rollback-2.4", item="phase", result=result)
+    assert taken_back(moved.watching()[0]) == "2.3"
+
+
+def test_a_way_back_that_does_not_carry_is_a_breach(moved, figures):
+    figures.are(hits=250, of=1000)
+    moved.backward.become("blocked", "writes would be lost")
+    outcome, _ = moved.watching()
+    assert "sync backward: blocked: writes would be lost" in outcome.details["cause"]
+    assert taken_back(outcome) == "2.4"
+
+
+def test_a_switch_that_is_turned_off_does_not_end_the_watch_over_users(dual_write, moved, figures):
+    figures.are(hits=250, of=1000)
+    turn = {"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"}
+    timer = threading.Timer(0.2, switch, kwargs=turn)
+    timer.start()
+    outcome, shown = moved.watching(watch_seconds=1.5)
+    timer.join()
+    assert "turned off" not in outcome.message
+    assert len(shown) >= 2
+
+
+def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(dual_write, moved, figures, tmp_path):
+    figures.are(hits=250, of=1000)
+    file = tmp_path / "alerts"
+    tells = ["sh", "-c", f'echo "$ALERT_SUBJECT" >> {file}']
+    with AwsEmulator() as leaving:
+
+        def leave():
+            time.sleep(0.8)
+            leaving.stop()
+            while not file.exists() or "traffic" not in file.read_text():
+                time.sleep(0.05)
+            keep(dual_write, passed=False)
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        outcome, shown = moved.watching(aws_endpoint_url=leaving.url, alert_command=tells, watch_seconds=60)
+        thread.join()
+    assert "Task migration: traffic: unknown" in file.read_text().splitlines()
+    assert grades(outcome)["traffic"] == "unknown"
+    assert "at the last look 25 % went to the Task Service" in shown[-1]
+    assert taken_back(outcome) == "2.4"
+    assert "consistency: failed" in outcome.details["cause"]
+
+
+def test_a_canary_that_is_not_ours_is_unknown_with_its_text(moved, stage):
+    stage.set(LARAVEL, None)
+    stage.deploy_canary(percentTraffic=10.0)
+    outcome, shown = moved.watching()
+    assert grades(outcome) == {"traffic": "unknown"}
+    assert "has a canary that is not the runbook's" in shown[0]
+
+
+def test_a_stage_that_was_promoted_is_all_of_the_traffic(moved, stage, figures):
+    figures.are(hits=1000, of=1000, errors=60)
+    stage.set(TASKS, None)
+    outcome, _ = moved.watching()
+    assert taken_back(outcome) == "2.4"
+    assert "canary: error rate: " in outcome.details["cause"]
+    assert "100 % goes to the Task Service, without a canary" in "".join(outcome.lines)

@@ -57,6 +57,13 @@ def test_the_items_are_the_plans_in_the_plans_words_and_order() -> None:
             "エラー率 < 0.1%",
             "データ不整合ゼロ",
         ],
+        [
+            "5% トラフィック移行成功",
+            "25% トラフィック移行成功",
+            "50% トラフィック移行成功",
+            "100% トラフィック移行成功",
+            "Laravel書き込み停止",
+        ],
     ]
 
 
@@ -176,6 +183,45 @@ def test_what_was_done_before_a_rollback_counts_no_more() -> None:
     assert state_of("2.2", standing).state == "not started"
     dual = journal("2.2 phase done", "2.3 phase done", "rollback-2.3 phase started", "rollback-2.3 phase done")
     assert [state_of(phase, checklist.standing(dual)).state for phase in ("2.2", "2.3")] == ["done", "not started"]
+
+
+def weights(*reached: int, result: str = "done") -> list[Entry]:
+    """Phase 2.4, with a run that ended well at each of these weights; ``result`` is the last one's."""
+    said = [one for weight in reached for one in (f"2.4 weight_{weight} done", "2.4 phase done")]
+    entries = journal(*said)
+    for entry, weight in zip(entries[1::2], reached, strict=True):
+        entry.evidence["weight"] = weight
+    return [*entries[:-1], replace(entries[-1], result=result)]  # type: ignore[arg-type]
+
+
+def test_a_canary_is_done_at_a_hundred_and_under_way_before() -> None:
+    assert state_of("2.4", weights(5)).state == "under way"
+    assert state_of("2.4", weights(5, 25, 50)).state == "under way"
+    assert state_of("2.4", weights(5, 25, 50, 100)).state == "done"
+    assert state_of("2.4", weights(5, 25, result="failed")).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("reached", "command"), [((), "weight=5"), ((5,), "weight=25"), ((5, 25, 50), "weight=100"), ((50,), "weight=100")]
+)
+def test_the_next_step_follows_the_highest_weight_that_was_proven(reached: tuple[int, ...], command: str) -> None:
+    evidence = Evidence(weights(*reached) if reached else [])
+    canary = PHASES["2.4"]
+    found = [check(canary, item, evidence) for item in canary.items]
+    assert checklist.following(canary, found).endswith(command)
+
+
+def test_that_laravel_writes_no_more_is_proven_by_the_fence_that_stands_and_not_by_an_entry() -> None:
+    assert checked("laravel_fenced", "2.4 fence done", fenced=True).done
+    assert "the fence is gone" in checked("laravel_fenced", "2.4 fence done").missing
+    assert not checked("laravel_fenced", "2.4 phase done", fenced=True).done
+
+
+def test_the_rollback_of_the_canary_takes_back_the_canary_alone() -> None:
+    back = checklist.standing(
+        journal("2.3 phase done", "2.4 phase done", "rollback-2.4 phase started", "rollback-2.4 phase done")
+    )
+    assert [state_of(phase, back).state for phase in ("2.3", "2.4")] == ["done", "not started"]
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,19 @@ WHERE length('https://.s3.amazonaws.com/' || current_setting('task_migration.s3_
       + CASE WHEN file_path ~ '^[A-Za-z0-9/._~-]*$' THEN length(file_path) ELSE 3 * octet_length(file_path) END > 1000;
 
 -- name: greatest ids
-SELECT coalesce((SELECT max(id) FROM tasks), 0), coalesce((SELECT max(id) FROM task_images), 0);
+-- Of all rows; of those that Laravel itself numbered, which its sequences know as well; and how many lie beyond the offset:
+-- the Task Service's own, carried back in an earlier attempt.
+SELECT greatest((SELECT max(id) FROM tasks), (SELECT max(id) FROM task_images), 0),
+       greatest((SELECT max(id) FROM tasks WHERE id < %(offset)s),
+                (SELECT max(id) FROM task_images WHERE id < %(offset)s),
+                pg_sequence_last_value(pg_get_serial_sequence('tasks', 'id')::regclass),
+                pg_sequence_last_value(pg_get_serial_sequence('task_images', 'id')::regclass), 0),
+       (SELECT count(*) FROM tasks WHERE id >= %(offset)s) + (SELECT count(*) FROM task_images WHERE id >= %(offset)s);
 
 -- name: ids of the last 30 days
-SELECT coalesce(max(id) - min(id) + 1, 0) FROM tasks WHERE created_at > now() - interval '30 days';
+SELECT coalesce(max(id) - min(id) + 1, 0)
+FROM tasks
+WHERE created_at > now() - interval '30 days' AND id < %(offset)s;
 
 -- name: times in the future
 SELECT count(*), (array_agg(id ORDER BY id))[1:10]

@@ -12,8 +12,10 @@ LEFT JOIN pg_sequence s ON s.seqrelid = to_regclass(owned.name)
 WHERE a.attrelid = to_regclass('public.' || quote_ident(%(table)s)) AND a.attname = %(column)s AND NOT a.attisdropped;
 
 -- name: where it stands
+-- The highest id counts below `below` alone: what lies above it in Laravel was the Task Service's, and carried back.
 SELECT CASE WHEN s.is_called THEN s.last_value + 1 ELSE s.last_value END AS next_id,
-       coalesce((SELECT max(t.{column}) FROM {table} t), 0) AS highest_id
+       coalesce((SELECT max(t.{column}) FROM {table} t WHERE t.{column} < %(below)s), 0) AS highest_id,
+       coalesce((SELECT max(t.{column}) FROM {table} t), 0) AS highest_of_all
 FROM {sequence} s;
 
 -- name: move forward

@@ -137,3 +137,115 @@ options:
     elements: str
     default: []
 """
+
+    GATEWAY = r"""
+options:
+  gateway_rest_api_id:
+    description:
+      - The id of API Gateway's REST API, empty while traffic can't be moved.
+    type: str
+    default: ""
+  gateway_stage:
+    description:
+      - The stage that serves users.
+    type: str
+    default: ""
+  gateway_variable:
+    description:
+      - The stage variable that the integrations of the task routes, and only they, take their host from.
+    type: str
+    default: ""
+  laravel_upstream:
+    description:
+      - The variable's value for Laravel, a host and perhaps a port.
+    type: str
+    default: ""
+  task_service_upstream:
+    description:
+      - The variable's value for the Task Service, a host and perhaps a port.
+    type: str
+    default: ""
+"""
+
+    PROBES = r"""
+options:
+  gateway_url:
+    description:
+      - Where users reach the stage, empty if it is not to be probed. Off this machine it must be https.
+    type: str
+    default: ""
+  gateway_probe_path:
+    description:
+      - What a probe reads.
+    type: str
+    default: /api/tasks
+  gateway_probe_headers_file:
+    description:
+      - The file with the headers of a probe, one to a line, mode 0600; empty for none.
+    type: path
+    default: ""
+"""
+
+    CANARY = r"""
+options:
+  metric_source:
+    description:
+      - Where the figures come from, C(kind) cloudwatch or prometheus with what it needs; see the README of the role gate.
+    type: dict
+    required: true
+  canary_error_rate_percent:
+    description:
+      - The share of failed requests to stay below.
+    type: float
+    default: 0.1
+  canary_p95_ms:
+    description:
+      - The p95 to stay below.
+    type: float
+    default: 200
+  canary_p95_samples:
+    description:
+      - How many requests a p95 takes.
+    type: int
+    default: 200
+  canary_cpu_percent:
+    description:
+      - The CPU of the Task Service's database to stay below.
+    type: float
+    default: 70
+  canary_sync_latency_ms:
+    description:
+      - The p95 of the sync to stay below, in each direction.
+    type: float
+    default: 100
+  canary_confidence_percent:
+    description:
+      - How sure the gate has to be that a share is below its bound.
+    type: float
+    default: 95
+  canary_settle_seconds:
+    description:
+      - How long a new weight may take to be in force everywhere.
+    type: float
+    default: 60
+  canary_interval_seconds:
+    description:
+      - How often a weight is judged; what failed within the last so many seconds is judged by itself too.
+    type: float
+    default: 60
+  canary_window_seconds:
+    description:
+      - How far back a gate looks at most; never before the weight was set.
+    type: float
+    default: 86400
+  verdict_max_age_hours:
+    description:
+      - How old the verdict of verify may be.
+    type: float
+    default: 24
+  consistency_every_seconds:
+    description:
+      - How often both sides are compared; a check older than twice that says nothing.
+    type: int
+    default: 3600
+"""

@@ -7,7 +7,7 @@ module: lab_down
 author: The Task Service team
 short_description: Takes the lab down
 description:
-  - Stops every server of the lab and removes its folder.
+  - Stops every server and process of the lab and removes its folder.
 extends_documentation_fragment:
   - task_service.migration.sides.lab
 attributes:

@@ -5,21 +5,32 @@ CORE_FUNCTION = "lab.fault.fault"
 DOCUMENTATION = r"""
 module: lab_fault
 author: The Task Service team
-short_description: Makes the lab's Task Service fail, or be well again
+short_description: Makes an application of the lab fail, or be well again
 description:
-  - Switches one fault of the lab's Task Service app on and the others off, while everything runs. It lasts until
-    another is chosen or the app ends.
+  - Switches one fault of one side's application on and its others off, while everything runs. It lasts until another
+    is chosen or the application ends.
 extends_documentation_fragment:
   - task_service.migration.sides.lab
 options:
   lab_fault:
     description:
       - V(none) ends every fault.
-      - V(errors) answers every other request 500, V(slow) lets each wait for a second, V(down) closes each connection
-        without an answer, and V(garbage) answers each with a page of HTML.
+      - V(errors) answers a share of the requests 500, V(slow) lets each wait for a second, V(down) closes each
+        connection without an answer, and V(garbage) answers each with a page of HTML.
     type: str
     choices: [none, errors, slow, down, garbage]
     required: true
+  lab_fault_percent:
+    description:
+      - The share of requests that V(errors) answers 500.
+    type: float
+    default: 50
+  lab_fault_side:
+    description:
+      - Whose application it is.
+    type: str
+    choices: [task_service, laravel]
+    default: task_service
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.
@@ -27,10 +38,11 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Let every other request to the Task Service fail
+- name: Let one of twenty requests to the Task Service fail
   task_service.migration.lab_fault:
     lab_directory: .lab
     lab_fault: errors
+    lab_fault_percent: 5
 """
 
 RETURN = r"""

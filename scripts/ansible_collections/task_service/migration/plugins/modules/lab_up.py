@@ -7,8 +7,8 @@ module: lab_up
 author: The Task Service team
 short_description: Brings the lab up
 description:
-  - Makes Laravel's database on a real server of its own, with the plan's tables and rows, and writes
-    endpoints.json.
+  - Makes Laravel's database on a real server of its own, with the plan's tables and rows, starts the two applications,
+    the AWS emulator and the gateway in front of them, and writes endpoints.json.
 extends_documentation_fragment:
   - task_service.migration.sides.lab
 options:

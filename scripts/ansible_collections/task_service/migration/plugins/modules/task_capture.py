@@ -5,7 +5,7 @@ CORE_FUNCTION = "task_migration.capture.capture"
 DOCUMENTATION = r"""
 module: task_capture
 author: The Task Service team
-short_description: Puts the change log on Laravel's task tables, or takes it off
+short_description: Puts the change log on a side's task tables, or takes it off
 description:
   - The change log's triggers note the key of every row that is written, so that nothing is lost while rows
     are copied.
@@ -33,7 +33,7 @@ options:
     default: present
   lock_timeout_seconds:
     description:
-      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+      - How long a lock on one of the tables may be waited for; it is tried a few times.
     type: float
     default: 2
 attributes:
@@ -46,6 +46,12 @@ EXAMPLES = r"""
 - name: Note every write from now on
   task_service.migration.task_capture:
     laravel_dsn: "{{ laravel_dsn }}"
+
+- name: Note every write of the Task Service's as well
+  task_service.migration.task_capture:
+    laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
+    side: task_service
 """
 
 RETURN = r"""

@@ -8,16 +8,24 @@ author: The Task Service team
 short_description: Waits until the sync runs and has caught up
 description:
   - Waits until the sync says that it runs, few entries are on its change log and none of them is old.
+  - Backward it also waits until one of the Task Service's tasks was carried, which it puts on the log as a proof; that
+    changes no row.
   - Fails if nothing gets better for a minute. What was not carried stays on the change log.
 extends_documentation_fragment:
   - task_service.migration.sides.laravel
   - task_service.migration.sides.health
 options:
+  task_service_dsn:
+    description:
+      - How to reach the Task Service's database, for the way back; as C(laravel_dsn).
+    type: str
+    default: ""
+    no_log: true
   direction:
     description:
       - Which sync.
     type: str
-    choices: [forward]
+    choices: [forward, backward]
     default: forward
 attributes:
   check_mode:
@@ -43,7 +51,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(state), C(pending), C(oldest_ms), C(lag_p95_ms) and C(seconds).
+  description: C(state), C(pending), C(oldest_ms), C(lag_p95_ms), C(seconds) and C(proof), the task's id.
   type: dict
   returned: success
 refused:

@@ -12,6 +12,8 @@ extends_documentation_fragment:
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.reports
+  - task_service.migration.sides.gateway
+  - task_service.migration.sides.aws
 options:
   phases:
     description:
@@ -51,6 +53,7 @@ EXAMPLES = r"""
     laravel_dsn: "{{ laravel_dsn }}"
     task_service_dsn: "{{ task_service_dsn }}"
     report_directory: reports/production
+    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

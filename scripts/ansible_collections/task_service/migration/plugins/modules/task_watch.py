@@ -5,19 +5,30 @@ CORE_FUNCTION = "task_migration.watch.watch"
 DOCUMENTATION = r"""
 module: task_watch
 author: The Task Service team
-short_description: Watches the dual write until a condition is breached
+short_description: Watches the dual write and the canary until a condition is breached
 description:
   - Judges the conditions again and again, with one line of figures each time. It holds no lock, and changes
     nothing but the journal.
-  - It ends when a condition is breached, when the sync is turned off, or when its time is over.
+  - While traffic goes to the Task Service it judges the canary too, as its gate does; what fails takes traffic back
+    first, and never the dual write with it.
+  - It ends when a condition is breached, when the sync is turned off, or when its time is over. While traffic is moved
+    it does not end because the sync is off.
 extends_documentation_fragment:
   - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
   - task_service.migration.sides.health
   - task_service.migration.sides.api
   - task_service.migration.sides.triggers
   - task_service.migration.sides.alerts
   - task_service.migration.sides.aws
+  - task_service.migration.sides.gateway
+  - task_service.migration.sides.canary
 options:
+  quarantine_signed_off:
+    description:
+      - Kinds of quarantined rows that are accepted, each with the reason.
+    type: dict
+    default: {}
   watch_interval_seconds:
     description:
       - How often it judges; each time by the requests since.
@@ -38,8 +49,10 @@ EXAMPLES = r"""
 - name: Watch the dual write for an hour
   task_service.migration.task_watch:
     laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
     sync_health_ports: {forward: 9801, backward: 9802}
     aws_region: ap-northeast-1
+    metric_source: "{{ metric_source }}"
     watch_seconds: 3600
 """
 
@@ -54,7 +67,8 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(breached), C(cause), C(conditions), C(requests) and C(errors).
+  description: C(breached), C(cause), C(takes_back), C(conditions), C(requests) and C(errors); C(takes_back) is "2.4" for
+    the canary, "2.3" for the dual write.
   type: dict
   returned: success
 refused:

@@ -1,0 +1,50 @@
+"""The documentation of task_promotion; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.promotion.promotion"
+
+DOCUMENTATION = r"""
+module: task_promotion
+author: The Task Service team
+short_description: Lets all traffic go to the Task Service without a canary
+description:
+  - Gives the stage variable the Task Service's value, then ends and removes the canary, and reads each change back.
+  - It is for a stage at 100 percent, so that nobody's requests move.
+extends_documentation_fragment:
+  - task_service.migration.sides.gateway
+  - task_service.migration.sides.aws
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing. It refuses what would be refused.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: The end of the canary
+  task_service.migration.task_promotion:
+    gateway_rest_api_id: a1b2c3d4e5
+    gateway_stage: production
+    gateway_variable: tasksUpstream
+    laravel_upstream: laravel.example.com
+    task_service_upstream: tasks.example.com
+    aws_region: ap-northeast-1
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: The calls, in order.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(promoted_before), and of the stage as it was last read C(stage) and C(last_updated).
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

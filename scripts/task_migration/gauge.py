@@ -1,0 +1,248 @@
+"""Measures what the gate of the canary judges: the gateway's and the database's figures, both syncs, both databases.
+
+What can't be asked now is left unknown with the reason, and asked again at the next look: a database that restarts, or
+figures that are late, must not end a look in an error.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import TypeVar
+
+from task_migration import (
+    catalog,
+    checklist,
+    consistency_history,
+    database,
+    health,
+    journal,
+    queries,
+    switch,
+    sync_tables,
+)
+from task_migration.consistency_history import Check
+from task_migration.errors import MigrationError, Refused
+from task_migration.judgement import Bounds, Direction, Sample, Window
+from task_migration.metric_source import MetricSource, Unmeasured
+from task_migration.probe import Probe
+
+CPU_PERIODS = 3
+"""The CPU's figures come later than those of the traffic, by a period or two."""
+_BURST_WINDOW_SECONDS = 120.0
+
+_Told = TypeVar("_Told")
+
+
+@dataclass(frozen=True)
+class _Letters:
+    """What could not cross into one database, by kind, and how many conflicts it keeps."""
+
+    dead: Mapping[str, int]
+    conflicts: int
+
+
+@dataclass(frozen=True)
+class _Laravel:
+    """What Laravel's database tells. ``stale`` is None if it takes the Task Service's database to know."""
+
+    check: Check | None
+    stale: str | None
+    backward_is_on: bool
+    letters: _Letters
+
+
+@dataclass(frozen=True)
+class _Traffic:
+    whole: Window | None = None
+    recent: Window | None = None
+    trouble: str = ""
+
+
+class Gauge:
+    """Takes samples over connections that it keeps open while its block runs; remembers since when a value is above its
+    bound. A verdict of phase 2.2 that is fresh when the gauge is made does not get old under its hands: traffic goes
+    back for what is wrong, and not because time passes.
+
+    ``recent_seconds`` is how much of a window's end is measured by itself too, ``window_seconds`` how far back a window
+    reaches at most. Raises Refused if the API's address or the CA's file won't do.
+    """
+
+    def __init__(
+        self,
+        *,
+        laravel_dsn: str,
+        task_service_dsn: str,
+        sync_health_ports: Mapping[str, int],
+        task_service_url: str,
+        task_service_ca_file: str,
+        quarantine_signed_off: Iterable[str],
+        source: MetricSource,
+        bounds: Bounds,
+        recent_seconds: float,
+        window_seconds: float,
+    ) -> None:
+        self._laravel = database.laravel(laravel_dsn)
+        self._task_service = database.task_service(task_service_dsn)
+        self._ports = {name: int(port) for name, port in sync_health_ports.items()}
+        self._probe = Probe(task_service_url, task_service_ca_file, _BURST_WINDOW_SECONDS) if task_service_url else None
+        self._signed_off = sorted(quarantine_signed_off)
+        self._source = source
+        self._bounds = bounds
+        self._recent_seconds = recent_seconds
+        self._window_seconds = window_seconds
+        self._open: dict[str, database.Connection] = {}
+        self._above_since: dict[str, float] = {}
+        self._made = time.monotonic()
+
+    def __enter__(self) -> Gauge:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for connection in self._open.values():
+            connection.close()
+        self._open.clear()
+
+    def shifted(self, weight: float) -> datetime | None:
+        """When the runbook set this weight, which is in force, by this machine's clock.
+
+        None if it was set by other means, as one is that the journal's newest shift does not lead to, or if nobody can
+        tell.
+        """
+
+        def ask(laravel: database.Connection) -> datetime | None:
+            standing = checklist.standing(journal.entries(laravel))
+            shifts = [one for one in standing if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
+            if not shifts or str(shifts[-1].evidence.get("to")) != f"{weight:g}":
+                return None
+            return datetime.now(UTC) - (_now(laravel) - shifts[-1].at)
+
+        return self._asked(self._laravel, ask)[0]
+
+    def sample(self, weight: float, since: datetime | None) -> Sample:
+        """One sample; of the traffic since that time, or as far back as a window reaches."""
+        now = datetime.now(UTC)
+        oldest = now - timedelta(seconds=self._window_seconds)
+        traffic = self._traffic(max(since or oldest, oldest), now) if weight else _Traffic()
+        cpu_percent, cpu_trouble = self._cpu(now)
+        there, task_service_trouble = self._asked(self._task_service, self._letters)
+        here, laravel_trouble = self._asked(self._laravel, self._told_by_laravel)
+        letters = [one for one in (here and here.letters, there) if one]
+        return Sample(
+            weight=weight,
+            whole=traffic.whole,
+            recent=traffic.recent,
+            traffic_trouble=traffic.trouble,
+            cpu_percent=cpu_percent,
+            cpu_trouble=cpu_trouble,
+            cpu_above_seconds=self._above("cpu", cpu_percent, self._bounds.cpu_percent),
+            forward=self._direction("forward"),
+            backward=self._direction("backward") if weight or (here and here.backward_is_on) else None,
+            api=self._probe.burst() if self._probe and not weight else None,
+            check=here.check if here else None,
+            stale=here.stale if here else None,
+            dead_letters=sum((Counter(one.dead) for one in letters), Counter()) if len(letters) == 2 else None,
+            conflicts=sum(one.conflicts for one in letters) if len(letters) == 2 else None,
+            laravel_trouble=laravel_trouble,
+            task_service_trouble=task_service_trouble,
+        )
+
+    def _traffic(self, since: datetime, now: datetime) -> _Traffic:
+        window = self._source.window(since, now)
+        if window is None:
+            late = self._source.delay_seconds + self._source.period_seconds
+            return _Traffic(trouble=f"no figures yet; they come up to {late:g} s late")
+        start, end = window
+        began = max(start, end - self._periods(self._recent_seconds))
+        try:
+            whole = self._window(start, end)
+            return _Traffic(whole, self._window(began, end) if began > start else None)
+        except MigrationError as error:
+            return _Traffic(trouble=_in_short(error))
+
+    def _window(self, start: datetime, end: datetime) -> Window:
+        return Window((end - start).total_seconds(), self._source.traffic(start, end, self._bounds.p95_ms))
+
+    def _cpu(self, now: datetime) -> tuple[float | None, str]:
+        length = max(self._periods(self._recent_seconds), CPU_PERIODS * self._periods(0))
+        late = timedelta(seconds=self._source.delay_seconds)
+        window = self._source.window(now - late - length - self._periods(0), now)
+        if window is None:
+            return None, "no figures yet"
+        try:
+            return self._source.cpu_percent(window[1] - length, window[1]), ""
+        except MigrationError as error:
+            return None, _in_short(error)
+
+    def _periods(self, seconds: float) -> timedelta:
+        """So many seconds, in whole periods, one at least."""
+        period = self._source.period_seconds
+        return timedelta(seconds=max(1, math.ceil(seconds / period)) * period)
+
+    def _direction(self, name: str) -> Direction:
+        found = Direction(self._ports[name], health.ask(self._ports[name]))
+        latency = found.latency_ms
+        return replace(found, above_seconds=self._above(name, latency, self._bounds.sync_latency_ms))
+
+    def _above(self, name: str, value: float | None, bound: float) -> float:
+        """For how many seconds it has not been below its bound, as far as was looked."""
+        if value is None or value < bound:
+            self._above_since.pop(name, None)
+            return 0.0
+        return time.monotonic() - self._above_since.setdefault(name, time.monotonic())
+
+    def _told_by_laravel(self, laravel: database.Connection) -> _Laravel:
+        there = self._open.get("task_service")
+        fingerprint = catalog.schema_fingerprint(laravel, there) if there else None
+        verdict, now = journal.latest_verdict(laravel), _now(laravel)
+        if verdict is not None:
+            now = min(now, max(verdict.at, now - timedelta(seconds=time.monotonic() - self._made)))
+        stale = journal.stale_because(verdict, now, self._bounds.verdict_max_age_hours, fingerprint)
+        return _Laravel(
+            check=consistency_history.newest(laravel),
+            stale=stale or ("" if fingerprint else None),
+            backward_is_on=switch.is_on(laravel, "sync_backward"),
+            letters=self._letters(laravel),
+        )
+
+    def _letters(self, connection: database.Connection) -> _Letters:
+        if lacking := sync_tables.missing(connection):
+            raise Refused(f"{connection.side.title} lacks {', '.join(lacking)}, which the sync keeps there")
+        dead = connection.execute(
+            queries.statement("sync_report.sql", "dead letters"), {"signed_off": self._signed_off}
+        )
+        found = {str(kind): int(count) for kind, count, _ in dead}
+        conflicts = connection.execute(queries.statement("sync_report.sql", "conflicts by winner"))
+        return _Letters(found, sum(int(count) for _, count in conflicts))
+
+    def _asked(self, side: database.Side, ask: Callable[[database.Connection], _Told]) -> tuple[_Told | None, str]:
+        """What one database tells; None, and why, if it can't be asked now. A session that met an error is not used
+        again."""
+        try:
+            with database.said(side):
+                connection = self._open.get(side.name)
+                if connection is None:
+                    connection = self._open[side.name] = database.connect(side, "gate")
+                return ask(connection), ""
+        except MigrationError as error:
+            lost = self._open.pop(side.name, None)
+            if lost is not None:
+                lost.close()
+            return None, _in_short(error)
+
+
+def _now(laravel: database.Connection) -> datetime:
+    row = laravel.execute(queries.statement("status.sql", "now")).fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now
+
+
+def _in_short(error: MigrationError) -> str:
+    what = f"{Unmeasured.prefix}{error.what}" if isinstance(error, Unmeasured) else error.what
+    return f"{what}: {error.measured}" if error.measured else what

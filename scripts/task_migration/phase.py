@@ -1,0 +1,55 @@
+"""The gate between phases: another phase stands as this one needs it, as far as the journal knows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from task_migration import checklist, database, journal
+from task_migration.errors import Refused
+from task_migration.outcome import Outcome
+
+
+def phase(
+    *, laravel_dsn: str, phase: str, standing: Literal["done", "taken back", "any"], check: bool = False
+) -> Outcome:
+    """Refuses unless ``phase`` is done; or unless nothing of it is left to be taken back; looks only.
+
+    ``taken back`` also holds for a phase that never began; a rollback that did not come to its end took nothing back.
+    Details: ``state``, ``done``, the items that were done and not taken back, in the order in which they were. Raises
+    Refused with what to type first, or if there is no such phase.
+    """
+    known = {one.phase: one for one in checklist.phases()}
+    if phase not in known:
+        raise Refused("there is no such phase", measured=phase, allowed=", ".join(known))
+    side = database.laravel(laravel_dsn)
+    with database.said(side), database.connect(side, "gate") as connection:
+        entries = journal.entries(connection)
+    standing_entries = checklist.standing(entries)
+    state = checklist.state_of(phase, standing_entries)
+    if standing == "done" and state.state != "done":
+        raise Refused(f"phase {phase} is not done", measured=str(state), allowed="done", next_step=known[phase].command)
+    if standing == "taken back":
+        _refuse_left(phase, state, entries)
+    newest = {one.item: one.result for one in standing_entries if one.phase == phase and one.result != "refused"}
+    done = [item for item, result in newest.items() if result == "done"]
+    return Outcome(False, f"phase {phase}: {state}", {"state": state.state, "done": done})
+
+
+def _refuse_left(phase: str, state: checklist.PhaseState, entries: list[journal.Entry]) -> None:
+    """Raises Refused while the phase stands, or while its own rollback stopped on its way."""
+    (own,) = (one for one in checklist.rollbacks() if one.phase == f"rollback-{phase}")
+    back = checklist.state_of(own.phase, entries)
+    if state.state != "not started":
+        raise Refused(
+            f"phase {phase} has to be taken back first",
+            measured=str(state),
+            allowed="not started, or taken back",
+            next_step=own.command,
+        )
+    if back.state not in ("not started", "done"):
+        raise Refused(
+            f"the rollback of phase {phase} did not come to its end",
+            measured=str(back),
+            allowed="done",
+            next_step=own.command,
+        )

@@ -1,0 +1,64 @@
+"""The gauge: from when on traffic counts at one weight, by a real journal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sides import SIGNED_OFF
+from task_migration import journal
+from task_migration.gauge import Gauge
+from task_migration.judgement import Bounds
+from task_migration.metric_source import source
+
+FIGURES = {
+    "kind": "prometheus",
+    "url": "http://127.0.0.1:1",
+    "period_seconds": 1,
+    "delay_seconds": 0,
+    "queries": {name: name for name in ("requests", "errors", "slow", "p95_ms", "cpu_percent")},
+}
+
+
+@pytest.fixture
+def gauge(sides):
+    with Gauge(
+        laravel_dsn=sides.laravel_dsn,
+        task_service_dsn=sides.task_service_dsn,
+        sync_health_ports={"forward": 1, "backward": 1},
+        task_service_url="",
+        task_service_ca_file="",
+        quarantine_signed_off=SIGNED_OFF,
+        source=source(FIGURES, aws_region="", aws_endpoint_url=""),
+        bounds=Bounds(0.1, 200, 200, 70, 100, 95, 24, 3600),
+        recent_seconds=60,
+        window_seconds=600,
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def write_down(sides):
+    def write(phase, item, result, **evidence):
+        journal.journal(laravel_dsn=sides.laravel_dsn, phase=phase, item=item, result=result, evidence=evidence)
+
+    return write
+
+
+def test_traffic_counts_since_the_newest_shift_if_it_led_to_this_weight(gauge, write_down):
+    assert gauge.shifted(5) is None
+    write_down("2.4", "shift", "done", to=5)
+    before = datetime.now(UTC)
+    assert before - timedelta(seconds=30) < gauge.shifted(5) <= datetime.now(UTC)
+    assert gauge.shifted(25) is None
+    write_down("2.4", "shift", "done", to=25)
+    assert gauge.shifted(25) >= before - timedelta(seconds=1)
+    assert gauge.shifted(5) is None
+
+
+def test_a_shift_that_was_taken_back_counts_no_more(gauge, write_down):
+    write_down("2.4", "shift", "done", to=5)
+    write_down("rollback-2.4", "phase", "started")
+    assert gauge.shifted(5) is None
+    write_down("2.4", "shift", "done", to=5)
+    assert gauge.shifted(5) is not None
