@@ -28,6 +28,7 @@ PYTHON = [
     for folder in ("task_migration", "lab", "ansible_collections")
     for file in sorted((ROOT / "scripts" / folder).rglob("*.py"))
 ]
+ROLE_WORDS = ("ansible.builtin.import_role", "ansible.builtin.include_role")
 NAMES_NO_FILE_BEARS = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
@@ -210,14 +211,14 @@ def test_every_playbook_checks_what_was_typed_first_and_runs_on_the_runner_alone
 def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(file):
     changing = {
         *("provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"),
-        *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary"),
+        *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary", "cutover"),
     }
-    roles = [task for task in tasks_of(file) if "ansible.builtin.import_role" in task]
-    used = [task["ansible.builtin.import_role"]["name"] for task in roles]
+    roles = [(task, one) for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
+    used = [one["name"] for _, one in roles]
     first = next((number for number, name in enumerate(used) if name in changing), None)
     if first is not None:
         assert "lock" in used[:first]
-        assert roles[used.index("lock")]["vars"]["lock_command"] == file.stem
+        assert roles[used.index("lock")][0]["vars"]["lock_command"] == file.stem
         # Who only looks before that may look for days; whoever acts takes the lock as the first thing.
         assert set(used[: used.index("lock")]) <= {"arguments", "watch"}
 

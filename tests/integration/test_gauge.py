@@ -16,7 +16,8 @@ FIGURES = {
     "url": "http://127.0.0.1:1",
     "period_seconds": 1,
     "delay_seconds": 0,
-    "queries": {name: name for name in ("requests", "errors", "slow", "p95_ms", "cpu_percent")},
+    "queries": dict.fromkeys(("requests", "errors", "p95_ms", "cpu_percent"), "x {seconds}")
+    | {"slow": "x {seconds} {slow_seconds}"},
 }
 
 

@@ -67,8 +67,8 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(breached), C(cause), C(takes_back), C(conditions), C(requests) and C(errors); C(takes_back) is "2.4" for
-    the canary, "2.3" for the dual write.
+  description: C(breached), C(cause), C(takes_back), C(conditions), C(requests) and C(errors); C(takes_back) is "2.4"
+    for the canary, "2.3" for the dual write.
   type: dict
   returned: success
 refused:
