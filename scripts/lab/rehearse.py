@@ -33,6 +33,7 @@ REQUESTS_PER_SECOND = 200
 FAULT_PERCENT = 5
 WATCH_SECONDS = 5
 PATIENCE_SECONDS = 60.0
+REASON = "each weight was proven in this rehearsal"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,7 @@ def dual_write() -> list[Step]:
     return [
         Step("phase 2.3 says what it would do", (dual, "--check")),
         Step("phase 2.3, while users write", (dual,)),
-        Step("phase 2.3 again: there is nothing left to do", (dual,), changes_nothing=True),
         Step("the way back, while users write", (back,)),
-        Step("the way back again: there is nothing left to do", (back,), changes_nothing=True),
         Step("phase 2.3, once more: what was written meanwhile is caught up with", (dual,)),
     ]
 
@@ -78,10 +77,14 @@ def canary(*weights: int) -> list[Step]:
 
 
 def there_and_back() -> list[Step]:
-    """Under live traffic: all the way, back, and all the way again."""
+    """Under live traffic: all the way, and back from its end."""
     again = Step("100 % again: there is nothing left to do", canary(100)[0].command, changes_nothing=True)
-    back = Step("the way back, from the end", ("rollback-2.4.yml",))
-    return [*canary(5, 25, 50, 100), again, back, *canary(5, 25, 50, 100)]
+    return [*canary(5, 25, 50, 100), again, Step("the way back, from the end", ("rollback-2.4.yml",))]
+
+
+def forced() -> Step:
+    """All users at once, out of order: it takes a reason, and the same gates."""
+    return Step("100 % at once, forced", (*canary(100)[0].command, "-e", "force=true", "-e", f"reason={REASON}"))
 
 
 def proof() -> list[Step]:
@@ -207,8 +210,8 @@ def journey(tasks: int, ledger: Path) -> tuple[Step, str] | None:
 
 def _under_traffic(found: Breach, ledger: Path) -> tuple[Step, str] | None:
     with users(ledger):
-        before = [*dual_write(), *canary(5, 25)]
-        return _each(before) or breach(found) or _each(there_and_back())
+        before = [*dual_write(), *there_and_back(), *canary(5, 25)]
+        return _each(before) or breach(found) or _each([forced()])
 
 
 def _each(steps: Sequence[Step]) -> tuple[Step, str] | None:

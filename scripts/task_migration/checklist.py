@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,12 +11,14 @@ from typing import Any, Literal
 
 import yaml
 
+from task_migration import proportion
 from task_migration.consistency_history import Check
 from task_migration.journal import Entry, Verdict, duration, when
 from task_migration.switch import Position
 
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
+CONFIDENCE = 0.95
 State = Literal["not started", "running", "interrupted", "failed", "under way", "done"]
 """``under way``: a step of the phase ended well, and others are to come."""
 
@@ -291,12 +292,12 @@ def _by_check(item: Item, entry: Entry, evidence: Evidence) -> Checked:
 
 
 def _by_requests(phase: Phase, item: Item, percent: float, journal: Sequence[Entry]) -> Checked:
-    """To say with 95 % confidence that fewer than p of all requests fail takes 3/p clean ones (the rule of three), and
-    more where some failed."""
+    """To say with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995 clean ones, and more where some
+    failed."""
     counted = [entry for entry in journal if entry.phase == phase.phase and entry.item == "error_rate"]
     requests = sum(int(entry.evidence.get("requests", 0)) for entry in counted)
     errors = sum(int(entry.evidence.get("errors", 0)) for entry in counted)
-    needed = math.ceil((3 + 2 * errors) * 100 / percent)
+    needed = proportion.needed(errors, percent / 100, CONFIDENCE)
     said = f"{errors:,} of {requests:,} requests failed"
     if requests < needed:
         return Checked(item, False, missing=f"{said}; it takes {needed:,} to say so: {item.command}")
