@@ -166,6 +166,13 @@ def _is_connection_string(value: str) -> bool:
 def _check_sense(playbook: str, environment: str, variable: Callable[[str], Any]) -> None:
     if playbook in OF_THE_LAB and environment != "local":
         raise Refused(f"{playbook} is for the lab", measured=f"the inventory of {environment}", allowed="local")
+    if playbook == "phase-2.4-canary" and variable("sync_sink") == "api":
+        raise Refused(
+            "users can't go to the Task Service while its own API carries Laravel's writes to it",
+            measured="sync_sink=api: what the API writes for us would be taken for a user's write, newer than Laravel's",
+            allowed="sync_sink=database",
+            next_step="set sync_sink to database in the inventory, then ansible-playbook phase-2.3-dual-write.yml",
+        )
     if playbook in OF_THE_LAB or variable("laravel_dsn"):
         return
     if environment == "local":

@@ -5,8 +5,10 @@ It needs no database and no figures, only GetStage and UpdateStage on one stage:
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from task_migration import aws, progress, stage_change
-from task_migration.errors import Refused
+from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
 from task_migration.stage import Stage, gateway, read, refuse_cache, refuse_foreign
 from task_migration.stage_change import Change
@@ -49,7 +51,12 @@ def weight(
     )
     client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
     before = read(client, where)
-    refuse_foreign(before)
+    try:
+        refuse_foreign(before)
+    except Refused as foreign:
+        if weight == 0 and not check and _sends_users(before):
+            _bring_home(client, before, foreign, listener)
+        raise
     _refuse_out_of_order(before, weight, force, reason)
     if weight > before.share:
         refuse_cache(before)
@@ -83,6 +90,29 @@ def next_change(stage: Stage, weight: int) -> Change | None:
     if stage.canary.percent != weight:
         return stage_change.set_percent(stage, weight)
     return stage_change.undo_promote(stage) if stage.promoted else None
+
+
+def _sends_users(stage: Stage) -> bool:
+    """Whether a canary that is not the runbook's sends users to the Task Service, and Laravel serves the others."""
+    where, canary = stage.gateway, stage.canary
+    override = canary.overrides.get(where.variable) if canary else None
+    return (
+        canary is not None
+        and canary.percent > 0
+        and override == where.task_service_upstream
+        and stage.upstream == where.laravel_upstream
+    )
+
+
+def _bring_home(client: Any, stage: Stage, foreign: Refused, listener: progress.Listener) -> NoReturn:
+    """Its percentage may always be put to 0: users come before whoever made it. The canary itself stays. Raises Failed."""
+    stage_change.carry_out(client, stage, [stage_change.set_percent(stage, 0)], listener)
+    raise Failed(
+        f"all traffic goes to Laravel, at 0 % of a canary that stays: {foreign.what}",
+        measured=foreign.measured,
+        allowed=foreign.allowed,
+        next_step=foreign.next_step,
+    ) from foreign
 
 
 def _refuse_out_of_order(stage: Stage, weight: int, force: bool, reason: str) -> None:
