@@ -169,7 +169,7 @@ def _check_sense(playbook: str, environment: str, variable: Callable[[str], Any]
     if playbook == "phase-2.4-canary" and variable("sync_sink") == "api":
         raise Refused(
             "users can't go to the Task Service while its own API carries Laravel's writes to it",
-            measured="sync_sink=api: what the API writes for us would be taken for a user's write, newer than Laravel's",
+            measured="sync_sink=api: what it writes for us would be taken for a user's write, newer than Laravel's",
             allowed="sync_sink=database",
             next_step="set sync_sink to database in the inventory, then ansible-playbook phase-2.3-dual-write.yml",
         )

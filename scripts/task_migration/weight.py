@@ -105,7 +105,10 @@ def _sends_users(stage: Stage) -> bool:
 
 
 def _bring_home(client: Any, stage: Stage, foreign: Refused, listener: progress.Listener) -> NoReturn:
-    """Its percentage may always be put to 0: users come before whoever made it. The canary itself stays. Raises Failed."""
+    """Its percentage may always be put to 0: users come before whoever made it. The canary itself stays.
+
+    Raises Failed, which says so.
+    """
     stage_change.carry_out(client, stage, [stage_change.set_percent(stage, 0)], listener)
     raise Failed(
         f"all traffic goes to Laravel, at 0 % of a canary that stays: {foreign.what}",

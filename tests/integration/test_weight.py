@@ -189,6 +189,20 @@ def test_a_canary_of_somebody_else_is_refused_and_left_as_it_is(stage, to, setti
     assert stage.told() == before
 
 
+def test_on_the_way_home_a_canary_of_somebody_else_that_sends_users_is_put_to_0_and_left_to_its_owner(stage, to):
+    stage.deploy_canary(percentTraffic=10.0, stageVariableOverrides={"tasksUpstream": TASKS})
+    before = stage.told()
+    with pytest.raises(Refused, match="a canary that is not the runbook's"):
+        to(weight=0, check=True)
+    with pytest.raises(Refused, match="a canary that is not the runbook's"):
+        to(weight=25, **MEANT)
+    assert stage.told() == before
+    with pytest.raises(Failed, match="all traffic goes to Laravel, at 0 % of a canary that stays: .*not the runbook's"):
+        to(weight=0)
+    before["canarySettings"]["percentTraffic"] = 0.0
+    assert stage.told() == before
+
+
 def test_a_variable_that_is_missing_or_names_neither_side_is_refused(stage, to):
     for operation, said in (
         (("replace", "/variables/tasksUpstream", "old.example.com"), "sends the task routes to neither side"),
