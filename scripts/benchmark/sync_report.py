@@ -112,9 +112,11 @@ def as_json(world: World, synced: Synced) -> str:
 
 
 def placed(page: str, new: str) -> str:
-    """The page with this section of the sync; what stands above it stays."""
-    above = page.partition(f"\n{TITLE}\n")[0].strip("\n")
-    return "\n\n".join(part.strip("\n") for part in (above, new) if part) + "\n"
+    """The page with this section of the sync; what stands above it stays, and so do the sections below."""
+    above, _, rest = page.partition(f"\n{TITLE}\n")
+    _, section, below = rest.partition("\n## ")
+    parts = (above, new, section + below)
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip("\n")) + "\n"
 
 
 def kept(page: str) -> str:

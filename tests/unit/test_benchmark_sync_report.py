@@ -78,6 +78,8 @@ def test_a_new_section_takes_the_old_ones_place_and_leaves_the_rest(synced):
     once = sync_report.placed(page, text)
     assert once == page + "\n" + text
     assert sync_report.placed(once, text) == once
+    below = f"{once}\n## The canary\n\nby hand\n"
+    assert sync_report.placed(below, text) == below
     assert sync_report.kept(once) == text
     assert sync_report.kept(page) == ""
     assert sync_report.placed("# Benchmarks\n\nnew\n", sync_report.kept(page)) == "# Benchmarks\n\nnew\n"
