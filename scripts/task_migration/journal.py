@@ -1,7 +1,8 @@
 """The record of what was done: when, by whom, by which command, with which figures; and the verdicts gates lean on.
 
 Both live in Laravel's database, which outlives the Task Service's during the whole migration, in tables that only ever
-grow: a trigger refuses every UPDATE, DELETE and TRUNCATE. Evidence is figures and keys, never a row's content.
+grow: a trigger refuses every UPDATE, DELETE and TRUNCATE. Each entry of the journal carries the hash of the one before
+and its own, so that whoever gets past the trigger is seen. Evidence is figures and keys, never a row's content.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -29,6 +31,15 @@ Result = Literal["started", "done", "failed", "refused"]
 
 # Withdraw takes the journal away with everything else of ours: what a rollback says must not bring it back.
 NEVER_CREATE = ("rollback-2.1", "rollback-2.3", "rollback-2.4")
+
+_BREAKS = {
+    "gone": "it is gone",
+    "altered": "it was altered after it was written",
+    "unlinked": "it does not follow on entry {1}, one of them was written anew",
+    "beyond": "it was put in past the journal",
+    "rewritten": "it was written anew",
+    "no end": "the note of where the journal ends is gone",
+}
 
 _NAMED_SECRET = re.compile(r"(?:pass|password|passwd|passphrase|pwd|secret|token)$", re.IGNORECASE)
 _SECRET = re.compile(
@@ -44,7 +55,10 @@ _URL_PASSWORD = re.compile(r"(?P<name>\w://[^\s/:@]*:)[^\s/@]+(?=@)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the journal. ``at`` is aware, in UTC, by the clock of Laravel's database."""
+    """One line of the journal. ``at`` is aware, in UTC, by the clock of Laravel's database.
+
+    ``previous`` and ``hash``, in hex: of the entry before, and of this one, which covers ``previous``.
+    """
 
     id: int
     at: datetime
@@ -55,10 +69,30 @@ class Entry:
     item: str
     result: Result
     evidence: dict[str, Any]
+    previous: str = ""
+    hash: str = ""
 
     @property
     def who(self) -> str:
         return f"{self.operator}@{self.host}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An entry as somebody saw it when it was written. ``journal`` is the first entry's ``previous``, which is random
+    and so tells journals apart; ``hash`` in hex."""
+
+    journal: str
+    id: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first entry at which the journal is not what was written, and how that shows."""
+
+    id: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -84,8 +118,9 @@ def journal(
     """Writes down that ``item`` of ``phase`` has started, is done, has failed or was refused.
 
     To write down what was done changes nothing of what is migrated, so ``changed`` is False always. The tables are
-    made on first use, but not by a rollback, which may just have taken them away. Raises Refused if the evidence holds
-    what may not be kept or the result is none of the four.
+    made on first use, but not by a rollback, which may just have taken them away. Details: ``recorded``,
+    ``interrupted``, and the entry's mark: ``journal``, ``id``, ``hash``. Raises Refused if the evidence holds what may
+    not be kept or the result is none of the four.
     """
     evidence = dict(evidence or {})
     if not phase.strip() or not item.strip():
@@ -104,7 +139,7 @@ def journal(
         if phase in NEVER_CREATE and not _there(connection)["journal"]:
             return Outcome(False, f"{what}; not written down, as nothing of ours is in Laravel's database", details)
         ensure(connection)
-        connection.execute(
+        written = connection.execute(
             queries.statement("journal.sql", "append"),
             {
                 "operator": getpass.getuser(),
@@ -115,20 +150,27 @@ def journal(
                 "result": result,
                 "evidence": Jsonb(evidence),
             },
-        )
-    return Outcome(False, f"written down: {what}{note}", {**details, "recorded": True})
+        ).fetchone()
+    assert written is not None
+    return Outcome(False, f"written down: {what}{note}", {**details, "recorded": True, **asdict(Mark(*written))})
 
 
 def ensure(connection: database.Connection) -> None:
-    """Makes the schema task_migration and the tables of this module in Laravel's database, those that are not there."""
+    """Makes the schema task_migration and the tables of this module in Laravel's database, those that are not there.
+
+    Triggers that somebody took off or switched off are put on again: nothing could be written down without them.
+    """
     there = _there(connection)
-    if all(there.values()):
+    is_guarded = there.pop("is_guarded")
+    if is_guarded and all(there.values()):
         return
     with connection.transaction():
         connection.execute(queries.statement("journal.sql", "create schema"))
         for table, is_there in there.items():
             if not is_there:
                 connection.execute(queries.statement("journal.sql", f"create {table}"))
+        if not is_guarded:
+            connection.execute(queries.statement("journal.sql", "guard journal", hash=_hash("new")))
 
 
 def entries(connection: database.Connection, phase: str | None = None) -> list[Entry]:
@@ -137,6 +179,27 @@ def entries(connection: database.Connection, phase: str | None = None) -> list[E
         return []
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(queries.statement("journal.sql", "entries"), {"phase": phase}).fetchall()
+
+
+def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break | None:
+    """Where the journal stops being what was written; None if it holds, or if there is none.
+
+    An entry that was altered, removed or put in breaks the chain, at its end too. Whoever writes all of it anew, hashes
+    and end, is seen by ``marks`` alone, which are kept elsewhere; those of other journals say nothing.
+    """
+    there = _there(connection)
+    if not there["journal"]:
+        return None
+    if not there["journal_end"]:
+        return Break(1, _BREAKS["no end"].format(1, 0))
+    marks = list(marks)
+    known = {
+        "journals": [mark.journal for mark in marks],
+        "ids": [mark.id for mark in marks],
+        "hashes": [mark.hash for mark in marks],
+    }
+    found = connection.execute(queries.statement("journal.sql", "broken", hash=_hash("entry")), known).fetchone()
+    return Break(found[0], _BREAKS[found[1]].format(found[0], found[0] - 1)) if found else None
 
 
 def interrupted(written: Iterable[Entry], item: str = "phase") -> Entry | None:
@@ -232,13 +295,35 @@ def duration(length: timedelta) -> str:
 def typed(arguments: Sequence[str]) -> str:
     """The command line of this process as it was typed, with secrets blotted out and a path to the program left off."""
     words = [Path(arguments[0]).name, *arguments[1:]] if arguments else []
-    return shlex.join(_URL_PASSWORD.sub(r"\g<name>***", _SECRET.sub(r"\g<name>***", word)) for word in words)[:1000]
+    return shlex.join(map(masked, words))[:1000]
+
+
+def masked(text: str) -> str:
+    """A text with what looks like a password in it blotted out."""
+    return _URL_PASSWORD.sub(r"\g<name>***", _SECRET.sub(r"\g<name>***", text))
+
+
+def secrets_in(values: Mapping[str, Any]) -> set[str]:
+    """The texts in ``values``, however deep, that go by the name of a secret."""
+    found = {str(value) for path, value in _leaves(values, "") if _NAMED_SECRET.search(path)}
+    return found - {"", "None", "True", "False"}
 
 
 def _there(connection: database.Connection) -> dict[str, bool]:
+    """Which tables of this module there are, in the order in which they are made, and ``is_guarded``."""
     found = connection.execute(queries.statement("journal.sql", "there")).fetchone()
     assert found is not None
-    return {"journal": found[0], "verdict": found[1]}
+    *known, is_ours = found
+    if not is_ours:
+        raise Refused(
+            "the journal in Laravel's database was made by an earlier version, which no production has seen",
+            next_step="ansible-playbook lab-down.yml, then ansible-playbook lab-up.yml",
+        )
+    return dict(zip(("journal_end", "journal", "verdict", "is_guarded"), known, strict=True))
+
+
+def _hash(entry: str) -> sql.Composed:
+    return queries.statement("journal.sql", "hash", entry=sql.Identifier(entry))
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -262,7 +347,7 @@ def _refuse_secrets(evidence: Mapping[str, Any]) -> None:
 
 
 def _leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _leaves(inner, f"{path}.{key}")
     elif isinstance(value, list):

@@ -10,7 +10,7 @@ import getpass
 import json
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from task_migration import (
     lock,
     queries,
     report,
+    runs,
     stage,
     switch,
 )
@@ -122,15 +123,17 @@ def status(
 
     The further parameters are the inventory's bounds, where the syncs tell of their health, and the stage that divides
     traffic. Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``,
-    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``next``.
-    Raises Refused if Laravel's database can't be asked or there is no such phase.
+    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``journal``,
+    ``next``. Raises Refused if Laravel's database can't be asked or there is no such phase.
     """
     known = [phase.phase for phase in checklist.phases()]
     if unknown := [phase for phase in phases or [] if phase not in known]:
         raise Refused("there is no such phase", measured=", ".join(unknown), allowed=", ".join(known))
     laravel = database.laravel(laravel_dsn)
+    marks, unended = runs.marks(report_directory), runs.left_unended(report_directory)
     with database.said(laravel), _looking(laravel) as connection:
         here = _ask_laravel(connection)
+        broken = journal.broken(connection, marks)
         there = _ask_task_service(connection, task_service_dsn)
     tests = migration_tests(report_directory)
     standing = checklist.standing(here.entries)
@@ -163,11 +166,14 @@ def status(
     shown = phases or known
     items = [one for phase in shown for one in checked[phase]]
     message = (
+        f"{'the journal is BROKEN; ' if broken else ''}"
         f"{', '.join(f'phase {phase}: {states[phase].state}' for phase in shown)}; "
         f"{sum(one.done for one in items)} of {len(items)} items checked; next: {following.command or 'nothing'}"
     )
     lines = (
+        *_first_lines(broken, unended, report_directory),
         *_phase_lines(shown, states, checked),
+        *([f"Journal: {len(here.entries):,} entries, unbroken"] if here.entries and not broken else []),
         *_other_lines(here, there, stale, report_directory),
         *_dual_write_lines(here, syncs, change_log_warn_entries),
         *_canary_lines(here, traffic),
@@ -194,6 +200,11 @@ def status(
         "task_service": {"copied": there.copied, "trouble": there.trouble or None},
         "running": here.running or None,
         "migration_tests": len(tests),
+        "journal": {
+            "entries": len(here.entries),
+            "broken": asdict(broken) if broken else None,
+            "killed": unended.playbook if unended else None,
+        },
         "next": {"command": following.command or None, "why": following.why},
     }
     return Outcome(False, message, details, lines)
@@ -365,6 +376,17 @@ def _mend(verdict: journal.Verdict | None) -> Next | None:
     return Next(command, steps[0]["why"])
 
 
+def _first_lines(broken: journal.Break | None, unended: runs.Run | None, report_directory: str) -> Iterable[str]:
+    """First of all: that what follows can't be believed, and what was left half done."""
+    kept = Path(report_directory) / runs.FILE
+    if broken:
+        yield f"Journal: BROKEN at entry {broken.id}: {broken.why}; what this machine's runs did at the time: {kept}"
+    if unended:
+        after = f" after: {unended.last_step}" if unended.last_step else ""
+        began = journal.when(unended.began)
+        yield f"Last run: {unended.playbook}, begun {began} by {unended.who}, was interrupted or killed{after}"
+
+
 def _phase_lines(
     shown: list[str], states: Mapping[str, PhaseState], checked: Mapping[str, list[Checked]]
 ) -> Iterable[str]:
@@ -426,6 +448,8 @@ def _canary_lines(here: Laravels, traffic: Traffic | None) -> Iterable[str]:
     """Nothing, while traffic can't be moved."""
     if traffic is not None:
         yield f"Traffic: {traffic}"
+        if traffic.share:
+            yield "Keep ansible-playbook watch.yml running: it alone judges this between two commands"
     if here.fenced_since is not None:
         yield f"Fence: Laravel writes no task since {here.fenced_since}"
 

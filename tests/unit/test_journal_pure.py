@@ -87,6 +87,11 @@ def test_the_command_is_kept_as_typed_and_its_secrets_are_not() -> None:
     )
 
 
+def test_what_goes_by_the_name_of_a_secret_is_found_however_deep() -> None:
+    typed = {"ansible_become_pass": "one", "metric_source": {"token": "two", "urls": [{"password": 3}]}, "weight": 25}
+    assert journal.secrets_in({**typed, "api_token": None, "set_password": True}) == {"one", "two", "3"}
+
+
 def test_a_verdict_is_fresh_for_as_long_as_allowed_and_stale_a_second_later() -> None:
     assert journal.stale_because(verdict(hours=24), NOW, 24, "as it was") is None
     assert journal.stale_because(verdict(hours=24), NOW + timedelta(seconds=1), 24, "as it was") == (
