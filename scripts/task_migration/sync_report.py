@@ -31,7 +31,7 @@ BAR_MS = 5.0
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """What one database tells. ``conflicts`` are the newest, ``pending`` is None where there is no change log."""
 
     by_winner: dict[str, int]
@@ -56,15 +56,15 @@ def sync_report(
     without the kinds that are signed off) and ``pending``. Raises Refused if a database can't be asked.
     """
     signed_off = sorted(quarantine_signed_off or {})
-    sides: dict[str, _Side] = {}
+    sides: dict[str, Side] = {}
     for side in (database.laravel(laravel_dsn), database.task_service(task_service_dsn)):
         with database.said(side), database.connect(side, "report") as connection:
-            sides[side.name] = _asked(connection, signed_off)
+            sides[side.name] = asked(connection, signed_off)
     samples = {
         direction: lag.history(configuration.history_below(Path(service_directory)), direction)
         for direction in DIRECTIONS
     }
-    details = _details(sides, samples)
+    details = details_of(sides, samples)
     count, letters = details["conflicts"]["count"], sum(one["count"] for one in details["dead_letters"])
     speed = "; ".join(
         f"{direction} p95 {one['p95']['median']:g} ms, {details['throughput'][direction]['mean']:g} entries/s"
@@ -101,11 +101,12 @@ def as_markdown(details: Mapping[str, Any]) -> str:
     )
 
 
-def _asked(connection: database.Connection, signed_off: Sequence[str]) -> _Side:
+def asked(connection: database.Connection, signed_off: Sequence[str]) -> Side:
+    """What this database tells of conflicts and dead letters, but for the kinds of quarantine that are signed off."""
     pending = change_log.length(connection) if change_log.exists(connection) else None
     missing = sync_tables.missing(connection)
     if missing:
-        return _Side({}, [], [], pending)
+        return Side({}, [], [], pending)
     newest = connection.execute(queries.statement(_FILE, "conflicts"), {"most": CONFLICTS_SHOWN})
     names = (
         "at", "unit", "key", "winner", "laravel_at", "task_service_at", "winner_hash", "loser_hash", "differing"
@@ -114,7 +115,7 @@ def _asked(connection: database.Connection, signed_off: Sequence[str]) -> _Side:
     for one in conflicts:
         one |= {name: one[name].astimezone(UTC).isoformat() for name in ("at", "laravel_at", "task_service_at")}
     letters = connection.execute(queries.statement(_FILE, "dead letters"), {"signed_off": list(signed_off)})
-    return _Side(
+    return Side(
         dict(connection.execute(queries.statement(_FILE, "conflicts by winner")).fetchall()),
         conflicts,
         [
@@ -125,7 +126,11 @@ def _asked(connection: database.Connection, signed_off: Sequence[str]) -> _Side:
     )
 
 
-def _details(sides: Mapping[str, _Side], samples: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def details_of(
+    sides: Mapping[str, Side], samples: Mapping[str, list[dict[str, Any]]], times: int = TIMES_SHOWN
+) -> dict[str, Any]:
+    """The report for machines, of the databases that could be asked and of each direction's history; at most ``times``
+    points over time."""
     busy = {
         direction: [one for one in found if one["lag_ms"]["p50"] is not None] for direction, found in samples.items()
     }
@@ -137,7 +142,7 @@ def _details(sides: Mapping[str, _Side], samples: Mapping[str, list[dict[str, An
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "latency": {direction: _latency(found) for direction, found in busy.items() if found},
         "throughput": {direction: _throughput(found) for direction, found in busy.items() if found},
-        "over_time": {direction: _over_time(found) for direction, found in samples.items() if found},
+        "over_time": {direction: _over_time(found, times) for direction, found in samples.items() if found},
         "conflicts": {
             "count": sum(winners.values()),
             "won_by": winners,
@@ -161,9 +166,9 @@ def _throughput(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {"mean": round(statistics.mean(rates), 1), "most": round(max(rates), 1)}
 
 
-def _over_time(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _over_time(samples: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
     """At most so many points, each the worst of what it stands for."""
-    width = max(1, -(-len(samples) // TIMES_SHOWN))
+    width = max(1, -(-len(samples) // most))
     points = []
     for start in range(0, len(samples), width):
         part = samples[start : start + width]
