@@ -7,16 +7,31 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import psycopg
 import pytest
 from lab.postgres_server import free_port
+from lab.world import AWS_REGION, REST_API_ID, STAGE, VARIABLE, World
+from task_migration import aws, health
+
+from .door import door
 
 BIN = Path(sys.executable).parent
+REQUESTS_PER_SECOND = 80
+# Of the canary: no figure takes longer than it must, and a machine with other work to do is no breach.
+QUICK = (
+    *("-e", "canary_bake_seconds=1", "-e", "canary_settle_seconds=0.5", "-e", "canary_interval_seconds=1"),
+    *("-e", "canary_confidence_percent=1", "-e", "canary_p95_samples=1", "-e", "canary_quiet_seconds=0.5"),
+    *("-e", "canary_sync_latency_ms=5000", "-e", "canary_p95_ms=5000", "-e", "canary_cpu_percent=99"),
+)
+FORCED = ("-e", "force=true", "-e", "reason='a test'")
 
 # Whatever Laravel's database is made of, so that "touches nothing" can be compared.
 CATALOG = """
@@ -89,6 +104,69 @@ class Lab:
         assert ran.code == 0, ran.said
         return ran
 
+    def canary(self, weight: int, *words: str) -> tuple[str, ...]:
+        """What is typed to send so much of the traffic to the Task Service, judged as quickly as can be."""
+        return "phase-2.4-canary.yml", "-e", f"weight={weight}", *QUICK, *words
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """As ``type``, while it runs: its stdout is what it says."""
+        with subprocess.Popen(
+            [str(BIN / "ansible-playbook"), *words, *self.place],
+            cwd=self.project / "playbooks",
+            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            yield process
+
+    def listen(self, *words: str, at: str, act: Callable[[], None]) -> Ran:
+        """As ``type``; ``act`` is done once, when a line has ``at`` in it."""
+        with self.running(*words) as process:
+            return _heard(process, at, act)
+
+    def kill(self, *words: str, at: str) -> Ran:
+        """As ``type``, ended by kill -9 with all that it started when a line has ``at`` in it."""
+        with self.running(*words) as process:
+            return _heard(process, at, lambda: _kill(process))
+
+    def kill_at_call(self, *words: str, number: int) -> Ran:
+        """As ``kill``, when that call of UpdateStage is on its way to AWS, where it never arrives."""
+        doomed: list[subprocess.Popen[str]] = []
+        with (
+            door(self.endpoints()["aws_port"], number, lambda: _kill(doomed[0])) as url,
+            self.running(*words, "-e", f"aws_endpoint_url={url}") as process,
+        ):
+            doomed.append(process)
+            return _heard(process)
+
+    def stage(self) -> dict[str, Any]:
+        """The stage as API Gateway tells of it."""
+        client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=self.endpoints()["aws_endpoint_url"])
+        told: dict[str, Any] = client.get_stage(restApiId=REST_API_ID, stageName=STAGE)
+        return {name: told[name] for name in told if name not in ("ResponseMetadata", "lastUpdatedDate")}
+
+    def traffic(self) -> tuple[str, float | None]:
+        """Which side the stage's variable names, and the canary's percent, None without one."""
+        stage, endpoints = self.stage(), self.endpoints()
+        sides = {endpoints[f"{side}_upstream"]: side for side in ("laravel", "task_service")}
+        return sides[stage["variables"][VARIABLE]], stage.get("canarySettings", {}).get("percentTraffic")
+
+    def in_force(self) -> dict[str, Any]:
+        """What the gateway does with requests now."""
+        url = f"{self.endpoints()['gateway_url']}/lab/gateway"
+        told: dict[str, Any] = httpx.get(url, trust_env=False, timeout=5).raise_for_status().json()
+        return told
+
+    def fail(self, share: float) -> None:
+        """Lets that share of the Task Service's answers be errors."""
+        url = f"{self.endpoints()['task_service_url']}/lab/faults"
+        httpx.put(url, json={"error_rate": share} if share else {}, trust_env=False).raise_for_status()
+
+    def world(self) -> World:
+        return World((self.folder / "lab").resolve())
+
     def catalog(self) -> list[str]:
         """Everything there is in Laravel's database, and the files of Terraform and of the Task Service's server."""
         with psycopg.connect(self.endpoints()["laravel_app_dsn"]) as session:
@@ -101,10 +179,54 @@ class Lab:
         ]
         return [*things, *files]
 
+    def structure(self) -> list[str]:
+        """What both databases are made of, without their rows: users may write meanwhile."""
+        found = []
+        for side in ("laravel", "task_service"):
+            with psycopg.connect(self.endpoints()[f"{side}_dsn"]) as session:
+                (things,) = session.execute(CATALOG).fetchone() or ([],)
+            found += [f"{side} {thing}" for thing in things if not thing.startswith("rows ")]
+        return found
+
+    def untouched(self) -> tuple[object, ...]:
+        """What a command that is refused, or run with --check, leaves as it is while users write."""
+        running = [(health.ask(port) or {}).get("pid") for port in self.health_ports]
+        switches = self.rows("SELECT name, is_on FROM task_migration.switch ORDER BY name")
+        return self.structure(), self.stage(), running, switches, self.entries()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What the runbook's login reads in Laravel's database."""
+        with psycopg.connect(self.endpoints()["laravel_dsn"]) as session:
+            return session.execute(query).fetchall()
+
+    def entries(self) -> list[tuple[str, str, str]]:
+        """Phase, item and result of what the journal has of the canary, oldest first."""
+        return self.rows("SELECT phase, item, result FROM task_migration.journal WHERE phase LIKE '%2.4' ORDER BY id")
+
     def reports(self) -> set[str]:
         """The names of the reports."""
         folder = self.folder / "reports"
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def _heard(process: subprocess.Popen[str], at: str = "", act: Callable[[], None] | None = None) -> Ran:
+    """All that a command says, to its end."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if act is not None and at in line:
+            act()
+            act = None
+    return Ran("".join(said), process.wait())
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """kill -9 of ansible-playbook and of its workers, which have sessions of their own."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 @pytest.fixture(scope="session")
@@ -144,3 +266,22 @@ def prepared(lab: Lab) -> Lab:
     if not copied(lab):
         lab.must("phase-2.1-prepare.yml")
     return lab
+
+
+@pytest.fixture(scope="module")
+def visited(lab: Lab) -> Iterator[Lab]:
+    """The lab after phase 2.3, with users at the gateway. Afterwards they are gone, and the canary is back."""
+    if not copied(lab):
+        lab.must("phase-2.1-prepare.yml")
+    lab.must("phase-2.2-verify.yml", "-e", "rollback_test=false")
+    lab.must("phase-2.3-dual-write.yml")
+    (lab.world().processes_directory / "users.jsonl").unlink(missing_ok=True)
+    lab.must("lab-users.yml", "-e", "lab_users=on", "-e", f"lab_users_requests={REQUESTS_PER_SECOND}")
+    try:
+        yield lab
+    finally:
+        lab.must("lab-up.yml")  # whatever a test ended and did not begin again
+        lab.fail(0)
+        if lab.traffic() != ("laravel", None):
+            lab.must("rollback-2.4.yml", *QUICK)
+        lab.must("lab-users.yml", "-e", "lab_users=off")

@@ -45,6 +45,21 @@ def test_a_choice_that_there_is_not_is_refused(refused):
     assert "allowed: widen or refuse" in refused("phase-2.1-prepare.yml", "-e", "title_policy=cut")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-e", "weight=7"), "-e weight can't be used"),
+        (("-e", "weight=5%"), "measured: '5%'; allowed: 0 or 5 or 25 or 50 or 100"),
+        (("-e", "weight=abc"), "measured: 'abc'"),
+        ((), "phase-2.4-canary needs -e weight=..."),
+    ],
+)
+def test_a_mistyped_weight_touches_nothing(lab, refused, words, said):
+    before = lab.stage()
+    assert said in refused("phase-2.4-canary.yml", *words)
+    assert lab.stage() == before
+
+
 def test_an_inventory_that_is_not_there_ends_the_run(refused):
     line = refused("phase-2.1-prepare.yml", "-i", "../inventories/prodution")
     assert "prodution" in line
@@ -108,7 +123,8 @@ def test_terraform_that_is_not_there_is_said_with_where_to_get_it(fresh):
     ran = fresh.type("phase-2.1-prepare.yml", PATH=str(BIN))
     assert ran.code != 0
     assert "terraform" in ran.errors[-1].lower()
-    journal = ("schema task_migration", "relation task_migration.", "function task_migration.", "trigger only_grows on")
+    triggers = ("trigger only_grows on", "trigger chained on")
+    journal = ("schema task_migration", "relation task_migration.", "function task_migration.", *triggers)
     assert {thing for thing in fresh.catalog() if not thing.startswith(journal)} == set(before)
 
 
