@@ -3,8 +3,8 @@
     python -m lab.gateway --port 8000 --aws-endpoint-url URL --rest-api ID --stage lab --access-log FILE
 
 Whether a request is a canary's is decided at random, for each anew. What is under way when a setting changes ends where
-it began. What the load balancer in front of an app would answer in its place is answered here: 502 if there is no app,
-504 if it takes too long. ``GET /lab/gateway`` tells the settings in force.
+it began. What would be answered in an app's place is answered here: 502 by its load balancer if there is no app, 504 by
+API Gateway itself if it takes too long. ``GET /lab/gateway`` tells the settings in force.
 
 The access log has one line of JSON for each request that was answered, a tenth of a second after it at the latest:
 ``requestId``, ``time`` (of the answer, milliseconds since 1970), ``isCanary``, ``path`` (the resource's), ``method``,

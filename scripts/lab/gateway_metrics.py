@@ -5,7 +5,10 @@
 
 One period's figures at a time, ``--delay`` seconds after its end: with ``--period 60 --delay 120`` as late as AWS.
 Names, units and gaps are AWS's: no request, no datapoint; a load balancer's errors only where there are some. Latencies
-are in whole milliseconds.
+are in whole milliseconds. An app that refuses or breaks a connection is a target of its load balancer's that does: an
+ALB answers 502 in its place. When the gateway gives up waiting, its 504 is the gateway's alone: for the load balancer
+the caller went away, which is a request without a time, and nobody's error. What never reached a load balancer, as
+where the upstream is neither side's, is in no figure of one.
 
 Killed at any point, it goes on where it stopped. The state file tells how much of the log is published; what may have
 been published just before a kill is asked for first, so that nothing counts twice.
@@ -77,11 +80,14 @@ def _of_gateway(found: dict[Metric, Counter[float]], line: Mapping[str, Any]) ->
 
 
 def _of_load_balancer(found: dict[Metric, Counter[float]], line: Mapping[str, Any], side: str) -> None:
-    """What the app answered is its target group's; what was answered in its place is the load balancer's alone."""
+    """What the app answered is its target group's, what was answered in its place the load balancer's, and what was not
+    waited for nobody's."""
     balancer = dimensions(LoadBalancer=LOAD_BALANCERS[side])
     target = dimensions(TargetGroup=TARGET_GROUPS[side], LoadBalancer=LOAD_BALANCERS[side])
     found[LOAD_BALANCER, "RequestCount", target, "Count"][1] += 1
     answered = line["intStatus"]
+    if answered is None and line["err"] == "timeout":
+        return
     if answered is None:
         for name in ("HTTPCode_ELB_5XX_Count", f"HTTPCode_ELB_{line['status']}_Count"):
             found[LOAD_BALANCER, name, balancer, "Count"][1] += 1

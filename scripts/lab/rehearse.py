@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -82,9 +83,11 @@ def there_and_back() -> list[Step]:
     return [*canary(5, 25, 50, 100), again, Step("the way back, from the end", ("rollback-2.4.yml",))]
 
 
-def forced() -> Step:
-    """All users at once, out of order: it takes a reason, and the same gates."""
-    return Step("100 % at once, forced", (*canary(100)[0].command, "-e", "force=true", "-e", f"reason={REASON}"))
+def forced(weight: int) -> Step:
+    """So many users at once, out of order: it takes a reason, and the same gates."""
+    return Step(
+        f"{weight} % at once, forced", (*canary(weight)[0].command, "-e", "force=true", "-e", f"reason='{REASON}'")
+    )
 
 
 def proof() -> list[Step]:
@@ -93,13 +96,14 @@ def proof() -> list[Step]:
         Step("nothing is on its way any more, and both sides are equal", ("phase-2.2-verify.yml",)),
         Step("how fast changes crossed", ("sync-report.yml",)),
         Step("the checklist", ("status.yml",)),
+        Step("the migration on one page", ("report.yml",)),
     ]
 
 
 def run(step: Step) -> str | None:
     """Runs one command as an operator does. What is wrong with how it went; None if nothing is."""
     words = ["ansible-playbook", *step.command]
-    print(f"\n=== {step.why}\n$ cd playbooks && {' '.join(words)}", flush=True)
+    print(f"\n=== {step.why}\n$ cd playbooks && {shlex.join(words)}", flush=True)
     began = time.monotonic()
     changed: int | None = None
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -146,7 +150,7 @@ class Breach:
 
 
 def breach(found: Breach) -> tuple[Step, str] | None:
-    """The Task Service fails while the watch looks, which must bring every user home. What is wrong, None if nothing."""
+    """The Task Service fails while the watch looks, which must bring every user home. None if it does, else why not."""
     share = str(FAULT_PERCENT)
     fail = Step(
         f"{share} % of its answers are errors",
@@ -210,8 +214,8 @@ def journey(tasks: int, ledger: Path) -> tuple[Step, str] | None:
 
 def _under_traffic(found: Breach, ledger: Path) -> tuple[Step, str] | None:
     with users(ledger):
-        before = [*dual_write(), *there_and_back(), *canary(5, 25)]
-        return _each(before) or breach(found) or _each([forced()])
+        before = [*dual_write(), *there_and_back(), forced(25)]
+        return _each(before) or breach(found) or _each([forced(100)])
 
 
 def _each(steps: Sequence[Step]) -> tuple[Step, str] | None:

@@ -134,6 +134,12 @@ def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callabl
 
 
 def _unknown(name: str, playbook: str, known: list[str]) -> Refused:
+    if name == "_raw_params":
+        raise Refused(
+            "a value with spaces was cut in pieces",
+            allowed="quotes within quotes",
+            next_step="""type it as -e "reason='so many words'\"""",
+        )
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return Refused(f"{playbook} has no parameter {name}; did you mean {close[0]}?")

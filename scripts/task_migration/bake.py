@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -19,6 +20,8 @@ from task_migration.judgement import Bounds, Finding, Sample
 from task_migration.metric_source import source
 from task_migration.outcome import Outcome
 
+LONGEST_HOLD = 86_400
+"""Who would have to wait for longer than this is not told to."""
 _LEAST_SECONDS = 1.0
 """In a log, progress below a second is left out."""
 
@@ -104,25 +107,27 @@ def bake(
     began = time.monotonic()
     with gauge, probe.sending() if probe else nullcontext():
         now, settle = datetime.now(UTC), timedelta(seconds=canary_settle_seconds)
-        since = (gauge.shifted(weight) or now) + settle
+        shifts = gauge.shifts(weight)
+        since = (shifts[-1] if shifts else now) + settle
         settled = began + max(0.0, (since - now).total_seconds())
         if settled > began:
             note = f"until the weight is in force everywhere, {settled - began:.0f} s"
             listener(progress.Progress(f"waiting at {weight} %", 0, 0, "", _LEAST_SECONDS, note))
         for number in count(1):
             time.sleep(max(0.0, settled + number * canary_interval_seconds - time.monotonic()))
-            sample = gauge.sample(weight, since)
+            sample = gauge.sample(weight, since, shifts)
             baked = max(number * canary_interval_seconds, time.monotonic() - settled)
             findings = judgement.judged(sample, bounds)
             verdict = judgement.verdict_of(findings)
             note = _line(number, sample, findings, bounds, probe)
             listener(progress.Progress(f"baking at {weight} %", 0, 0, "", max(baked, _LEAST_SECONDS), note))
             if verdict == "fail":
-                raise _failed(f"the canary failed at {weight} % after {_length(baked)}", findings, bounds)
+                raise _failed(f"the canary failed at {weight} % after {_length(baked)}", findings, bounds, "")
             if verdict == "pass" and baked >= canary_bake_seconds:
                 break
             if baked >= canary_bake_seconds + canary_hold_seconds:
-                raise _failed(f"the canary proves nothing at {weight} % after {_length(baked)}", findings, bounds)
+                step = _more(sample, judgement.not_passed(findings)[0], canary_hold_seconds)
+                raise _failed(f"the canary proves nothing at {weight} % after {_length(baked)}", findings, bounds, step)
     sent = probe.sent() if probe else None
     return Outcome(
         False,
@@ -149,11 +154,23 @@ def _line(number: int, sample: Sample, findings: Sequence[Finding], bounds: Boun
     return f"look {number}{bounds.caveat}: " + "; ".join(filter(None, [*parts, sent]))
 
 
-def _failed(what: str, findings: Sequence[Finding], bounds: Bounds) -> Failed:
+def _failed(what: str, findings: Sequence[Finding], bounds: Bounds, step: str) -> Failed:
     """What follows is the playbook's to say; where figures were too few, what gives more of them."""
     bad = judgement.not_passed(findings)
-    step = "" if bad[0].verdict == "fail" else bad[0].next_step
     return Failed(f"{what}{bounds.caveat}", measured="; ".join(map(str, bad)), next_step=step)
+
+
+def _more(sample: Sample, unproven: Finding, hold_seconds: float) -> str:
+    """What to type for a proof: traffic goes back now, and the next bake begins to count anew."""
+    if not unproven.missing:
+        return unproven.next_step
+    sent = judgement.probes(sample.weight, unproven.missing)
+    if sample.whole is None or not sample.whole.traffic.requests:
+        return sent
+    longer = math.ceil(hold_seconds + unproven.missing / sample.whole.per_second)
+    return (
+        f"{sent}; or -e canary_hold_seconds={longer} waits for users to send them" if longer <= LONGEST_HOLD else sent
+    )
 
 
 def _length(seconds: float) -> str:

@@ -3,7 +3,7 @@ carries. What can't be asked ends no watch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from task_migration import aws, conditions, database, judgement, stage
-from task_migration.conditions import Condition
+from task_migration.conditions import Away, Condition
 from task_migration.errors import MigrationError
 from task_migration.gauge import Gauge
 from task_migration.measuring import Following, in_short, stand
@@ -72,6 +72,11 @@ class Canary:
         self.share: float | None = None
         """How many of a hundred requests go to the Task Service, as it was last known; None if it never was."""
 
+    @property
+    def may_have_moved(self) -> bool:
+        """Whether traffic goes to the Task Service; True while nobody could tell."""
+        return self.share != 0
+
     def __enter__(self) -> Canary:
         return self
 
@@ -80,7 +85,7 @@ class Canary:
 
     def look(self) -> Look:
         """Asks API Gateway, and if traffic is moved, all that its gate asks."""
-        traffic = self._traffic()
+        traffic = self.traffic()
         unknown = str(traffic) if traffic.grade == "unknown" else ""
         if not self.share:
             self._forget()
@@ -88,13 +93,14 @@ class Canary:
         if self._measured_by is None:
             self._measured_by = self._instruments()
         gauge, backward = self._measured_by
-        since = self._since(gauge, self.share)
-        sample = gauge.sample(self.share, since)
+        shifts = gauge.shifts(self.share)
+        since = self._since(shifts)
+        sample = gauge.sample(self.share, since, shifts)
         findings = judgement.judged(sample, self._canary_bounds)
         late = datetime.now(UTC) - since > self._figures_take
         caveat = self._canary_bounds.caveat
         told = f"{self.share:g} % to the Task Service{caveat}: {judgement.in_one_line(sample)}"
-        found = [traffic, *self._way_back(backward), *conditions.of_canary(sample, findings, late=late)]
+        found = [traffic, *self._way_back(backward, sample), *conditions.of_canary(sample, findings, late=late)]
         return Look(found, "; ".join(filter(None, [unknown, told])))
 
     def _instruments(self) -> tuple[Gauge, Following]:
@@ -105,8 +111,8 @@ class Canary:
         self._open.close()
         self._measured_by = None
 
-    def _traffic(self) -> Condition:
-        """Keeps the share, unless it can't be told."""
+    def traffic(self) -> Condition:
+        """Asks API Gateway how traffic is divided; keeps the share, unless it can't be told."""
 
         def says(grade: conditions.Grade, measured: str) -> Condition:
             return Condition("traffic", grade, measured, "API Gateway tells, and divides it as the runbook does")
@@ -126,17 +132,20 @@ class Canary:
         promoted = ", without a canary" if found.promoted else ""
         return says("fine", f"{share:g} % goes to the Task Service{promoted}")
 
-    def _since(self, gauge: Gauge, share: float) -> datetime:
+    def _since(self, shifts: Sequence[datetime]) -> datetime:
         """From when on traffic counts: what was before this watch, or before this weight, moves nobody now."""
-        shifted = gauge.shifted(share)
-        if shifted is None:
+        if not shifts:
             return self._seen + self._settle
-        return max(shifted + self._settle, self._seen - self._recent - self._figures_take)
+        return max(shifts[-1] + self._settle, self._seen - self._recent - self._figures_take)
 
-    def _way_back(self, backward: Following) -> Iterable[Condition]:
+    def _way_back(self, backward: Following, sample: judgement.Sample) -> Iterable[Condition]:
+        def find_away() -> Away:
+            return "laravel" if sample.laravel_trouble else "task_service" if sample.task_service_trouble else None
+
         try:
             with database.said(self._task_service), database.connect(self._task_service, "watch") as connection:
-                sync = backward.sample(*stand(connection))
+                log = stand(connection)
         except MigrationError as error:
-            sync = backward.sample(None, None, in_short(error))
+            log = None, None, in_short(error)
+        sync = backward.sample(*log, find_away)
         return conditions.of_sync("sync backward", sync, self._bounds)

@@ -292,8 +292,8 @@ def _by_check(item: Item, entry: Entry, evidence: Evidence) -> Checked:
 
 
 def _by_requests(phase: Phase, item: Item, percent: float, journal: Sequence[Entry]) -> Checked:
-    """To say with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995 clean ones, and more where some
-    failed."""
+    """To say with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995 clean ones, and more where
+    some failed."""
     counted = [entry for entry in journal if entry.phase == phase.phase and entry.item == "error_rate"]
     requests = sum(int(entry.evidence.get("requests", 0)) for entry in counted)
     errors = sum(int(entry.evidence.get("errors", 0)) for entry in counted)

@@ -5,6 +5,9 @@ error; requests that found no target, or a broken one, are errors of the load ba
 whose caller went away before the answer is an error of nobody, and has no response time. So errors are counted from
 both, a missing error count is 0 only beside requests, and a request that was never timed counts as slow.
 
+What never reaches the load balancer is an error of API Gateway's alone, so its count of errors is read beside its count
+of requests. A preflight is no request here: what answers it is the gateway, or nobody knows who.
+
 Rates are for the caller: every figure here is a count that adds up over periods. A percentile does not, so how many
 were slow is asked as a percentile rank, the share of response times up to the bound.
 """
@@ -98,7 +101,9 @@ class CloudWatch(MetricSource):
         self._client = self._connect()
 
     def traffic(self, start: datetime, end: datetime, slow_ms: float) -> Traffic:
-        routes = {f"route_{number}": one for number, one in enumerate(self._routes())}
+        routes = self._routes()
+        counts = {f"route_{number}": _of_route("Count", one) for number, one in enumerate(routes)}
+        failures = {f"failed_{number}": _of_route("5XXError", one) for number, one in enumerate(routes)}
         series = {
             "requests": self._of_target("RequestCount", "Sum"),
             "target_errors": self._of_target("HTTPCode_Target_5XX_Count", "Sum"),
@@ -112,16 +117,24 @@ class CloudWatch(MetricSource):
             "fast_percent": self._of_target("TargetResponseTime", f"PR(:{slow_ms / 1000:.10g})"),
             "p95_seconds": self._of_target("TargetResponseTime", "p95"),
         }
-        points = self._read({**series, **routes}, start, end)
+        points = self._read({**series, **counts, **failures}, start, end)
+        if behind := (points["timed"].keys() | points["target_errors"].keys()) - points["requests"].keys():
+            raise Unmeasured(
+                "CloudWatch has answers of the Task Service, and not how many requests there were",
+                measured=f"no RequestCount in {len(behind)} of the periods",
+                next_step="look again",
+            )
         unanswered = _total(points["balancer_errors"])
         errors = _total(points["target_errors"]) + unanswered
         requests = max(_total(points["requests"]), errors)
         untimed = max(0, _total(points["requests"]) - _total(points["timed"]) - unanswered)
         slow = min(requests, _slow(points["timed"], points["fast_percent"]) + untimed)
         p95_ms = 1000 * max(points["p95_seconds"].values()) if points["p95_seconds"] else None
-        counted = sum(_total(points[name]) for name in routes)
+        counted = sum(_total(points[name]) for name in counts)
         # Counts that are listed, and hold nothing while there are requests, are no counts of this window.
-        return Traffic(requests, errors, slow, p95_ms, counted if routes and (counted or not requests) else None)
+        if not routes or (requests and not counted):
+            return Traffic(requests, errors, slow, p95_ms, None)
+        return Traffic(requests, errors, slow, p95_ms, counted, sum(_total(points[name]) for name in failures))
 
     def cpu_percent(self, start: datetime, end: datetime) -> float:
         instance = self._settings.db_instance
@@ -139,9 +152,9 @@ class CloudWatch(MetricSource):
         dimensions = {"TargetGroup": self._settings.target_group, "LoadBalancer": self._settings.load_balancer}
         return _Series("AWS/ApplicationELB", metric, statistic, dimensions)
 
-    def _routes(self) -> list[_Series]:
-        """The counts of the task routes, one for each method that API Gateway publishes; none without detailed
-        metrics."""
+    def _routes(self) -> list[Mapping[str, str]]:
+        """The dimensions of the task routes, one set for each method that API Gateway publishes but OPTIONS; none
+        without detailed metrics."""
         settings = self._settings
         stage = {"ApiName": settings.api_name, "Stage": settings.stage}
         with self._asking("list the metrics of API Gateway") as cloudwatch:
@@ -153,10 +166,11 @@ class CloudWatch(MetricSource):
             listed = [metric["Dimensions"] for page in pages for metric in page["Metrics"]]
         published = [{one["Name"]: one["Value"] for one in dimensions} for dimensions in listed]
         return [
-            _Series("AWS/ApiGateway", "Count", "Sum", dimensions)
+            dimensions
             for dimensions in published
             if dimensions.keys() == {"ApiName", "Method", "Resource", "Stage"}
             and dimensions["Resource"] in settings.resources
+            and dimensions["Method"] != "OPTIONS"
         ]
 
     def _read(self, series: Mapping[str, _Series], start: datetime, end: datetime) -> dict[str, _Points]:
@@ -202,6 +216,10 @@ class CloudWatch(MetricSource):
             raise Unmeasured(
                 error.what, measured=error.measured, allowed=error.allowed, next_step=error.next_step
             ) from error
+
+
+def _of_route(metric: str, dimensions: Mapping[str, str]) -> _Series:
+    return _Series("AWS/ApiGateway", metric, "Sum", dimensions)
 
 
 def _total(points: _Points) -> int:

@@ -6,6 +6,7 @@ Pure: nothing is asked here. What nobody could measure is unknown, and never fin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,22 +15,29 @@ from task_migration import judgement
 from task_migration.consistency_history import Check
 from task_migration.judgement import Finding
 from task_migration.probe import Probed
+from task_migration.vitals import HEALTHY
 
 Grade = Literal["fine", "unproven", "unknown", "warns", "red", "breached"]
 """``unproven``: measured, and too little of it; ``red``: a gate stays closed and somebody is told; ``breached``: the
 canary is taken back, or the dual write."""
 
+Away = Literal["laravel", "task_service"] | None
+"""The database that can't be reached; Laravel's if neither can."""
+
 LEAST_REQUESTS = 5
 STANDSTILL_SECONDS = 60.0
-"""A restart of a database, or of the sync, is over by then."""
+"""A restart of the sync is over by then."""
+FAILOVER_SECONDS = 180.0
+"""So is one of a database: a failover of RDS usually takes 60 to 120 s, and its name is cached for a little longer."""
 SLOW_SECONDS = 20.0
 """A p95 over ten seconds that stays above its bound for so long is no hiccup."""
 
 _CLOSES_THE_GATE: Mapping[str, Grade] = {"verdict": "warns", "dead letters": "red"}
 """Findings whose failure moves no user: a verdict gets old by itself, and one row that can't cross is as stuck after a
 way back as before."""
-_SAID_ALREADY = {"divergence"}
-_OF_TRAFFIC = {"error rate", "p95", "hits"}
+_SAID_ALREADY = {"divergence", "sync forward", "sync backward"}
+"""Findings of what has conditions of its own, with the bounds at which it is taken back; a gate's are tighter."""
+_OF_TRAFFIC = {"error rate", "p95", "hits", "gateway"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Sync:
 
     ``health`` is what GET /health says, None if nobody answers; ``unwell_seconds`` and ``slow_seconds`` are for how
     long it has been neither running nor paused, and above the bound of latency; ``pending`` and ``oldest_seconds`` are
-    the log, None with ``trouble``.
+    the log, None with ``trouble``. ``away`` is asked only of a sync that is unwell, whose seconds count anew when it
+    changes; ``state_seconds`` is for how long the sync has been in its state.
     """
 
     health: Mapping[str, Any] | None
@@ -58,6 +67,8 @@ class Sync:
     pending: int | None
     oldest_seconds: float | None
     trouble: str = ""
+    away: Away = None
+    state_seconds: float = math.inf
 
     @property
     def state(self) -> str:
@@ -194,9 +205,11 @@ def _api_latency(sample: Sample, bounds: Bounds) -> Condition:
 
 
 def _sync_latency(name: str, sync: Sync, bounds: Bounds) -> Condition:
+    is_steady = sync.state in HEALTHY and sync.state_seconds > STANDSTILL_SECONDS
+    longest = STANDSTILL_SECONDS if is_steady else FAILOVER_SECONDS
+
     def says(grade: Grade, measured: str) -> Condition:
-        allowed = f"p95 {bounds.latency_ms:g} ms, no write waiting for {STANDSTILL_SECONDS:g} s"
-        return Condition(name, grade, measured, allowed)
+        return Condition(name, grade, measured, f"p95 {bounds.latency_ms:g} ms, no write waiting for {longest:g} s")
 
     if sync.pending is None:
         return says("unknown", sync.trouble)
@@ -206,21 +219,24 @@ def _sync_latency(name: str, sync: Sync, bounds: Bounds) -> Condition:
     slow = lag is not None and lag > bounds.latency_ms
     if slow and sync.slow_seconds >= SLOW_SECONDS:
         parts.append(f"so for {sync.slow_seconds:.0f} s")
-    if oldest > STANDSTILL_SECONDS or (slow and sync.slow_seconds >= SLOW_SECONDS):
+    if (oldest > longest and sync.away != "laravel") or (slow and sync.slow_seconds >= SLOW_SECONDS):
         return says("breached", ", ".join(parts))
-    return says("warns" if slow else "fine", ", ".join(parts))
+    return says("warns" if slow or oldest > STANDSTILL_SECONDS else "fine", ", ".join(parts))
 
 
 def _sync(name: str, sync: Sync) -> Condition:
+    longest = FAILOVER_SECONDS if sync.state == "reconnecting" and sync.away else STANDSTILL_SECONDS
+
     def says(grade: Grade, measured: str) -> Condition:
-        return Condition(name, grade, measured, f"running, else back within {STANDSTILL_SECONDS:g} s")
+        return Condition(name, grade, measured, f"running, else back within {longest:g} s")
 
     error = f": {sync.health['last_error']}" if sync.health and sync.health.get("last_error") else ""
     if sync.state == "blocked":
         return says("breached", f"blocked{error}")
-    if sync.state in ("running", "paused"):
+    if sync.state in HEALTHY:
         return says("fine" if sync.state == "running" else "warns", sync.state)
-    grade: Grade = "breached" if sync.unwell_seconds > STANDSTILL_SECONDS else "warns"
+    # Everything is taken back to Laravel, so as long as it is away nothing can be.
+    grade: Grade = "breached" if sync.unwell_seconds > longest and sync.away != "laravel" else "warns"
     return says(grade, f"{sync.state} for {sync.unwell_seconds:.0f} s{error}")
 
 

@@ -73,9 +73,9 @@ def gate(
     )
     began = time.monotonic()
     with gauge:
-        shifted = gauge.shifted(weight)
+        shifts, settle = gauge.shifts(weight), timedelta(seconds=canary_settle_seconds)
         while True:
-            sample = gauge.sample(weight, shifted and shifted + timedelta(seconds=canary_settle_seconds))
+            sample = gauge.sample(weight, shifts[-1] + settle if shifts else None, shifts)
             findings = judgement.judged(sample, bounds)
             patience = PATIENCE_SECONDS - (time.monotonic() - began)
             if judgement.verdict_of(findings) != "inconclusive" or patience < canary_interval_seconds:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -22,6 +22,7 @@ from task_migration import (
     database,
     health,
     journal,
+    judgement,
     queries,
     switch,
     sync_tables,
@@ -29,11 +30,14 @@ from task_migration import (
 from task_migration.consistency_history import Check
 from task_migration.errors import MigrationError, Refused
 from task_migration.judgement import Bounds, Direction, Sample, Window
-from task_migration.metric_source import MetricSource, Unmeasured
+from task_migration.measuring import in_short
+from task_migration.metric_source import MetricSource, Traffic
 from task_migration.probe import Probe
 
 CPU_PERIODS = 3
 """The CPU's figures come later than those of the traffic, by a period or two."""
+BEFORE_SECONDS = 3600.0
+"""For so long before a weight was set its traffic tells what is usual."""
 _BURST_WINDOW_SECONDS = 120.0
 
 _Told = TypeVar("_Told")
@@ -53,6 +57,7 @@ class _Laravel:
 
     check: Check | None
     stale: str | None
+    altered: bool
     backward_is_on: bool
     letters: _Letters
 
@@ -97,7 +102,8 @@ class Gauge:
         self._recent_seconds = recent_seconds
         self._window_seconds = window_seconds
         self._open: dict[str, database.Connection] = {}
-        self._above_since: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self._before: dict[tuple[datetime, datetime], Traffic] = {}
         self._made = time.monotonic()
 
     def __enter__(self) -> Gauge:
@@ -108,27 +114,29 @@ class Gauge:
             connection.close()
         self._open.clear()
 
-    def shifted(self, weight: float) -> datetime | None:
-        """When the runbook set this weight, which is in force, by this machine's clock.
+    def shifts(self, weight: float) -> list[datetime]:
+        """When the runbook set this weight, which is in force, and before it those that led to it, oldest first.
 
-        None if it was set by other means, as one is that the journal's newest shift does not lead to, or if nobody can
-        tell.
+        By this machine's clock. Empty if it was set by other means, as one is that the journal's newest shift does not
+        lead to, or if nobody can tell.
         """
 
-        def ask(laravel: database.Connection) -> datetime | None:
+        def ask(laravel: database.Connection) -> list[datetime]:
             standing = checklist.standing(journal.entries(laravel))
             shifts = [one for one in standing if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
             if not shifts or str(shifts[-1].evidence.get("to")) != f"{weight:g}":
-                return None
-            return datetime.now(UTC) - (_now(laravel) - shifts[-1].at)
+                return []
+            ahead = datetime.now(UTC) - _now(laravel)
+            return [one.at + ahead for one in shifts]
 
-        return self._asked(self._laravel, ask)[0]
+        return self._asked(self._laravel, ask)[0] or []
 
-    def sample(self, weight: float, since: datetime | None) -> Sample:
-        """One sample; of the traffic since that time, or as far back as a window reaches."""
+    def sample(self, weight: float, since: datetime | None, shifts: Sequence[datetime] = ()) -> Sample:
+        """One sample; of the traffic since that time, or as far back as a window reaches. Of those ``shifts``, what was
+        between the last two is what it is compared with."""
         now = datetime.now(UTC)
         oldest = now - timedelta(seconds=self._window_seconds)
-        traffic = self._traffic(max(since or oldest, oldest), now) if weight else _Traffic()
+        traffic = self._traffic(weight, max(since or oldest, oldest) if weight else oldest, now)
         cpu_percent, cpu_trouble = self._cpu(now)
         there, task_service_trouble = self._asked(self._task_service, self._letters)
         here, laravel_trouble = self._asked(self._laravel, self._told_by_laravel)
@@ -140,36 +148,66 @@ class Gauge:
             traffic_trouble=traffic.trouble,
             cpu_percent=cpu_percent,
             cpu_trouble=cpu_trouble,
-            cpu_above_seconds=self._above("cpu", cpu_percent, self._bounds.cpu_percent),
+            # One point above is in every window until it has left it.
+            cpu_above_seconds=max(0.0, self._above("cpu", cpu_percent, self._bounds.cpu_percent) - self._cpu_seconds),
             forward=self._direction("forward"),
             backward=self._direction("backward") if weight or (here and here.backward_is_on) else None,
             api=self._probe.burst() if self._probe and not weight else None,
             check=here.check if here else None,
             stale=here.stale if here else None,
+            altered=bool(here and here.altered),
             dead_letters=sum((Counter(one.dead) for one in letters), Counter()) if len(letters) == 2 else None,
             conflicts=sum(one.conflicts for one in letters) if len(letters) == 2 else None,
             laravel_trouble=laravel_trouble,
             task_service_trouble=task_service_trouble,
+            before=self._traffic_before(shifts, now) if weight else None,
+            shifted_seconds=(now - shifts[-1]).total_seconds() if shifts else 0.0,
         )
 
-    def _traffic(self, since: datetime, now: datetime) -> _Traffic:
+    def _traffic(self, weight: float, since: datetime, now: datetime) -> _Traffic:
         window = self._source.window(since, now)
         if window is None:
             late = self._source.delay_seconds + self._source.period_seconds
             return _Traffic(trouble=f"no figures yet; they come up to {late:g} s late")
         start, end = window
-        began = max(start, end - self._periods(self._recent_seconds))
+        began = max(start, end - self._periods(self._recent_seconds)) if weight else start
         try:
-            whole = self._window(start, end)
-            return _Traffic(whole, self._window(began, end) if began > start else None)
+            recent = self._window(began, end)
+            if weight and judgement.silent(recent.traffic, weight):
+                # Counts of one service may come a period later than those of another; they don't twice.
+                longer = self._window(max(start, began - (end - began)), end)
+                if longer.seconds == recent.seconds or not judgement.silent(longer.traffic, weight):
+                    every = recent.traffic.all_requests
+                    trouble = (
+                        f"no figures of the Task Service in the last {recent.seconds:.0f} s, of {every:,} requests"
+                    )
+                    return _Traffic(self._window(start, began) if began > start else None, None, trouble)
+                recent = longer
+            return _Traffic(self._window(start, end), recent) if began > start else _Traffic(recent)
         except MigrationError as error:
-            return _Traffic(trouble=_in_short(error))
+            return _Traffic(trouble=in_short(error))
+
+    def _traffic_before(self, shifts: Sequence[datetime], now: datetime) -> Traffic | None:
+        """At the weight before, an hour of it at most; asked until it is whole, and then kept."""
+        if not shifts:
+            return None
+        longest = shifts[-1] - timedelta(seconds=min(BEFORE_SECONDS, self._window_seconds))
+        until = min(now, shifts[-1] + timedelta(seconds=self._source.delay_seconds))
+        window = self._source.window(max([longest, *shifts[-2:-1]]), until)
+        if window is None:
+            return None
+        try:
+            if window not in self._before:
+                self._before[window] = self._source.traffic(*window, self._bounds.p95_ms)
+        except MigrationError:
+            return None
+        return self._before[window]
 
     def _window(self, start: datetime, end: datetime) -> Window:
         return Window((end - start).total_seconds(), self._source.traffic(start, end, self._bounds.p95_ms))
 
     def _cpu(self, now: datetime) -> tuple[float | None, str]:
-        length = max(self._periods(self._recent_seconds), CPU_PERIODS * self._periods(0))
+        length = timedelta(seconds=self._cpu_seconds)
         late = timedelta(seconds=self._source.delay_seconds)
         window = self._source.window(now - late - length - self._periods(0), now)
         if window is None:
@@ -177,7 +215,11 @@ class Gauge:
         try:
             return self._source.cpu_percent(window[1] - length, window[1]), ""
         except MigrationError as error:
-            return None, _in_short(error)
+            return None, in_short(error)
+
+    @property
+    def _cpu_seconds(self) -> float:
+        return max(self._periods(self._recent_seconds), CPU_PERIODS * self._periods(0)).total_seconds()
 
     def _periods(self, seconds: float) -> timedelta:
         """So many seconds, in whole periods, one at least."""
@@ -186,15 +228,21 @@ class Gauge:
 
     def _direction(self, name: str) -> Direction:
         found = Direction(self._ports[name], health.ask(self._ports[name]))
-        latency = found.latency_ms
-        return replace(found, above_seconds=self._above(name, latency, self._bounds.sync_latency_ms))
+        return replace(
+            found,
+            above_seconds=self._above(name, found.latency_ms, self._bounds.sync_latency_ms),
+            unwell_seconds=self._lasting(f"{name} unwell", found.state != "running"),
+        )
 
     def _above(self, name: str, value: float | None, bound: float) -> float:
-        """For how many seconds it has not been below its bound, as far as was looked."""
-        if value is None or value < bound:
-            self._above_since.pop(name, None)
+        return self._lasting(name, value is not None and value >= bound)
+
+    def _lasting(self, name: str, holds: bool) -> float:
+        """For how many seconds it has been so, as far as was looked."""
+        if not holds:
+            self._since.pop(name, None)
             return 0.0
-        return time.monotonic() - self._above_since.setdefault(name, time.monotonic())
+        return time.monotonic() - self._since.setdefault(name, time.monotonic())
 
     def _told_by_laravel(self, laravel: database.Connection) -> _Laravel:
         there = self._open.get("task_service")
@@ -202,10 +250,13 @@ class Gauge:
         verdict, now = journal.latest_verdict(laravel), _now(laravel)
         if verdict is not None:
             now = min(now, max(verdict.at, now - timedelta(seconds=time.monotonic() - self._made)))
-        stale = journal.stale_because(verdict, now, self._bounds.verdict_max_age_hours, fingerprint)
+        stale, as_it_was = (
+            journal.stale_because(verdict, now, self._bounds.verdict_max_age_hours, one) for one in (fingerprint, None)
+        )
         return _Laravel(
             check=consistency_history.newest(laravel),
             stale=stale or ("" if fingerprint else None),
+            altered=stale is not None and as_it_was is None,
             backward_is_on=switch.is_on(laravel, "sync_backward"),
             letters=self._letters(laravel),
         )
@@ -233,7 +284,7 @@ class Gauge:
             lost = self._open.pop(side.name, None)
             if lost is not None:
                 lost.close()
-            return None, _in_short(error)
+            return None, in_short(error)
 
 
 def _now(laravel: database.Connection) -> datetime:
@@ -241,8 +292,3 @@ def _now(laravel: database.Connection) -> datetime:
     assert row is not None
     now: datetime = row[0]
     return now
-
-
-def _in_short(error: MigrationError) -> str:
-    what = f"{Unmeasured.prefix}{error.what}" if isinstance(error, Unmeasured) else error.what
-    return f"{what}: {error.measured}" if error.measured else what

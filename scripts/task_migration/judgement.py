@@ -22,12 +22,18 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 FAIL_CONFIDENCE = 0.99
 """How sure a failure has to be; one that is looked for again and again is found by chance at less."""
+RECENT_CONFIDENCE = 0.99999
+"""The same of the last interval, which is another one a thousand times a day."""
 FEWEST_FAILURES = 2
 """One request may fail for any reason."""
 SLOW_SHARE = 0.05
 """A p95 is below its bound when fewer requests than these are slower."""
+RECENT_SLOW_SHARE = 0.1
+"""In the last interval more of them may be: a pause of five seconds is a twelfth of a minute."""
 SUSTAINED_SECONDS = 20.0
 """A latency or a CPU that stays above its bound for so long is no hiccup."""
+STANDSTILL_SECONDS = 60.0
+"""A sync that starts anew is back by then."""
 USUAL_CONFIDENCE_PERCENT = 95.0
 """Whoever asks for less is told so with every verdict."""
 
@@ -36,11 +42,22 @@ HITS_CONFIDENCE = 0.999
 LOST_SHARE = 0.8
 """Fewer of the expected hits than this means that requests vanish between the gateway and the Task Service."""
 HITS_TOLERANCE = 0.05
-"""So many requests the gateway may answer itself: without a valid login, or to a browser's preflight."""
+"""So many requests the gateway may answer itself: without a valid login, or at once with an error."""
+COMPARED_SECONDS = 10_800
+"""What goes wrong at the gateway later than that after a shift is as likely another hour of Laravel's."""
 ASIDE_PER_SECOND = 1.0
 """So often others than the gateway ask the Task Service: the watch, a monitor."""
 PROOF_SECONDS = 1800
 """A proof that takes longer than this is worth synthetic probes."""
+_BETWEEN = "name resolution, certificate, security group and VPC link, on which the gateway's execution log tells"
+_TO_COUNT = (
+    "switch API Gateway's detailed metrics on for the task routes (op=replace,path=/*/*/metrics/enabled,value=true on "
+    "the stage), or give metric_source the queries all_requests and all_errors"
+)
+_TO_LOOK = (
+    "look in the gateway's access log which requests got 500 and above, and whether their integration answered; where "
+    f"it did not, {_BETWEEN}"
+)
 
 
 @dataclass(frozen=True)
@@ -83,11 +100,13 @@ class Window:
 @dataclass(frozen=True)
 class Direction:
     """One direction of the sync. ``health`` is what GET /health says, None if nobody answers on ``port``;
-    ``above_seconds`` is for how long its latency has been above the bound."""
+    ``above_seconds`` is for how long its latency has been above the bound, ``unwell_seconds`` for how long it has not
+    been running."""
 
     port: int
     health: Mapping[str, Any] | None
     above_seconds: float = 0.0
+    unwell_seconds: float = 0.0
 
     @property
     def state(self) -> str:
@@ -114,11 +133,14 @@ class Direction:
 class Sample:
     """All that was measured at one time, while ``weight`` percent of the traffic went to the Task Service.
 
-    ``whole`` is the traffic since the weight was set, ``recent`` the end of it, None with ``traffic_trouble``, and at
-    weight 0, where the API is asked directly instead (``api``, None without an address). ``cpu_above_seconds`` is for
-    how long the CPU has been above its bound. ``backward`` is None at weight 0 as long as that sync is off. ``stale``
-    says why the last verdict may not be leaned on, "" if it may. ``dead_letters`` are rows that could not cross, by
-    kind, without those that are signed off. What is None otherwise nobody could ask, and the troubles say why.
+    ``whole`` is the traffic since the weight was set, ``recent`` the end of it, ``before`` the traffic at the weight
+    before, None if nobody knows, and ``shifted_seconds`` how long ago the weight was set. At weight 0 ``whole`` is as
+    far back as a window reaches, and the API is asked directly too (``api``, None without an address).
+    ``traffic_trouble`` says why there is no ``whole``, or why it ends before what is newest. ``cpu_above_seconds`` is
+    for how long the CPU is known to have been above its bound. ``backward`` is None at weight 0 as long as that sync is
+    off. ``stale`` says why the last verdict may not be leaned on, "" if it may; ``altered`` that the only reason is a
+    table that is another one now. ``dead_letters`` are rows that could not cross, by kind, without those that are
+    signed off. What is None otherwise nobody could ask, and the troubles say why.
     """
 
     weight: float
@@ -137,6 +159,9 @@ class Sample:
     conflicts: int | None
     laravel_trouble: str = ""
     task_service_trouble: str = ""
+    before: Traffic | None = None
+    shifted_seconds: float = 0.0
+    altered: bool = False
 
     @property
     def trouble(self) -> str:
@@ -146,16 +171,21 @@ class Sample:
     def windows(self) -> Iterator[Window]:
         return (one for one in (self.whole, self.recent) if one is not None)
 
+    def when(self, window: Window) -> str:
+        return "" if window is self.whole else f" in the last {window.seconds:.0f} s"
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One bound, held against what was measured. ``next_step`` is what to type about it, if it is not a pass."""
+    """One bound, held against what was measured. ``next_step`` is what to type about it, if it is not a pass;
+    ``missing`` is how many requests more to the Task Service would prove it, 0 if no number does."""
 
     name: str
     verdict: Verdict
     measured: str
     allowed: str
     next_step: str = ""
+    missing: int = 0
 
     def __str__(self) -> str:
         return f"{self.name}: {self.measured} (allowed: {self.allowed})"
@@ -165,9 +195,10 @@ class Finding:
 
 
 def judged(sample: Sample, bounds: Bounds) -> list[Finding]:
-    """Every finding. At weight 0 there is no traffic to judge, so the API's own answers stand for it."""
+    """Every finding. At weight 0 there is no traffic to judge, so the API's own answers stand for it, and it has to be
+    known that the gateway's figures will be there when there is."""
     judges: Iterable[Callable[[Sample, Bounds], Finding | None]] = (
-        *((_error_rate, _p95, _hits) if sample.weight else (_api,)),
+        *((_error_rate, _p95, _hits, _gateway) if sample.weight else (_api, _counted)),
         _cpu,
         _forward,
         _backward,
@@ -213,6 +244,7 @@ def figures(sample: Sample) -> dict[str, Any]:
         "slow": traffic and traffic.slow,
         "p95_ms": traffic and traffic.p95_ms,
         "all_requests": traffic and traffic.all_requests,
+        "all_errors": traffic and traffic.all_errors,
         "cpu_percent": sample.cpu_percent,
         "sync_forward_ms": sample.forward.latency_ms,
         "sync_backward_ms": sample.backward.latency_ms if sample.backward else None,
@@ -276,6 +308,7 @@ def _error_rate(sample: Sample, bounds: Bounds) -> Finding:
         limit=f"below {bounds.error_rate_percent:g} %",
         count=lambda traffic: traffic.errors,
         bound=bounds.error_rate_percent / 100,
+        recent_bound=bounds.error_rate_percent / 100,
         least=1,
         told=told,
     )
@@ -293,6 +326,7 @@ def _p95(sample: Sample, bounds: Bounds) -> Finding:
         limit=f"below {bounds.p95_ms:g} ms",
         count=lambda traffic: traffic.slow,
         bound=SLOW_SHARE,
+        recent_bound=RECENT_SLOW_SHARE,
         least=bounds.p95_samples,
         told=told,
     )
@@ -306,6 +340,7 @@ def _share(
     limit: str,
     count: Callable[[Traffic], int],
     bound: float,
+    recent_bound: float,
     least: int,
     told: Callable[[Traffic], str],
 ) -> Finding:
@@ -313,31 +348,32 @@ def _share(
     allowed = f"{limit}, at {bounds.confidence_percent:g} % confidence"
     for window in sample.windows:
         events, requests = count(window.traffic), window.traffic.requests
-        if events >= FEWEST_FAILURES and proportion.above(events, requests, bound, FAIL_CONFIDENCE):
-            when = "" if window is sample.whole else f" in the last {window.seconds:.0f} s"
-            return Finding(name, "fail", told(window.traffic) + when, allowed)
+        too_many = (bound, FAIL_CONFIDENCE) if window is sample.whole else (recent_bound, RECENT_CONFIDENCE)
+        if events >= FEWEST_FAILURES and proportion.above(events, requests, *too_many):
+            return Finding(name, "fail", told(window.traffic) + sample.when(window), allowed)
     if sample.whole is None:
         return Finding(name, "inconclusive", sample.traffic_trouble, allowed)
     events, requests = count(sample.whole.traffic), sample.whole.traffic.requests
     if requests >= least and proportion.below(events, requests, bound, bounds.confidence):
         return Finding(name, "pass", told(sample.whole.traffic), allowed)
     proof = max(least, proportion.needed(events, bound, bounds.confidence))
+    missing = proof - requests
     takes = f"a proof takes {proof:,}" + (" with no more of them" if events else "")
     if not requests:
         measured = f"no request in {sample.whole.seconds:.0f} s, {takes}"
-        return Finding(name, "inconclusive", measured, allowed, _probes(sample.weight, proof))
-    seconds = (proof - requests) / sample.whole.per_second
+        return Finding(name, "inconclusive", measured, allowed, probes(sample.weight, missing), missing)
+    seconds = missing / sample.whole.per_second
     length = duration(timedelta(seconds=math.ceil(seconds)))
     rate = sample.whole.per_second
     pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
     measured = f"{told(sample.whole.traffic)}, {takes}: {length} more at {pace} a second"
     wait = f"wait for {length}, then run the same command again"
-    next_step = wait if seconds <= PROOF_SECONDS else _probes(sample.weight, proof - requests)
-    return Finding(name, "inconclusive", measured, allowed, next_step)
+    next_step = wait if seconds <= PROOF_SECONDS else probes(sample.weight, missing)
+    return Finding(name, "inconclusive", measured, allowed, next_step, missing)
 
 
-def _probes(weight: float, missing: int) -> str:
-    """What to type where traffic is too thin: at this rate the proof is there in half an hour."""
+def probes(weight: float, missing: float) -> str:
+    """What to type where so many requests to the Task Service are missing: they are there in half an hour then."""
     rate = math.ceil(missing / (weight / 100) / PROOF_SECONDS)
     return (
         f"ansible-playbook phase-2.4-canary.yml -e weight={weight:g} -e canary_probe_rate={rate} sends as many reads a "
@@ -357,31 +393,116 @@ def _hits(sample: Sample, bounds: Bounds) -> Finding:
         every, hits = window.traffic.all_requests or 0, window.traffic.requests
         enough = every * share >= LEAST_EXPECTED_HITS
         if enough and proportion.below(min(hits, every), every, LOST_SHARE * share, HITS_CONFIDENCE):
-            when = "" if window is sample.whole else f" in the last {window.seconds:.0f} s"
-            return says("fail", f"{_hits_told(window.traffic)}{when}: the others do not arrive")
-    if sample.whole is None:
-        return says("inconclusive", sample.traffic_trouble)
+            measured = f"{_hits_told(window.traffic)}{sample.when(window)}: the others do not arrive"
+            return says("fail", measured, f"look at what lies between: {_BETWEEN}")
+    if sample.whole is None or sample.traffic_trouble:
+        return says("inconclusive", sample.traffic_trouble, "look again when there are figures of one period more")
     hits, told = sample.whole.traffic.requests, _hits_told(sample.whole.traffic)
     if sample.whole.traffic.all_requests is None:
         return says(
             "inconclusive",
             f"{hits:,} requests came to the Task Service, but nobody counts those to both sides",
-            "switch API Gateway's detailed metrics on for the task routes (op=replace,path=/*/*/metrics/enabled,"
-            "value=true on the stage), or give metric_source the query all_requests",
+            _TO_COUNT,
         )
     every = sample.whole.traffic.all_requests
     if not proportion.above(min(hits, every), every, share / 2, bounds.confidence):
-        return says("inconclusive", f"{told}, too few to tell")
+        return says("inconclusive", f"{told}, too few to tell", probes(sample.weight, LEAST_EXPECTED_HITS))
     aside = ASIDE_PER_SECOND * sample.whole.seconds
     if hits < every * share * (1 - HITS_TOLERANCE) and not _as_expected(hits, every, share):
-        return says("inconclusive", f"{told}, fewer than chance gives")
+        answered_itself = "count in the gateway's access log what it answers itself: 401, 403 and 429 reach nobody"
+        return says("inconclusive", f"{told}, fewer than chance gives", f"{answered_itself}; and look at {_BETWEEN}")
     if hits - aside > every * share * (1 + HITS_TOLERANCE) and not _as_expected(hits - aside, every, share):
-        return says("inconclusive", f"{told}, more than chance gives: others ask the Task Service, too")
+        measured = f"{told}, more than chance gives: others ask the Task Service, too"
+        return says(
+            "inconclusive", measured, "lead monitors, and task_service_url, past the load balancer that is counted"
+        )
     return says("pass", told)
 
 
 def _as_expected(hits: float, every: int, share: float) -> bool:
     return proportion.as_expected(min(round(hits), every), every, share, HITS_CONFIDENCE)
+
+
+def silent(traffic: Traffic, weight: float) -> bool:
+    """Whether nothing is heard of requests of which some must have arrived: late figures, or nothing arrives."""
+    every = traffic.all_requests or 0
+    if proportion.as_expected(0, every, weight / 100, HITS_CONFIDENCE):
+        return False
+    return not traffic.requests or (traffic.requests > traffic.errors and traffic.p95_ms is None)
+
+
+def _gateway(sample: Sample, bounds: Bounds) -> Finding:
+    """What the gateway answered with an error, and no load balancer knows of: a certificate that is not trusted, a
+    security group, an answer that it did not wait for.
+
+    At 100 every answer is the Task Service's or the gateway's own, so what users get is judged as a whole. Below it the
+    errors are Laravel's too, and its own may be above the bound at any time: so as many as there were before the weight
+    was set are allowed beside it, and it takes proof of more than that and the bound to fail.
+    """
+    alone, bound = sample.weight == 100, bounds.error_rate_percent / 100
+    count = _all_errors if alone else _errors_of_others
+    before = None if alone else sample.before
+    then, of_then = (count(before), before.all_requests or 0) if before else (0, 0)
+    beside = f", and no more beside the {then:,} of {of_then:,} before" if then else ""
+    share = f"below {bounds.error_rate_percent:g} % of the requests to the task routes{beside}"
+    allowed = f"{share}, at {bounds.confidence_percent:g} % confidence"
+
+    def told(traffic: Traffic) -> str:
+        errors, every = count(traffic), traffic.all_requests or 0
+        rate = f" ({100 * errors / every:.2g} %)" if errors and every else ""
+        where = "" if alone else " and not in the Task Service"
+        return f"{errors:,} of {every:,} requests failed at the gateway{where}{rate}"
+
+    most = bound if alone else bound + proportion.most(then, of_then, RECENT_CONFIDENCE)
+    for window in sample.windows:
+        if not alone and (window is not sample.whole or sample.shifted_seconds > COMPARED_SECONDS):
+            continue
+        errors, every = count(window.traffic), window.traffic.all_requests or 0
+        sure = FAIL_CONFIDENCE if alone and window is sample.whole else RECENT_CONFIDENCE
+        if errors >= FEWEST_FAILURES and proportion.above(errors, every, min(1.0, most), sure):
+            return Finding("gateway", "fail", told(window.traffic) + sample.when(window), allowed, _TO_LOOK)
+    if sample.whole is None:
+        return Finding("gateway", "inconclusive", sample.traffic_trouble, allowed)
+    traffic = sample.whole.traffic
+    if traffic.all_requests is None or traffic.all_errors is None:
+        return Finding("gateway", "inconclusive", "nobody counts the errors at the gateway", allowed, _TO_COUNT)
+    errors, least = count(traffic), min(1.0, bound + proportion.least(then, of_then, bounds.confidence))
+    if proportion.below(errors, traffic.all_requests, least, bounds.confidence):
+        return Finding("gateway", "pass", told(traffic), allowed)
+    proof = proportion.needed(errors, least, bounds.confidence)
+    measured = f"{told(traffic)}, a proof takes {proof:,}" + (" with no more of them" if errors else "")
+    if errors:
+        return Finding("gateway", "inconclusive", measured, allowed, _TO_LOOK)
+    missing = math.ceil((proof - traffic.all_requests) * sample.weight / 100)
+    return Finding("gateway", "inconclusive", measured, allowed, probes(sample.weight, missing), missing)
+
+
+def _all_errors(traffic: Traffic) -> int:
+    return traffic.all_errors or 0
+
+
+def _errors_of_others(traffic: Traffic) -> int:
+    return max(0, _all_errors(traffic) - traffic.errors)
+
+
+def _counted(sample: Sample, bounds: Bounds) -> Finding:
+    """Before the first user moves: that the requests to both sides and their errors will be told."""
+
+    def says(verdict: Verdict, measured: str, next_step: str = "") -> Finding:
+        return Finding(
+            "gateway", verdict, measured, "the requests to the task routes and their errors counted", next_step
+        )
+
+    if sample.whole is None:
+        return says("inconclusive", sample.traffic_trouble)
+    traffic, length = sample.whole.traffic, duration(timedelta(seconds=sample.whole.seconds))
+    if not traffic.all_requests:
+        first = "send one request to a task route through the gateway, then run the same command again when its figures"
+        measured = f"no request at the gateway is counted in {length}"
+        return says("inconclusive", measured, f"{first} are there; if it stays so, {_TO_COUNT}")
+    if traffic.all_errors is None:
+        return says("inconclusive", "nobody counts the errors at the gateway", _TO_COUNT)
+    return says("pass", f"{traffic.all_errors:,} of {traffic.all_requests:,} requests failed in {length}")
 
 
 def _api(sample: Sample, bounds: Bounds) -> Finding | None:
@@ -401,7 +522,8 @@ def _cpu(sample: Sample, bounds: Bounds) -> Finding:
     if sample.cpu_percent is None:
         return Finding("database CPU", "inconclusive", sample.cpu_trouble, allowed)
     verdict = _lasting(sample.cpu_percent, bounds.cpu_percent, sample.cpu_above_seconds)
-    since = "" if verdict == "pass" else f", so for {abs(sample.cpu_above_seconds):.0f} s"
+    seconds = sample.cpu_above_seconds
+    since = f", so for {seconds:.0f} s" if verdict != "pass" and seconds else ""
     return Finding("database CPU", verdict, f"{sample.cpu_percent:.0f} %{since}", allowed)
 
 
@@ -412,23 +534,28 @@ def _lasting(value: float, bound: float, above_seconds: float) -> Verdict:
 
 
 def _forward(sample: Sample, bounds: Bounds) -> Finding:
-    return _sync("sync forward", sample.forward, bounds)
+    return _sync("sync forward", sample.forward, bounds, sample.trouble)
 
 
 def _backward(sample: Sample, bounds: Bounds) -> Finding | None:
-    return _sync("sync backward", sample.backward, bounds) if sample.backward else None
+    return _sync("sync backward", sample.backward, bounds, sample.trouble) if sample.backward else None
 
 
-def _sync(name: str, direction: Direction, bounds: Bounds) -> Finding:
+def _sync(name: str, direction: Direction, bounds: Bounds, trouble: str) -> Finding:
+    """``trouble`` is that of a database, without which no sync can run: it is to be waited for."""
+
     def says(verdict: Verdict, measured: str, next_step: str = "ansible-playbook status.yml") -> Finding:
         return Finding(name, verdict, measured, f"p95 below {bounds.sync_latency_ms:g} ms", next_step)
 
     health, latency = direction.health, direction.latency_ms
+    standstill = direction.unwell_seconds > STANDSTILL_SECONDS and not trouble
+    unwell: Verdict = "fail" if standstill or direction.state == "blocked" else "inconclusive"
+    since = f", so for {direction.unwell_seconds:.0f} s" if standstill else ""
     if health is None:
-        return says("inconclusive", f"nobody answers on 127.0.0.1:{direction.port}")
+        return says(unwell, f"nobody answers on 127.0.0.1:{direction.port}{since}")
     error = f": {health['last_error']}" if health.get("last_error") else ""
     if direction.state != "running":
-        return says("fail" if direction.state == "blocked" else "inconclusive", f"{direction.state}{error}")
+        return says(unwell, f"{direction.state}{since}{error}")
     if direction.oldest_seconds > SUSTAINED_SECONDS:
         return says("fail", f"{direction.pending:,} writes wait, the oldest for {direction.oldest_seconds:.0f} s")
     if latency is None:
@@ -466,7 +593,8 @@ def _verdict(sample: Sample, bounds: Bounds) -> Finding:
     next_step = "ansible-playbook phase-2.2-verify.yml"
     if sample.stale is None:
         return Finding("verdict", "inconclusive", sample.trouble, allowed, next_step)
-    return Finding("verdict", "fail" if sample.stale else "pass", sample.stale or "green and fresh", allowed, next_step)
+    verdict: Verdict = "inconclusive" if sample.altered else "fail" if sample.stale else "pass"
+    return Finding("verdict", verdict, sample.stale or "green and fresh", allowed, next_step)
 
 
 def _dead_letters(sample: Sample, bounds: Bounds) -> Finding:

@@ -39,7 +39,9 @@ class AtWork(Refused):
     """Another operator holds the lock."""
 
 
-_KINDS: dict[str, type[MigrationError]] = {kind.__name__: kind for kind in (AtWork, Refused, Failed)}
+_KINDS: dict[str, type[MigrationError]] = {
+    kind.__name__: kind for kind in (AtWork, database.Unreachable, Refused, Failed)
+}
 
 
 def lock(
@@ -53,7 +55,8 @@ def lock(
     """Holds the operator's lock until the calling process's parent, which is ansible-playbook, has ended.
 
     In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it for longer than
-    ``lock_wait_seconds``, or if what an earlier run left behind is still at work after ``ENGINE_WAIT_SECONDS``.
+    ``lock_wait_seconds``, if Laravel's database can't be reached for so long, or if what an earlier run left behind is
+    still at work after ``ENGINE_WAIT_SECONDS``.
     """
     if check:
         side = database.laravel(laravel_dsn)
@@ -64,11 +67,11 @@ def lock(
     while True:
         try:
             holder_pid = _held(laravel_dsn, command, began, listener)
-        except AtWork as held:
+        except (AtWork, database.Unreachable) as hindrance:
             waited = time.monotonic() - began
             if waited >= lock_wait_seconds:
                 raise
-            listener(progress.Progress("waiting for the lock", 0, 0, "", waited, held.measured))
+            listener(progress.Progress("waiting for the lock", 0, 0, "", waited, hindrance.measured))
             time.sleep(min(WAIT_POLL_SECONDS, lock_wait_seconds - waited))
         else:
             return Outcome(False, "the lock is held until this command ends", {"holder_pid": holder_pid})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from task_migration import change_log, consistency_history, database, health, switch
-from task_migration.conditions import Bounds, Sample, Sync
+from task_migration.conditions import Away, Bounds, Sample, Sync
 from task_migration.errors import MigrationError
+from task_migration.metric_source import Unmeasured
 from task_migration.probe import Probe, Probed
 from task_migration.vitals import HEALTHY
 
@@ -19,14 +22,21 @@ class Following:
         self._latency_ms = latency_ms
         self._unwell_since: float | None = None
         self._slow_since: float | None = None
+        self._away: Away = None
 
-    def sample(self, pending: int | None, oldest_seconds: float | None, trouble: str) -> Sync:
-        """How it is now, with the change log that it carries, which somebody else has asked."""
+    def sample(
+        self, pending: int | None, oldest_seconds: float | None, trouble: str, find_away: Callable[[], Away]
+    ) -> Sync:
+        """How it is now, with the change log that it carries, which somebody else has asked. ``find_away`` is called
+        only if it is unwell."""
         told = health.ask(self._health_port)
         lag = ((told or {}).get("lag_ms_10_s") or {}).get("p95")
-        now = time.monotonic()
         well = told is not None and told["state"] in HEALTHY
-        self._unwell_since = None if well else self._unwell_since or now
+        away = None if well else find_away()
+        now = time.monotonic()
+        # What was due to a database that was away is not counted against a sync that has it again.
+        self._unwell_since = None if well else now if away != self._away else self._unwell_since or now
+        self._away = away
         self._slow_since = (self._slow_since or now) if lag is not None and lag > self._latency_ms else None
         return Sync(
             health=told,
@@ -35,14 +45,25 @@ class Following:
             pending=pending,
             oldest_seconds=oldest_seconds,
             trouble=trouble,
+            away=away,
+            state_seconds=_age(told["since"]) if told else 0.0,
         )
 
 
 class Measuring:
-    """Takes samples of the dual write. ``probe`` is None without an address."""
+    """Takes samples of the dual write. ``probe`` is None without an address; ``task_service`` tells, look after look,
+    whether a sync that is unwell waits for that database."""
 
-    def __init__(self, laravel: database.Side, health_port: int, probe: Probe | None, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        laravel: database.Side,
+        health_port: int,
+        probe: Probe | None,
+        bounds: Bounds,
+        task_service: database.Side | None = None,
+    ) -> None:
         self._laravel = laravel
+        self._task_service = task_service
         self._forward = Following(health_port, bounds.latency_ms)
         self._probe = probe
         self.position: switch.Position | None = None
@@ -60,9 +81,14 @@ class Measuring:
             self.position, trouble = None, in_short(error)
         return Sample(
             api=api or (self._probe.seen() if self._probe else None),
-            forward=self._forward.sample(pending, oldest, trouble),
+            forward=self._forward.sample(pending, oldest, trouble, self._find_away),
             check=check,
         )
+
+    def _find_away(self) -> Away:
+        if self.position is None:
+            return "laravel"
+        return "task_service" if self._task_service and _is_away(self._task_service) else None
 
 
 def stand(connection: database.Connection) -> tuple[int | None, float | None, str]:
@@ -72,6 +98,21 @@ def stand(connection: database.Connection) -> tuple[int | None, float | None, st
     return (*change_log.stand(connection), "")
 
 
+def _is_away(side: database.Side) -> bool:
+    try:
+        database.connect(side, "watch").close()
+    except database.Unreachable:
+        return True
+    except MigrationError:
+        return False
+    return False
+
+
+def _age(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+
+
 def in_short(error: MigrationError) -> str:
     """What went wrong, without what to type about it."""
-    return f"{error.what}: {error.measured}" if error.measured else error.what
+    what = f"{Unmeasured.prefix}{error.what}" if isinstance(error, Unmeasured) else error.what
+    return f"{what}: {error.measured}" if error.measured else what

@@ -27,7 +27,8 @@ class Traffic:
 
     ``errors`` are answers of 500 and above, and requests that nothing answered; ``slow`` are the requests that took
     longer than the bound, and those whose time nobody took. ``p95_ms`` is that of the worst period, for the eye alone;
-    None if no time was taken. ``all_requests`` are those to the task routes of both sides, None if nobody counts them.
+    None if no time was taken. ``all_requests`` are those to the task routes of both sides, and ``all_errors`` the
+    answers of 500 and above that the gateway gave to them, whoever made these; None if nobody counts them.
     """
 
     requests: int
@@ -35,6 +36,7 @@ class Traffic:
     slow: int
     p95_ms: float | None
     all_requests: int | None
+    all_errors: int | None = None
 
 
 class Unmeasured(MigrationError):

@@ -1,8 +1,8 @@
 """The gate's figures from a Prometheus, or from anything that answers its HTTP API, by queries of the operator's.
 
 A query gives one number, of the window that ends at the time that is asked for. No answer to ``requests`` is no
-request; none to ``errors`` beside requests is no error, since a counter is born with its first one. None to any other
-is Unmeasured: it is more likely a name that is wrong than a good figure.
+request; none to ``errors`` or ``all_errors`` beside requests is no error, since a counter is born with its first one.
+None to any other is Unmeasured: it is more likely a name that is wrong than a good figure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class InPrometheus:
 
 @dataclass(frozen=True)
 class Queries:
-    """Of the Task Service, but for ``all_requests``: of the task routes on both sides, "" if nobody counts them.
+    """Of the Task Service, but for ``all_requests`` and ``all_errors``: of the task routes on both sides, as the
+    gateway answers them, "" if nobody counts them.
 
     In each, ``{seconds}`` is the window's length; in ``slow``, ``{slow_seconds}`` is the bound.
     """
@@ -58,6 +59,7 @@ class Queries:
     p95_ms: Annotated[str, _WINDOW]
     cpu_percent: Annotated[str, _WINDOW]
     all_requests: Annotated[str, _WINDOW] = ""
+    all_errors: Annotated[str, _WINDOW] = ""
 
 
 class Prometheus(MetricSource):
@@ -80,9 +82,11 @@ class Prometheus(MetricSource):
             slow_query = queries.slow.replace("{slow_seconds}", f"{slow_ms / 1000:.10g}")
             slowed = self._ask(client, "slow", slow_query, start, end)
             p95_ms = self._ask(client, "p95_ms", queries.p95_ms, start, end)
-            all_requests = None
+            all_requests = all_errors = None
             if queries.all_requests:
                 all_requests = self._ask(client, "all_requests", queries.all_requests, start, end)
+            if queries.all_errors:
+                all_errors = self._ask(client, "all_errors", queries.all_errors, start, end)
         errors = _count("errors", failed)
         requests = max(counted, errors)
         if slowed is None and requests:
@@ -93,6 +97,7 @@ class Prometheus(MetricSource):
             min(requests, _count("slow", slowed)),
             p95_ms if p95_ms is not None and math.isfinite(p95_ms) else None,
             None if all_requests is None else _count("all_requests", all_requests),
+            None if all_requests is None or not queries.all_errors else _count("all_errors", all_errors),
         )
 
     def cpu_percent(self, start: datetime, end: datetime) -> float:

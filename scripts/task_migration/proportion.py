@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 _NEGLIGIBLE = 1e-17
+_HALVINGS = 30
 
 
 def below(events: int, of: int, bound: float, confidence: float) -> bool:
@@ -37,6 +38,20 @@ def needed(events: int, bound: float, confidence: float) -> int:
         middle = (short + enough) // 2
         short, enough = (short, middle) if below(events, middle, bound, confidence) else (middle, enough)
     return enough
+
+
+def least(events: int, of: int, confidence: float) -> float:
+    """The highest share that the true one is proven to be above; 0 where nothing is proven."""
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if above(events, of, middle, confidence) else (low, middle)
+    return low
+
+
+def most(events: int, of: int, confidence: float) -> float:
+    """The lowest share that the true one is proven to be below; 1 where nothing is proven."""
+    return 1 - least(of - events, of, confidence)
 
 
 def as_expected(hits: int, of: int, share: float, confidence: float) -> bool:

@@ -1,7 +1,8 @@
 """Watches the dual write for as long as it lasts, and the canary while traffic is moved: judges their conditions again
 and again, and says when one is breached.
 
-It only looks, and holds no lock: others must be able to work for days. What follows from a breach is the playbook's.
+It only looks, and holds no lock: others must be able to work for days. What follows from a breach is the playbook's, so
+it ends with one only when nobody else is at work.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from task_migration import alert, conditions, database, journal, judgement, phase, progress, stage, switch
+from task_migration import alert, conditions, database, journal, judgement, lock, phase, progress, stage, switch
 from task_migration.canary import Canary, Look
 from task_migration.conditions import Bounds, Condition, Sample
 from task_migration.errors import MigrationError, Refused
 from task_migration.gauge import Gauge
-from task_migration.measuring import Measuring
+from task_migration.measuring import Measuring, in_short
 from task_migration.metric_source import source
 from task_migration.outcome import Outcome
 from task_migration.probe import Probe, Probed
@@ -68,13 +69,14 @@ def watch(
     """Judges every ``watch_interval_seconds`` until a condition is breached, the switch is turned off, or
     ``watch_seconds`` are over (0: never). The API is asked all the while, so that each judgement has its own requests.
 
-    While traffic goes to the Task Service it judges the canary too, as its gate does, and does not end because the
-    switch is off. An empty ``gateway_rest_api_id`` means that no traffic can be moved.
+    While traffic goes to the Task Service it judges the canary too, as its gate does, and the switch may be off. An
+    empty ``gateway_rest_api_id`` means that no traffic can be moved. A breach during which another operator is at work,
+    or Laravel's database away, can't be taken back now: somebody is told, and it looks on.
 
     Somebody is told when the change log grows beyond its bounds, and when what was known gets unknown. How many
     requests failed is written down every hour and at the end. In check mode it judges once. Details: ``breached``,
     ``cause`` in one line, ``takes_back`` ("2.4" the canary, which goes first, "2.3" the dual write, "" nothing),
-    ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already.
+    ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already, and no traffic is moved.
     """
     bounds = Bounds(
         trigger_error_rate_percent,
@@ -83,8 +85,7 @@ def watch(
         change_log_max_entries,
         consistency_every_seconds,
     )
-    laravel = database.laravel(laravel_dsn)
-    _refuse_if_off(laravel)
+    laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
     canary = None
     if gateway_rest_api_id:
         canary_bounds = judgement.Bounds(
@@ -122,7 +123,7 @@ def watch(
                 window_seconds=canary_window_seconds,
             ),
             source=figures,
-            task_service=database.task_service(task_service_dsn),
+            task_service=task_service,
             backward_port=int(sync_health_ports["backward"]),
             bounds=bounds,
             canary_bounds=canary_bounds,
@@ -131,8 +132,9 @@ def watch(
             aws_region=aws_region,
             aws_endpoint_url=aws_endpoint_url,
         )
+    _refuse_if_off(laravel, canary)
     probe = Probe(task_service_url, task_service_ca_file, watch_interval_seconds) if task_service_url else None
-    measuring = Measuring(laravel, int(sync_health_ports["forward"]), probe, bounds)
+    measuring = Measuring(laravel, int(sync_health_ports["forward"]), probe, bounds, task_service)
     told = _Told(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
 
     def look(api: Probed | None = None) -> tuple[Sample, list[Condition], str]:
@@ -147,19 +149,26 @@ def watch(
         return _ended("looked once", found, probe, 0, _takes_back(laravel_dsn, canary, found))
     began = written = time.monotonic()
     count = _Count(laravel_dsn, probe)
+    hindrance = ""
     with canary or nullcontext(), probe.asking() if probe else nullcontext():
         for number in range(1, 1 << 62):
             due = began + number * watch_interval_seconds
             time.sleep(max(0.0, (min(due, began + watch_seconds) if watch_seconds else due) - time.monotonic()))
             sample, found, of_canary = look()
+            position = measuring.position
+            is_breached = bool(conditions.breached(found))
+            hindered_before = hindrance
+            hindrance = _hindrance(laravel_dsn) if is_breached else sample.forward.trouble if position is None else ""
+            if is_breached and hindrance:
+                found.append(Condition("way back", "red", hindrance, "Laravel answers, and nobody else is at work"))
             seconds = time.monotonic() - began
             note = line(sample, found, number, of_canary)
             listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
-            position = measuring.position
-            if position is not None and not position.is_on and not (canary and canary.share):
+            if position is not None and not position.is_on and not (canary and canary.may_have_moved):
                 count.write_down()
                 return _ended(_off(position), [], probe, seconds)
-            if conditions.breached(found):
+            # What hindered it may have mended what was breached, so that is looked at once more.
+            if is_breached and not hindrance and not hindered_before:
                 break
             told.of(found)
             if watch_seconds and seconds >= watch_seconds:
@@ -188,10 +197,12 @@ def line(sample: Sample, found: Sequence[Condition], number: int, canary: str) -
     return f"look {number}: " + "; ".join(filter(None, [dual_write, canary, not_proven]))
 
 
-def _refuse_if_off(laravel: database.Side) -> None:
+def _refuse_if_off(laravel: database.Side, canary: Canary | None) -> None:
     with database.said(laravel), database.connect(laravel, "watch") as connection:
         position = switch.position(connection, "sync_forward")
-    if not position.is_on:
+    if not position.is_on and canary:
+        canary.traffic()
+    if not position.is_on and not (canary and canary.may_have_moved):
         raise Refused(
             "there is nothing to watch: the sync is off",
             measured=_off(position) if position.changed_at else "it was never turned on",
@@ -202,6 +213,15 @@ def _refuse_if_off(laravel: database.Side) -> None:
 def _off(position: switch.Position) -> str:
     since = f"{position.changed_at:%Y-%m-%d %H:%M:%S} UTC" if position.changed_at else "an unknown time"
     return f"the sync was turned off at {since} by {position.changed_by}: {position.reason or 'no reason was given'}"
+
+
+def _hindrance(laravel_dsn: str) -> str:
+    """Why nothing can be taken back now; "" if it can."""
+    try:
+        lock.lock(laravel_dsn=laravel_dsn, command="watch", check=True)
+    except MigrationError as error:
+        return in_short(error)
+    return ""
 
 
 def _takes_back(laravel_dsn: str, canary: Canary | None, found: Sequence[Condition]) -> str:
@@ -262,7 +282,8 @@ class _Count:
 
 
 class _Told:
-    """Tells somebody once when a condition gets red, when the change log warns, and when a known one gets unknown."""
+    """Tells somebody once when a condition gets red, when the change log warns, and when a known one gets unknown. What
+    is not there any more is forgotten."""
 
     def __init__(self, topic_arn: str, command: Sequence[str], aws_region: str, aws_endpoint_url: str) -> None:
         self._ways = {
@@ -275,9 +296,11 @@ class _Told:
 
     def of(self, found: Sequence[Condition]) -> None:
         """An alert that can't be sent must not end the watch: it is tried again at the next look."""
+        self._before = {one.name: self._before[one.name] for one in found if one.name in self._before}
+        bad = conditions.breached(found)
         for one in found:
             before = self._before.get(one.name)
-            if one.grade == before or not self._is_news(one, before) or self._tell(one):
+            if one.grade == before or not self._is_news(one, before) or self._tell(one, bad):
                 self._before[one.name] = one.grade
 
     def _is_news(self, one: Condition, before: str | None) -> bool:
@@ -285,9 +308,10 @@ class _Told:
             return before is not None
         return one.grade == "red" or (one.grade == "warns" and one.name == "change log" and before != "red")
 
-    def _tell(self, one: Condition) -> bool:
+    def _tell(self, one: Condition, breached: Sequence[Condition]) -> bool:
+        message = "; ".join(map(str, [one, *breached]))
         try:
-            alert.alert(subject=f"Task migration: {one.name}: {one.grade}", message=str(one), **self._ways)  # type: ignore[arg-type]
+            alert.alert(subject=f"Task migration: {one.name}: {one.grade}", message=message, **self._ways)  # type: ignore[arg-type]
         except MigrationError:
             return False
         return True

@@ -147,14 +147,14 @@ def _refuse_out_of_order(stage: Stage, weight: int, force: bool, reason: str) ->
             f"the weight {weight} is out of order, and forced without a reason",
             measured=measured,
             allowed="force with a reason, for the journal",
-            next_step=f"{_CANARY} -e weight={weight} -e force=true -e reason='...'",
+            next_step=f"{_CANARY} -e weight={weight} -e force=true -e \"reason='...'\"",
         )
 
 
 def _next_step(stage: Stage, following: int | None) -> str:
     if stage.promoted:
         return "the way back is rollback-2.4.yml: ansible-playbook rollback-2.4.yml"
-    meant = "if it is meant, add -e force=true -e reason='...'"
+    meant = "if it is meant, add -e force=true -e \"reason='...'\""
     return meant if following is None else f"{_CANARY} -e weight={following}; {meant}"
 
 

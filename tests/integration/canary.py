@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,16 +18,22 @@ from task_migration import consistency_history, database, health, journal
 from task_migration.stopping import Stop
 from task_migration.vitals import Vitals
 
-NAMES = ("requests", "errors", "slow", "p95_ms", "all_requests", "cpu_percent")
+NAMES = ("requests", "errors", "slow", "p95_ms", "all_requests", "all_errors", "cpu_percent")
 
 
 @dataclass
 class Figures:
-    """What a Prometheus answers, by name; None for no answer, and nothing at all while it is ``away``."""
+    """What a Prometheus answers, by name; None for no answer, and nothing at all while it is ``away``.
+
+    ``before`` is what it answers of a window that ended a minute ago or earlier, ``newest`` of one that is not longer
+    than so many seconds.
+    """
 
     values: dict[str, float | None] = field(
-        default_factory=lambda: dict(zip(NAMES, (5000, 0, 10, 41, 20_000, 12), strict=True))
+        default_factory=lambda: dict(zip(NAMES, (5000, 0, 10, 41, 20_000, 0, 12), strict=True))
     )
+    before: dict[str, float] | None = None
+    newest: tuple[float, dict[str, float | None]] | None = None
     away: bool = False
     asked: list[str] = field(default_factory=list)
     source: dict[str, Any] = field(default_factory=dict)
@@ -41,9 +48,15 @@ def figures() -> Iterator[Figures]:
     found = Figures()
 
     def answer(path: str, _: Any) -> tuple[int, bytes]:
-        query = parse_qs(urlsplit(path).query)["query"][0]
+        asked = parse_qs(urlsplit(path).query)
+        query = asked["query"][0]
         found.asked.append(query)
-        value = found.values[query.split()[0]]
+        name, seconds = query.split()[:2]
+        value = found.values[name]
+        if found.before and float(asked["time"][0]) < time.time() - 55:
+            value = found.before.get(name, value)
+        if found.newest and int(seconds) <= found.newest[0]:
+            value = found.newest[1].get(name, value)
         series = [] if value is None else [{"metric": {}, "value": [0, str(value)]}]
         told = {"status": "success", "data": {"resultType": "vector", "result": series}}
         return (503, b"away") if found.away else (200, json.dumps(told).encode())
@@ -114,7 +127,7 @@ class Canary:
             "canary_settle_seconds": 0,
         }
 
-    def shifted(self, seconds_ago: float = 0) -> None:
+    def shifted(self, seconds_ago: float = 0, to: int = 25) -> None:
         """The journal says so."""
         with database.connect(database.laravel(self.sides.laravel_dsn), "test") as connection:
             journal.ensure(connection)
@@ -122,7 +135,7 @@ class Canary:
             "INSERT INTO task_migration.journal (at, operator, host, command, phase, item, result, evidence) VALUES"
             " (clock_timestamp() - make_interval(secs => %s), 'me', 'here', 'test', '2.4', 'shift', 'done', %s)",
             seconds_ago,
-            '{"from": 5, "to": 25}',
+            json.dumps({"from": 5, "to": to}),
         )
 
     def checked(self, passed: bool | None = True) -> None:

@@ -84,7 +84,7 @@ def test_it_judges_until_the_time_is_over_with_a_line_of_figures_for_each_look(b
     assert shown[0].startswith("look 1: 0 of 5,000 failed, p95 41 ms at worst, 5,000 of 20,000 hits (25.0 %), CPU 12 %")
     assert outcome.details["verdict"] == "pass"
     assert outcome.details["seconds"] >= 0.9
-    assert len(outcome.lines) == 9
+    assert len(outcome.lines) == 10
 
 
 def test_a_failure_ends_it_at_the_next_look_and_says_what_failed(canary, baking):
@@ -115,7 +115,49 @@ def test_what_is_never_proven_fails_and_says_what_would_have_proven_it(canary, b
     canary.figures.become(requests=4, all_requests=16, slow=0)
     with pytest.raises(Failed, match=r"proves nothing at 25 % after \d s.*0 of 4 .*a proof takes 2,995: ") as failed:
         baking()
-    assert "next: ansible-playbook phase-2.4-canary.yml -e weight=25 -e canary_probe_rate=7 " in str(failed.value)
+    said = str(failed.value)
+    assert "next: ansible-playbook phase-2.4-canary.yml -e weight=25 -e canary_probe_rate=7 " in said
+    # Traffic goes back: to wait and then to type the same proves nothing.
+    assert "then run the same command again" not in said
+
+
+def test_what_time_alone_would_prove_says_how_long_to_hold_it(canary, baking):
+    canary.figures.become(requests=2900, all_requests=11_600)
+    with pytest.raises(Failed, match="proves nothing at 25 %") as failed:
+        baking()
+    assert re.search(r"-e canary_probe_rate=1 sends .*; or -e canary_hold_seconds=[2-6] waits", str(failed.value))
+
+
+def test_figures_of_the_task_service_that_are_late_are_held_and_fail_if_they_stay_away(canary, baking):
+    nothing = {"requests": None, "slow": None, "p95_ms": None, "all_requests": 1300}
+    canary.figures.newest = (1, nothing)
+    timer = later(1.0, lambda: setattr(canary.figures, "newest", None))
+    outcome, shown = baking(canary_hold_seconds=60)
+    timer.join()
+    assert shown[0].startswith("look 1: not proven yet: hits; 0 of 5,000 failed")
+    assert outcome.details["verdict"] == "pass"
+    canary.figures.newest = (2, nothing)
+    with pytest.raises(Failed, match=r"hits: 0 of 1,300 hits \(0.0 %\) in the last 2 s: the others do not arrive"):
+        baking(canary_bake_seconds=600)
+
+
+def test_a_table_that_is_altered_meanwhile_is_held_and_fails_nothing(canary, baking):
+    canary.sides.target("ALTER TABLE tasks ADD COLUMN remark text")
+    timer = later(1.2, lambda: canary.sides.target("ALTER TABLE tasks DROP COLUMN remark"))
+    outcome, shown = baking(canary_hold_seconds=60)
+    timer.join()
+    assert shown[0].startswith("look 1: not proven yet: verdict; ")
+    assert outcome.details["verdict"] == "pass"
+
+
+def test_a_sync_that_is_not_there_is_held_for_a_minute_and_then_fails(canary, baking, monkeypatch):
+    monkeypatch.setattr(judgement, "STANDSTILL_SECONDS", 1.0)
+    canary.backward.become("reconnecting")
+    timer = later(0.5, lambda: canary.backward.become("running"))
+    baking(canary_hold_seconds=60)
+    timer.join()
+    with pytest.raises(Failed, match=r"sync forward: nobody answers on 127\.0\.0\.1:1, so for \d s"):
+        baking(sync_health_ports={**canary.ports, "forward": 1}, canary_bake_seconds=600)
 
 
 def test_figures_or_a_database_that_are_away_for_a_moment_fail_nothing_and_pass_nothing(canary, baking):
@@ -130,7 +172,7 @@ def test_figures_or_a_database_that_are_away_for_a_moment_fail_nothing_and_pass_
     timer = later(1.0, come_back)
     outcome, shown = baking(canary_hold_seconds=60)
     timer.join()
-    assert "not proven yet: error rate, p95, hits, database CPU" in shown[0]
+    assert "not proven yet: error rate, p95, hits, gateway, database CPU" in shown[0]
     assert any("divergence" in one for one in shown)
     assert outcome.details["verdict"] == "pass"
 
@@ -138,8 +180,9 @@ def test_figures_or_a_database_that_are_away_for_a_moment_fail_nothing_and_pass_
 def test_a_cpu_that_stays_above_its_bound_fails_and_a_moment_of_it_does_not(canary, baking, monkeypatch):
     monkeypatch.setattr(judgement, "SUSTAINED_SECONDS", 0.8)
     canary.figures.become(cpu_percent=91)
-    timer = later(0.5, lambda: canary.figures.become(cpu_percent=12))
-    baking()
+    # One point is in every window of three periods, for three seconds here.
+    timer = later(2.8, lambda: canary.figures.become(cpu_percent=12))
+    baking(canary_hold_seconds=60)
     timer.join()
     canary.figures.become(cpu_percent=91)
     with pytest.raises(Failed, match=r"database CPU: 91 %, so for \d+ s"):
@@ -152,7 +195,8 @@ def test_it_waits_until_the_weight_is_in_force_everywhere(canary, baking):
     outcome, _ = baking(shown, canary_settle_seconds=1.5, canary_hold_seconds=60)
     assert shown[0] == ("waiting at 25 %", "until the weight is in force everywhere, 1 s")
     assert outcome.details["seconds"] >= 1.5 + 0.9
-    assert all(int(one.split()[1]) <= 4 for one in canary.figures.asked if one.startswith("requests"))
+    # But for what was before, to compare it with.
+    assert sum(int(one.split()[1]) > 4 for one in canary.figures.asked if one.startswith("requests")) == 1
 
 
 def test_a_verdict_that_gets_old_meanwhile_takes_nothing_back(canary, baking):

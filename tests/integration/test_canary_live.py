@@ -376,6 +376,7 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
     own = 0
     with live.users(book, 2):
         live.weigh(5)
+        time.sleep(1.1)  # figures are of whole seconds, and that of the shift is none
         with httpx.Client(base_url=live.told["gateway_url"], trust_env=False) as http:
             headers = dict([live.world.probe_headers_file.read_text().strip().split(": ")])
             while http.get("/api/tasks", headers=headers).headers["x-served-by"] == "laravel":

@@ -45,7 +45,7 @@ def test_when_all_is_well_it_passes_with_the_figures_and_changes_nothing(canary)
     assert outcome.message.startswith(
         "gate: pass at 25 %: 0 of 5,000 failed, p95 41 ms at worst, 5,000 of 20,000 hits (25.0 %), CPU 12 %, sync "
     )
-    assert len(outcome.lines) == len(outcome.details["findings"]) == 9
+    assert len(outcome.lines) == len(outcome.details["findings"]) == 10
     assert all(line.startswith("pass: ") for line in outcome.lines)
     assert outcome.details["verdict"] == "pass"
     assert outcome.details["figures"]["requests"] == 5000
@@ -159,10 +159,49 @@ def test_at_weight_0_the_api_is_asked_and_no_traffic_is_judged(canary, api):
     assert len(asked) == 20
     assert outcome.message.startswith("gate: pass at 0 %: no traffic yet, the API answered 20 of 20, CPU 12 %, sync ")
     assert outcome.lines[-1] == "not judged: error rate, p95 and hits, for there is no traffic yet"
-    assert not any(one.startswith("requests") for one in canary.figures.asked)
     asked.append("fail")
     with pytest.raises(Refused, match=r"red at 0 %; measured: API: 20 of 20 requests failed, HTTP 500.*next: [^;]*$"):
         gate(**{**canary.options, "weight": 0, "task_service_url": url})
+
+
+def test_no_user_moves_before_the_gateways_requests_and_errors_are_counted(canary):
+    at_0 = {**canary.options, "weight": 0}
+    canary.figures.become(all_requests=None)
+    with pytest.raises(Refused, match=r"nothing yet at 0 %; measured: gateway: no request .*next: send one request"):
+        gate(**at_0)
+    canary.figures.become(all_requests=1, requests=None, slow=None, p95_ms=None)
+    assert any("pass: gateway: 0 of 1 requests failed in " in line for line in gate(**at_0).lines)
+    canary.figures.away = True
+    with pytest.raises(Refused, match=r"nothing yet at 0 %; measured: gateway: .*503"):
+        gate(**at_0)
+
+
+def test_at_weight_0_traffic_counts_however_lately_the_weight_was_set(canary):
+    canary.shifted(to=0)
+    gate(**{**canary.options, "weight": 0}, canary_window_seconds=600)
+    assert "all_requests 599" in canary.figures.asked
+
+
+def test_errors_at_the_gateway_are_held_against_those_of_before_the_shift(canary):
+    canary.shifted(seconds_ago=7200, to=5)
+    canary.shifted(seconds_ago=61)
+    canary.figures.before = {"requests": 1000, "errors": 0, "slow": 0, "all_requests": 20_000, "all_errors": 40}
+    canary.figures.become(all_errors=35)
+    assert any("pass: gateway: 35 of 20,000" in line for line in gate(**canary.options).lines)
+    assert "all_errors 3599" in canary.figures.asked
+    canary.figures.become(all_errors=200)
+    with pytest.raises(
+        Refused, match=r"red at 25 %; measured: gateway: 200 of 20,000 .* no more beside the 40 of 20,000"
+    ):
+        gate(**canary.options)
+
+
+def test_at_the_weight_before_no_time_before_that_is_looked_at(canary):
+    canary.shifted(seconds_ago=300, to=5)
+    canary.shifted(seconds_ago=61)
+    gate(**canary.options)
+    (length,) = {int(one.split()[1]) for one in canary.figures.asked if one.startswith("all_errors")} - {60}
+    assert length in range(237, 240)
 
 
 def test_at_weight_0_the_sync_backward_is_judged_only_if_it_is_on(canary):

@@ -106,7 +106,7 @@ def world(cloudwatch, tmp_path, monkeypatch):
 
 
 def measured(*lines):
-    base = {"path": "/api/tasks", "method": "GET", "latency": 20, "intLatency": 10, "upstream": TASK_SERVICE}
+    base = {"path": "/api/tasks", "method": "GET", "latency": 20, "intLatency": 10, "upstream": TASK_SERVICE, "err": ""}
     return {
         (name, tuple(value for _, value in dimensions)): dict(counted)
         for (_, name, dimensions, _), counted in of_requests([{**base, **line} for line in lines], SIDES).items()
@@ -130,18 +130,31 @@ def test_a_request_has_every_figure_that_aws_gives_it():
 def test_what_the_app_answers_is_its_own_error_and_what_it_does_not_answer_the_load_balancers():
     found = measured(
         *({"status": status, "intStatus": status} for status in (200, 404, 500, 503)),
-        *({"status": status, "intStatus": None} for status in (502, 502, 504)),
+        *({"status": 502, "intStatus": None, "err": error} for error in ("refused", "broken")),
     )
     stage, target, balancer = tuple(STAGE.values()), tuple(TARGET.values()), tuple(BALANCER.values())
-    assert found["RequestCount", target] == {1: 7}
+    assert found["RequestCount", target] == {1: 6}
     assert found["HTTPCode_Target_4XX_Count", target] == {1: 1}
     assert found["HTTPCode_Target_5XX_Count", target] == {1: 2}
-    assert found["HTTPCode_ELB_5XX_Count", balancer] == {1: 3}
+    assert found["HTTPCode_ELB_5XX_Count", balancer] == {1: 2}
     assert found["HTTPCode_ELB_502_Count", balancer] == {1: 2}
-    assert found["HTTPCode_ELB_504_Count", balancer] == {1: 1}
     assert found["TargetResponseTime", target] == {0.01: 4}
-    assert found["5XXError", stage] == {0: 2, 1: 5}
-    assert found["4XXError", stage] == {0: 6, 1: 1}
+    assert found["5XXError", stage] == {0: 2, 1: 4}
+    assert found["4XXError", stage] == {0: 5, 1: 1}
+
+
+def test_what_the_gateway_did_not_wait_for_is_its_own_error_and_for_the_load_balancer_a_caller_that_went_away():
+    found = measured({"status": 504, "intStatus": None, "err": "timeout"})
+    assert {name: counted for (name, whole), counted in found.items() if whole[-1] in TARGET.values()} == {
+        "RequestCount": {1: 1}
+    }
+    assert found["5XXError", tuple(STAGE.values())] == {1: 1}
+
+
+def test_what_never_reached_a_load_balancer_is_the_gateways_alone():
+    found = measured({"status": 502, "intStatus": None, "err": "refused", "upstream": "elsewhere.example.com"})
+    assert {whole[0] for _, whole in found} == {"tasks-lab"}
+    assert found["5XXError", tuple(STAGE.values())] == {1: 1}
 
 
 def test_a_request_that_reached_no_resource_is_the_stages_alone():

@@ -47,19 +47,21 @@ def write_down(sides):
 
 
 def test_traffic_counts_since_the_newest_shift_if_it_led_to_this_weight(gauge, write_down):
-    assert gauge.shifted(5) is None
+    assert gauge.shifts(5) == []
     write_down("2.4", "shift", "done", to=5)
     before = datetime.now(UTC)
-    assert before - timedelta(seconds=30) < gauge.shifted(5) <= datetime.now(UTC)
-    assert gauge.shifted(25) is None
+    (first,) = gauge.shifts(5)
+    assert before - timedelta(seconds=30) < first <= datetime.now(UTC)
+    assert gauge.shifts(25) == []
     write_down("2.4", "shift", "done", to=25)
-    assert gauge.shifted(25) >= before - timedelta(seconds=1)
-    assert gauge.shifted(5) is None
+    _, second = gauge.shifts(25)
+    assert second >= before - timedelta(seconds=1)
+    assert gauge.shifts(5) == []
 
 
 def test_a_shift_that_was_taken_back_counts_no_more(gauge, write_down):
     write_down("2.4", "shift", "done", to=5)
     write_down("rollback-2.4", "phase", "started")
-    assert gauge.shifted(5) is None
+    assert gauge.shifts(5) == []
     write_down("2.4", "shift", "done", to=5)
-    assert gauge.shifted(5) is not None
+    assert len(gauge.shifts(5)) == 1

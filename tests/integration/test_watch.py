@@ -13,9 +13,10 @@ from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from away import away
 from lab.aws_emulator import AwsEmulator
 from stages import LARAVEL, REGION, TASKS, EmulatedStage
-from task_migration import aws, capture, consistency_history, database, health, journal
+from task_migration import aws, capture, consistency_history, database, health, journal, lock
 from task_migration.errors import Failed, Refused
 from task_migration.probe import Probe
 from task_migration.stopping import Stop
@@ -173,6 +174,15 @@ def test_a_sync_that_is_blocked_is_a_breach_with_why_and_one_that_reconnects_is_
     assert "blocked: writes would be lost" in outcome.details["cause"]
 
 
+def test_a_sync_that_waits_for_a_database_has_as_long_as_a_failover_takes(watching, sync):
+    def allowed(**more):
+        return {one["name"]: one["allowed"] for one in watching(**more)[0].details["conditions"]}["sync"]
+
+    sync.become("reconnecting", "the database fails over")
+    assert allowed(task_service_dsn="host=127.0.0.1 port=1 dbname=task_service") == "running, else back within 180 s"
+    assert allowed() == "running, else back within 60 s"
+
+
 def test_without_an_address_of_the_api_it_says_unknown_and_never_fine(watching):
     outcome, shown = watching(task_service_url="")
     assert set(grades(outcome).values()) == {"unknown"}
@@ -194,6 +204,59 @@ def test_a_switch_that_is_turned_off_meanwhile_ends_the_watch_as_no_fault(dual_w
     assert outcome.message.endswith(": me")
     with pytest.raises(Refused, match=r"nothing to watch.*next: ansible-playbook phase-2\.3-dual-write\.yml"):
         watching()
+
+
+@pytest.fixture
+def alerts(tmp_path):
+    """Alerts go to a file: ``alerts.command``, and ``alerts.subjects()``, ``alerts.messages()``."""
+    subjects, messages = tmp_path / "subjects", tmp_path / "messages"
+    subjects.touch()
+    return SimpleNamespace(
+        command=["sh", "-c", f'cat >> {messages}; echo >> {messages}; echo "$ALERT_SUBJECT" >> {subjects}'],
+        subjects=lambda: subjects.read_text().splitlines(),
+        messages=lambda: messages.read_text().splitlines(),
+    )
+
+
+def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_watch_when_that_one_has(
+    dual_write, watching, api, alerts
+):
+    api.status = 500
+    held = threading.Event()
+    for_a_while = (dual_write.laravel_dsn, "phase-2.4-canary", lambda _: time.sleep(2.5), held.set)
+    operator = threading.Thread(target=lock.hold, args=for_a_while)
+    operator.start()
+    held.wait()
+    outcome, shown = watching(watch_seconds=60, alert_command=alerts.command)
+    assert not operator.is_alive()
+    operator.join()
+    assert outcome.details["breached"]
+    assert alerts.subjects() == ["Task migration: way back: red"]
+    assert "phase-2.4-canary" in alerts.messages()[0]
+    assert "error rate of the Task Service's API: 100.0 %" in alerts.messages()[0]
+    told = ["way back: another operator is at work" in one for one in shown]
+    assert told[0]
+    assert told[-2:] == [False, False]  # it looked once more, for the other may have mended it
+
+
+def test_while_laravel_is_away_it_looks_on_and_acts_when_it_is_back(
+    watching, dual_write, api, sync, alerts, laravel_server
+):
+    def leave():
+        with away(laravel_server, dual_write.laravel_dsn):
+            api.status = 500
+            sync.become("reconnecting", "Laravel's database can't be reached")
+            time.sleep(2.5)
+        sync.become("running")
+
+    timer = threading.Timer(0.2, leave)
+    timer.start()
+    outcome, shown = watching(watch_seconds=60, alert_command=alerts.command)
+    timer.join()
+    assert "error rate" in outcome.details["cause"]
+    assert alerts.subjects().count("Task migration: way back: red") == 1
+    assert "RED way back: Laravel's database" in "".join(shown)
+    assert "can't be reached" in "".join(shown)
 
 
 def test_a_change_log_that_grows_is_told_once_and_takes_nothing_back(dual_write, watching, tmp_path):
@@ -394,6 +457,17 @@ def test_a_way_back_that_does_not_carry_is_a_breach(moved, figures):
     outcome, _ = moved.watching()
     assert "sync backward: blocked: writes would be lost" in outcome.details["cause"]
     assert taken_back(outcome) == "2.4"
+
+
+def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved, figures, stage):
+    figures.are(hits=250, of=1000)
+    switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="me")
+    outcome, shown = moved.watching()
+    assert "nothing was breached; 1 s are over" in outcome.message
+    assert "25 % to the Task Service" in shown[0]
+    stage.set(LARAVEL, None)
+    with pytest.raises(Refused, match="nothing to watch"):
+        moved.watching()
 
 
 def test_a_switch_that_is_turned_off_does_not_end_the_watch_over_users(dual_write, moved, figures):

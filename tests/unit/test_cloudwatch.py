@@ -78,6 +78,11 @@ def answering(*answers, routes=()):
         yield source, asked
 
 
+def series_of(**routes):
+    """Counts of the routes, and no error beside them."""
+    return {**routes, **{name.replace("route", "failed"): [] for name in routes}}
+
+
 def traffic(*answers, **more):
     with answering(*answers, **more) as (source, _):
         return source.traffic(START, END, 200)
@@ -123,8 +128,10 @@ def test_each_gap_means_what_the_load_balancer_means_by_it(series, expected):
 
 
 def test_it_asks_once_for_everything_with_the_dimensions_as_they_are_published():
-    with answering(answered(**WELL, route_0=[1000.0], route_1=[234.0]), routes=ROUTES) as (source, asked):
-        assert source.traffic(START, END, 200).all_requests == 1234
+    answer = answered(**WELL, route_0=[1000.0], route_1=[234.0], failed_0=[1.0, 0.0, 2.0], failed_1=[0.0])
+    with answering(answer, routes=ROUTES) as (source, asked):
+        found = source.traffic(START, END, 200)
+        assert (found.all_requests, found.all_errors) == (1234, 3)
     (_, listing), (_, data) = asked
     assert listing["Dimensions"] == [{"Name": "ApiName", "Value": "tasks"}, {"Name": "Stage", "Value": "live"}]
     assert (data["StartTime"], data["EndTime"], data["ScanBy"]) == (START, END, "TimestampAscending")
@@ -145,20 +152,24 @@ def test_it_asks_once_for_everything_with_the_dimensions_as_they_are_published()
         "p95_seconds": ("AWS/ApplicationELB", "TargetResponseTime", "p95", TARGET),
         "route_0": ("AWS/ApiGateway", "Count", "Sum", ROUTES[0]),
         "route_1": ("AWS/ApiGateway", "Count", "Sum", ROUTES[1]),
+        "failed_0": ("AWS/ApiGateway", "5XXError", "Sum", ROUTES[0]),
+        "failed_1": ("AWS/ApiGateway", "5XXError", "Sum", ROUTES[1]),
     }
     assert {stat["Period"] for stat in stats.values()} == {60}
     # A wrong unit returns nothing, and looks like no traffic.
     assert all("Unit" not in stat for stat in stats.values())
 
 
-def test_only_the_task_routes_are_counted_and_every_method_of_theirs():
+def test_only_the_task_routes_are_counted_and_every_method_of_theirs_but_that_of_preflights():
     others = [
         {"ApiName": "tasks", "Stage": "live"},
         route("/api/users"),
         {**route("/api/tasks"), "Device": "phone"},
+        route("/api/tasks", "OPTIONS"),
     ]
     routes = [*others, route("/api/tasks", "GET"), route("/api/tasks", "POST")]
-    assert traffic(answered(**WELL, route_0=[300.0], route_1=[100.0]), routes=routes).all_requests == 400
+    found = traffic(answered(**WELL, **series_of(route_0=[300.0], route_1=[100.0])), routes=routes)
+    assert (found.all_requests, found.all_errors) == (400, 0)
 
 
 def test_the_list_of_metrics_is_read_to_its_end():
@@ -167,21 +178,25 @@ def test_the_list_of_metrics_is_read_to_its_end():
         stub.add_response("list_metrics", listed(ROUTES[0], token="more"))
         expected = {"Namespace": ANY, "MetricName": ANY, "Dimensions": ANY, "NextToken": "more"}
         stub.add_response("list_metrics", listed(ROUTES[1]), expected)
-        stub.add_response("get_metric_data", answered(**WELL, route_0=[1000.0], route_1=[234.0]))
+        stub.add_response("get_metric_data", answered(**WELL, **series_of(route_0=[1000.0], route_1=[234.0])))
         assert source.traffic(START, END, 200).all_requests == 1234
 
 
 @pytest.mark.parametrize(
     ("routes", "series", "expected"),
     [
-        ([], {}, None),
-        (ROUTES, {"route_0": [], "route_1": []}, None),
-        (ROUTES, {"route_0": [500.0], "route_1": []}, 500),
-        (ROUTES, {name: [] for name in [*WELL, "route_0", "route_1"]}, 0),
+        ([], {}, (None, None)),
+        (ROUTES, {}, (None, None)),
+        (ROUTES, {"failed_0": [1.0]}, (None, None)),
+        (ROUTES, {"route_0": [500.0]}, (500, 0)),
+        (ROUTES, {"route_0": [500.0], "failed_0": [1.0, None, 2.0]}, (500, 3)),
+        (ROUTES, {name: [] for name in WELL}, (0, 0)),
     ],
 )
 def test_what_nobody_counts_on_the_routes_is_unknown_and_not_none(routes, series, expected):
-    assert traffic(answered(**{**WELL, **series}), routes=routes).all_requests == expected
+    told = series_of(route_0=[], route_1=[]) if routes else {}
+    found = traffic(answered(**{**WELL, **told, **series}), routes=routes)
+    assert (found.all_requests, found.all_errors) == expected
 
 
 def test_an_answer_in_pages_is_put_together():
@@ -209,6 +224,12 @@ def test_a_series_that_is_not_answered_at_all_is_not_measured():
     answer["MetricDataResults"] = [one for one in answer["MetricDataResults"] if one["Id"] != "target_errors"]
     with pytest.raises(Unmeasured, match="HTTPCode_Target_5XX_Count is not answered"):
         traffic(answer)
+
+
+@pytest.mark.parametrize("answers", [{}, {"timed": [], "fast_percent": [], "target_errors": [None, None, 2.0]}])
+def test_answers_that_are_there_before_the_count_of_requests_are_not_measured(answers):
+    with pytest.raises(Unmeasured, match=r"no RequestCount in 1 of the periods.*next: look again"):
+        traffic(answered(**{**WELL, "requests": [100.0, 200.0], **answers}))
 
 
 def test_times_without_their_rank_are_not_measured():

@@ -58,11 +58,18 @@ def test_when_all_is_well_all_is_fine() -> None:
         ({"api": Probed(20, 0, 500.0)}, {}),
         ({"health": health("reconnecting"), "unwell_seconds": 3}, {"sync": "warns"}),
         ({"health": health("reconnecting"), "unwell_seconds": 61}, {"sync": "breached"}),
+        ({"health": health("reconnecting"), "unwell_seconds": 61, "away": "task_service"}, {"sync": "warns"}),
+        ({"health": health("reconnecting"), "unwell_seconds": 181, "away": "task_service"}, {"sync": "breached"}),
+        ({"health": health("reconnecting"), "unwell_seconds": 999, "away": "laravel"}, {"sync": "warns"}),
+        ({"health": None, "unwell_seconds": 999, "away": "laravel"}, {"sync": "warns"}),
+        ({"health": None, "unwell_seconds": 61, "away": "task_service"}, {"sync": "breached"}),
         ({"health": health("blocked")}, {"sync": "breached"}),
         ({"health": None, "unwell_seconds": 61}, {"sync": "breached"}),
         ({"health": health(p95=900), "slow_seconds": 5}, {"sync latency": "warns"}),
         ({"health": health(p95=900), "slow_seconds": 20}, {"sync latency": "breached"}),
         ({"oldest_seconds": 61.0}, {"sync latency": "breached"}),
+        ({"oldest_seconds": 61.0, "state_seconds": 5.0}, {"sync latency": "warns"}),
+        ({"oldest_seconds": 181.0, "state_seconds": 5.0}, {"sync latency": "breached"}),
         ({"check": looked(False)}, {"consistency": "breached"}),
         ({"pending": 100_001}, {"change log": "warns"}),
         ({"pending": 1_000_001}, {"change log": "red"}),
@@ -105,8 +112,8 @@ CANARY_BOUNDS = judgement.Bounds(0.1, 200, 200, 70, 100, 95, 24, 3600)
 RUNNING = Direction(9801, {"state": "running", "pending": 0, "lag_ms_10_s": {"p95": 30.0}})
 MOVED = judgement.Sample(
     weight=25,
-    whole=Window(1800, Traffic(5000, 0, 10, 41.0, 20_000)),
-    recent=Window(60, Traffic(160, 0, 0, 41.0, 640)),
+    whole=Window(1800, Traffic(5000, 0, 10, 41.0, 20_000, 0)),
+    recent=Window(60, Traffic(160, 0, 0, 41.0, 640, 0)),
     traffic_trouble="",
     cpu_percent=12,
     cpu_trouble="",
@@ -132,7 +139,7 @@ def of(*, late: bool = True, **changes: Any) -> list[Condition]:
     return list(of_canary(sampled, judgement.judged(sampled, CANARY_BOUNDS), late=late))
 
 
-def test_a_canary_that_is_well_is_fine_and_every_finding_but_those_of_the_dual_write_is_a_condition() -> None:
+def test_a_canary_that_is_well_is_fine_and_every_finding_without_a_condition_of_its_own_is_one() -> None:
     assert moved() == {}
     assert [one.name for one in of()] == [
         f"canary: {name}"
@@ -141,9 +148,8 @@ def test_a_canary_that_is_well_is_fine_and_every_finding_but_those_of_the_dual_w
             "error rate",
             "p95",
             "hits",
+            "gateway",
             "database CPU",
-            "sync forward",
-            "sync backward",
             "verdict",
             "dead letters",
         )
@@ -153,15 +159,17 @@ def test_a_canary_that_is_well_is_fine_and_every_finding_but_those_of_the_dual_w
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"recent": Window(60, Traffic(160, 3, 0, 41.0, 640))}, {"error rate": "breached"}),
-        ({"whole": Window(1800, Traffic(5000, 50, 10, 41.0, 20_000))}, {"error rate": "breached"}),
-        ({"recent": Window(60, Traffic(160, 0, 40, 900.0, 640))}, {"p95": "breached"}),
-        ({"recent": Window(60, Traffic(0, 0, 0, None, 2000))}, {"hits": "breached"}),
+        ({"recent": Window(60, Traffic(160, 8, 0, 41.0, 640, 0))}, {"error rate": "breached"}),
+        ({"whole": Window(1800, Traffic(5000, 50, 10, 41.0, 20_000, 0))}, {"error rate": "breached"}),
+        ({"recent": Window(60, Traffic(160, 0, 40, 900.0, 640, 0))}, {"p95": "breached"}),
+        ({"recent": Window(60, Traffic(0, 0, 0, None, 2000, 0))}, {"hits": "breached"}),
         ({"cpu_percent": 90, "cpu_above_seconds": 60}, {"database CPU": "breached"}),
-        ({"backward": Direction(9802, {"state": "blocked"})}, {"sync backward": "breached"}),
         ({"stale": "the verdict is 25 h old"}, {"verdict": "warns"}),
         ({"dead_letters": {"refused_by_database": 1}}, {"dead letters": "red"}),
-        ({"check": looked(False)}, {}),  # the dual write's own condition says it
+        # These have conditions of their own, and a gate's bound of a sync is tighter than what takes traffic back.
+        ({"check": looked(False)}, {}),
+        ({"backward": Direction(9802, {"state": "blocked"})}, {}),
+        ({"forward": Direction(9801, health(p95=150), above_seconds=60)}, {}),
     ],
 )
 def test_a_finding_that_fails_takes_traffic_back_unless_it_only_closes_the_gate(
@@ -173,11 +181,10 @@ def test_a_finding_that_fails_takes_traffic_back_unless_it_only_closes_the_gate(
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"whole": Window(60, Traffic(40, 1, 0, 41.0, 160)), "recent": None}, ["error rate", "p95"]),
-        ({"whole": Window(60, Traffic(0, 0, 0, None, 0)), "recent": None}, ["error rate", "p95", "hits"]),
+        ({"whole": Window(60, Traffic(40, 1, 0, 41.0, 160, 1)), "recent": None}, ["error rate", "p95", "gateway"]),
+        ({"whole": Window(60, Traffic(0, 0, 0, None, 0, 0)), "recent": None}, ["error rate", "p95", "hits", "gateway"]),
         ({"cpu_percent": None, "cpu_trouble": "no figures yet"}, ["database CPU"]),
         ({"cpu_percent": 90, "cpu_above_seconds": 3}, ["database CPU"]),
-        ({"backward": Direction(9802, None)}, ["sync backward"]),
         ({"stale": None, "dead_letters": None, "laravel_trouble": "away"}, ["verdict", "dead letters"]),
     ],
 )
@@ -192,7 +199,7 @@ def test_figures_that_should_be_there_and_are_not_are_unknown_and_said_once() ->
 
 
 def test_a_sync_is_judged_alike_in_both_directions() -> None:
-    latency, state = of_sync("sync backward", Sync(None, 61, 0, 5, 61.0), BOUNDS)
+    latency, state = of_sync("sync backward", Sync(None, 61, 0, 5, 181.0), BOUNDS)
     assert (latency.name, latency.grade) == ("latency of the sync backward", "breached")
     assert str(state) == "sync backward: not reached for 61 s (allowed: running, else back within 60 s)"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from task_migration import judgement
+from task_migration import judgement, proportion
 from task_migration.consistency_history import Check
 from task_migration.judgement import Bounds, Direction, Sample, Window, judged, verdict_of
 from task_migration.metric_source import Traffic
@@ -17,7 +18,7 @@ BOUNDS = Bounds(0.1, 200, 200, 70, 100, 95, 24, 3600)
 
 
 def traffic(requests: int = 5000, errors: int = 0, slow: int = 10, share: float = 0.25, **more: Any) -> Traffic:
-    figures = {"p95_ms": 41.0, "all_requests": round(requests / share), **more}
+    figures = {"p95_ms": 41.0, "all_requests": round(requests / share), "all_errors": errors, **more}
     return Traffic(requests=requests, errors=errors, slow=slow, **figures)
 
 
@@ -33,8 +34,8 @@ def health(state: str = "running", p95: float | None = 8, **more: Any) -> dict[s
     return {"state": state, "lag_ms_10_s": {"p95": p95}, "pending": 0, "oldest_seconds": None, "last_error": "", **more}
 
 
-def sync(*more: Any, above: float = 0, **told: Any) -> Direction:
-    return Direction(9801, health(*more, **told), above)
+def sync(*more: Any, above: float = 0, unwell: float = 0, **told: Any) -> Direction:
+    return Direction(9801, health(*more, **told), above, unwell)
 
 
 WELL = Sample(
@@ -53,7 +54,8 @@ WELL = Sample(
     dead_letters={},
     conflicts=0,
 )
-NO_TRAFFIC = replace(WELL, weight=0, whole=None, recent=None, backward=None, api=Probed(20, 0, 9.0))
+BEFORE_ANY = Window(86_400, Traffic(0, 0, 0, None, 90_000, 120))
+NO_TRAFFIC = replace(WELL, weight=0, whole=BEFORE_ANY, recent=None, backward=None, api=Probed(20, 0, 9.0))
 
 
 def found(bounds: Bounds = BOUNDS, sample: Sample = WELL, **changes: Any) -> dict[str, str]:
@@ -72,6 +74,7 @@ def test_when_all_is_well_every_finding_passes() -> None:
         "error rate",
         "p95",
         "hits",
+        "gateway",
         "database CPU",
         "sync forward",
         "sync backward",
@@ -105,7 +108,12 @@ def test_when_all_is_well_every_finding_passes() -> None:
         ({"backward": sync(p95=9, pending=3, oldest_seconds=21.0)}, {"sync backward": "fail"}),
         ({"backward": sync("blocked")}, {"sync backward": "fail"}),
         ({"check": looked(False)}, {"divergence": "fail"}),
+        ({"forward": sync("reconnecting", unwell=60)}, {"sync forward": "inconclusive"}),
+        ({"forward": sync("reconnecting", unwell=61)}, {"sync forward": "fail"}),
+        ({"backward": sync("paused", unwell=61)}, {"sync backward": "fail"}),
+        ({"backward": Direction(9802, None, 0, 61)}, {"sync backward": "fail"}),
         ({"stale": "the verdict of yesterday is red"}, {"verdict": "fail"}),
+        ({"stale": "a table was altered", "altered": True}, {"verdict": "inconclusive"}),
         ({"dead_letters": {"refused_by_database": 1}}, {"dead letters": "fail"}),
         ({"conflicts": 7}, {}),
     ],
@@ -117,9 +125,11 @@ def test_each_finding_has_its_bound(changes: dict[str, Any], expected: dict[str,
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"whole": None, "recent": None, "traffic_trouble": "CloudWatch is away"}, ["error rate", "p95", "hits"]),
-        ({"whole": window(requests=0, slow=0)}, ["error rate", "p95", "hits"]),
-        ({"whole": window(all_requests=None)}, ["hits"]),
+        ({"whole": None, "recent": None, "traffic_trouble": "away"}, ["error rate", "p95", "hits", "gateway"]),
+        ({"whole": window(requests=0, slow=0)}, ["error rate", "p95", "hits", "gateway"]),
+        ({"whole": window(all_requests=None, all_errors=None)}, ["hits", "gateway"]),
+        ({"whole": window(all_errors=None)}, ["gateway"]),
+        ({"recent": None, "traffic_trouble": "no figures in the last 60 s"}, ["hits"]),
         ({"cpu_percent": None, "cpu_trouble": "CloudWatch is away"}, ["database CPU"]),
         ({"forward": Direction(9801, None)}, ["sync forward"]),
         ({"forward": sync("reconnecting"), "backward": sync("paused")}, ["sync forward", "sync backward"]),
@@ -158,10 +168,21 @@ def test_one_failed_request_fails_nothing_and_two_of_a_few_do() -> None:
 
 def test_what_fails_now_fails_however_well_the_hours_before_were() -> None:
     before = window(seconds=86_000, requests=1_000_000, errors=10)
-    one = finding("error rate", whole=before, recent=window(seconds=60, requests=100, errors=5))
-    assert (one.verdict, one.measured) == ("fail", "5 of 100 requests failed (5 %) in the last 60 s")
-    slow = finding("p95", whole=before, recent=window(seconds=60, requests=100, slow=40))
+    one = finding("error rate", whole=before, recent=window(seconds=60, requests=120, errors=6))
+    assert (one.verdict, one.measured) == ("fail", "6 of 120 requests failed (5 %) in the last 60 s")
+    slow = finding("p95", whole=before, recent=window(seconds=60, requests=120, slow=48))
     assert slow.verdict == "fail"
+
+
+def test_a_minute_of_a_thousand_may_be_a_bad_one_by_chance_and_a_pause_of_five_seconds_is_no_trend() -> None:
+    for errors, verdict in ((2, "pass"), (3, "pass"), (4, "fail")):
+        recent = window(seconds=60, requests=120, errors=errors)
+        assert finding("error rate", recent=recent).verdict == verdict
+    pause = window(seconds=60, requests=1200, slow=100, p95_ms=4000.0)
+    assert found(recent=pause) == {}
+    # At half the bound, with 120 requests a minute and a look at each: a false alarm in some months.
+    a_day = 1440 * proportion._at_least(4, 120, 0.0005)
+    assert a_day < 1 / 100
 
 
 def test_with_too_few_requests_it_says_how_many_it_takes_and_how_long_that_is() -> None:
@@ -181,6 +202,7 @@ def test_where_traffic_is_thin_it_offers_probes_at_a_rate_that_proves_it_in_half
 
 def test_requests_that_never_arrive_fail_though_nothing_reports_an_error() -> None:
     assert found(whole=window(requests=3000, all_requests=20_000), recent=None) == {"hits": "fail"}
+    assert "security group" in finding("hits", whole=window(requests=3000, all_requests=20_000)).next_step
     none = window(requests=0, slow=0, all_requests=20_000)
     assert found(whole=none, recent=None)["hits"] == "fail"
     assert "in the last 60 s" in finding("hits", recent=window(60, requests=10, slow=0, all_requests=2000)).measured
@@ -210,21 +232,150 @@ def test_at_100_percent_all_of_them_arrive() -> None:
 
 
 def test_where_the_requests_to_both_sides_are_not_counted_it_says_how_they_are() -> None:
-    one = finding("hits", whole=window(all_requests=None))
-    assert "nobody counts" in one.measured
-    assert "detailed metrics" in one.next_step
+    for name in ("hits", "gateway"):
+        one = finding(name, whole=window(all_requests=None, all_errors=None))
+        assert "nobody counts" in one.measured
+        assert "detailed metrics" in one.next_step
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"whole": window(requests=2, slow=0, all_requests=8)},
+        {"whole": window(requests=44_000, all_requests=200_000)},
+        {"whole": window(requests=10_000, all_requests=20_000)},
+        {"recent": None, "traffic_trouble": "no figures in the last 60 s"},
+    ],
+)
+def test_hits_that_are_not_proven_say_what_to_do(changes: dict[str, Any]) -> None:
+    one = finding("hits", **changes)
+    assert one.verdict == "inconclusive"
+    assert one.next_step
+
+
+# The gateway
+
+
+def lost(share: float, requests: int = 20_000, usual: float = 0) -> Window:
+    """At 25 %, this share of the requests to the Task Service fails before it gets there, and this of all fails in
+    Laravel."""
+    there = requests // 4
+    errors = round(there * share) + round((requests - there) * usual)
+    return window(requests=round(there * (1 - share)), slow=0, all_requests=requests, all_errors=errors)
+
+
+def test_what_never_reaches_the_load_balancer_is_no_error_there_and_still_fails() -> None:
+    before = traffic(requests=1000, all_requests=20_000, all_errors=2)
+    one = finding("gateway", whole=lost(0.04), recent=None, before=before)
+    assert (one.verdict, one.measured) == (
+        "fail",
+        "200 of 20,000 requests failed at the gateway and not in the Task Service (1 %)",
+    )
+    assert "access log" in one.next_step
+    assert found(whole=lost(0.04), recent=None, before=before) == {"gateway": "fail"}
+
+
+def test_without_figures_of_before_it_passes_below_the_bound_and_never_fails() -> None:
+    assert found(whole=lost(0.001), recent=None) == {}
+    assert found(whole=lost(0.04), recent=None) == {"gateway": "inconclusive"}
+
+
+def test_a_laravel_that_fails_above_the_bound_in_normal_life_stops_no_canary_and_hides_no_failure_of_one() -> None:
+    before = traffic(requests=3000, share=0.05, all_errors=180)
+    usual = 0.003
+    one = finding("gateway", whole=lost(0, usual=usual), recent=None, before=before)
+    assert one.verdict == "pass"
+    assert "and no more beside the 180 of 60,000 before" in one.allowed
+    assert finding("gateway", whole=lost(0, usual=usual), recent=None).verdict == "inconclusive"
+    assert finding("gateway", whole=lost(0.04, usual=usual), recent=None, before=before).verdict == "fail"
+    assert finding("gateway", whole=lost(0.01, usual=usual), recent=None, before=before).verdict == "inconclusive"
+
+
+def test_few_requests_before_excuse_nothing_and_accuse_of_nothing() -> None:
+    few = traffic(requests=5, all_requests=100, all_errors=2, slow=0)
+    assert finding("gateway", whole=lost(0.04), recent=None, before=few).verdict == "inconclusive"
+
+
+def test_a_bad_minute_of_laravels_or_another_hour_takes_nothing_back() -> None:
+    before = traffic(requests=3000, share=0.05, all_errors=6)
+    bad = window(seconds=60, requests=160, slow=0, all_errors=30)
+    assert found(recent=bad, before=before) == {}
+    worse = {"whole": lost(0, usual=0.01), "recent": None, "before": before}
+    assert found(**worse, shifted_seconds=1800) == {"gateway": "fail"}
+    assert found(**worse, shifted_seconds=40_000) == {"gateway": "inconclusive"}
+
+
+def test_errors_of_the_task_service_are_its_error_rates_and_not_counted_twice() -> None:
+    whole = window(requests=5000, errors=50, all_errors=52)
+    assert found(whole=whole, recent=None, before=traffic(share=0.05)) == {"error rate": "fail"}
+
+
+def test_at_100_percent_an_error_at_the_gateway_is_one_like_the_others() -> None:
+    def at_100(recent: Window | None = None, **more: Any) -> dict[str, str]:
+        before = traffic(requests=10_000, share=0.5, all_errors=500)
+        return found(weight=100, whole=window(share=1, **more), recent=recent, before=before)
+
+    assert at_100() == {}
+    assert at_100(errors=3) == {"error rate": "inconclusive", "gateway": "inconclusive"}
+    assert at_100(requests=4980, all_requests=5000, all_errors=20) == {"gateway": "fail"}
+    recent = window(seconds=60, requests=1000, share=1, all_errors=20)
+    assert at_100(recent) == {"gateway": "fail"}
+    assert at_100(requests=10, slow=0)["gateway"] == "inconclusive"
+
+
+def test_too_few_requests_at_the_gateway_say_how_many_it_takes() -> None:
+    one = finding("gateway", whole=window(requests=100, all_requests=400, slow=0), recent=None)
+    assert one.measured == ("0 of 400 requests failed at the gateway and not in the Task Service, a proof takes 2,995")
+    assert (one.missing, "canary_probe_rate=2" in one.next_step) == (649, True)
+
+
+# Before any traffic
 
 
 def test_at_weight_0_the_api_is_asked_and_what_was_left_out_is_said() -> None:
     assert found(sample=NO_TRAFFIC) == {}
     assert found(sample=NO_TRAFFIC, api=Probed(20, 1, 9.0, "HTTP 500")) == {"API": "fail"}
-    assert [one.name for one in judged(NO_TRAFFIC, BOUNDS)][:2] == ["API", "database CPU"]
+    assert [one.name for one in judged(NO_TRAFFIC, BOUNDS)][:3] == ["API", "gateway", "database CPU"]
     assert judgement.left_out(replace(NO_TRAFFIC, api=None)) == (
         "not judged: error rate, p95 and hits, for there is no traffic yet; the API, for the inventory's "
         "task_service_url is empty; the sync backward, which is not on yet"
     )
     assert judgement.left_out(WELL) == ""
     assert found(sample=NO_TRAFFIC, backward=sync("blocked")) == {"sync backward": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (Traffic(0, 0, 0, None, None), "send one request to a task route .* metrics on for the task routes"),
+        (Traffic(9, 0, 0, 9.0, None), "send one request to a task route"),
+        (Traffic(0, 0, 0, None, 0, 0), "send one request to a task route"),
+        (Traffic(0, 0, 0, None, 20, None), "the queries all_requests and all_errors"),
+    ],
+)
+def test_no_user_moves_before_it_is_known_that_the_gateway_counts(counted: Traffic, said: str) -> None:
+    one = finding("gateway", sample=NO_TRAFFIC, whole=Window(600, counted))
+    assert one.verdict == "inconclusive"
+    assert re.search(said, one.next_step)
+    told = finding("gateway", sample=NO_TRAFFIC)
+    assert (told.verdict, told.measured) == ("pass", "120 of 90,000 requests failed in 1 d 0 h")
+    away = finding("gateway", sample=NO_TRAFFIC, whole=None, traffic_trouble="AWS is away")
+    assert (away.verdict, away.measured) == ("inconclusive", "AWS is away")
+
+
+def test_what_is_heard_of_nobody_is_silence_unless_chance_gives_it() -> None:
+    assert judgement.silent(Traffic(0, 0, 0, None, 1300, 0), 25)
+    assert judgement.silent(Traffic(320, 0, 320, None, 1300, 0), 25)
+    assert not judgement.silent(Traffic(320, 320, 0, None, 1300, 320), 25)
+    assert not judgement.silent(Traffic(10, 0, 0, 41.0, 1300, 0), 25)
+    assert not judgement.silent(Traffic(0, 0, 0, None, 20, 0), 5)
+    assert not judgement.silent(Traffic(0, 0, 0, None, None), 25)
+    assert judgement.silent(Traffic(0, 0, 0, None, 5, 0), 100)
+
+
+def test_a_sync_that_can_not_reach_its_database_is_waited_for() -> None:
+    away = {"stale": None, "laravel_trouble": "Laravel's database can't be reached"}
+    assert found(forward=sync("reconnecting", unwell=100), **away)["sync forward"] == "inconclusive"
 
 
 def test_fail_comes_before_inconclusive() -> None:

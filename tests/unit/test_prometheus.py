@@ -22,6 +22,7 @@ QUERIES = {
     "p95_ms": "1000 * histogram_quantile(0.95, sum by (le) (increase(seconds_bucket[{seconds}s])))",
     "cpu_percent": "max(max_over_time(cpu_percent[{seconds}s]))",
     "all_requests": "sum(increase(gateway_requests_total[{seconds}s]))",
+    "all_errors": 'sum(increase(gateway_requests_total{status=~"5.."}[{seconds}s]))',
 }
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 END = START + timedelta(minutes=10)
@@ -49,6 +50,7 @@ WELL = {
     "p95_ms": vector("41.5"),
     "cpu_percent": vector("12.25"),
     "all_requests": vector("4936"),
+    "all_errors": vector("5"),
 }
 
 
@@ -104,7 +106,7 @@ def traffic(changes=(), status=200, queries=QUERIES):
 
 
 def test_each_figure_is_the_answer_to_its_query():
-    assert traffic() == Traffic(1234, 2, 11, 41.5, 4936)
+    assert traffic() == Traffic(1234, 2, 11, 41.5, 4936, 5)
 
 
 def test_it_is_asked_for_the_window_as_it_ended():
@@ -126,7 +128,8 @@ def test_it_is_asked_for_the_window_as_it_ended():
         ({"p95_ms": EMPTY}, {"p95_ms": None}),
         ({"p95_ms": vector("NaN")}, {"p95_ms": None}),
         ({"p95_ms": vector("+Inf")}, {"p95_ms": None}),
-        ({"all_requests": EMPTY}, {"all_requests": None}),
+        ({"all_requests": EMPTY}, {"all_requests": None, "all_errors": None}),
+        ({"all_errors": EMPTY}, {"all_errors": 0}),
         ({"requests": scalar("1234")}, {}),
         ({"requests": vector("1234", warnings=["slow"], infos=["metric might not be a counter"])}, {}),
         ({"slow": vector("2000")}, {"slow": 1234}),
@@ -136,7 +139,7 @@ def test_it_is_asked_for_the_window_as_it_ended():
     ],
 )
 def test_what_is_missing_is_taken_for_what_it_means(changes, expected):
-    well = {"requests": 1234, "errors": 2, "slow": 11, "p95_ms": 41.5, "all_requests": 4936}
+    well = {"requests": 1234, "errors": 2, "slow": 11, "p95_ms": 41.5, "all_requests": 4936, "all_errors": 5}
     assert traffic(changes) == Traffic(**well | expected)
 
 
@@ -201,9 +204,13 @@ def test_no_cpu_is_not_measured(answer):
         source(url).cpu_percent(START, END)
 
 
-def test_all_requests_need_not_be_counted():
-    queries = {name: query for name, query in QUERIES.items() if name != "all_requests"}
-    assert traffic(queries=queries).all_requests is None
+@pytest.mark.parametrize(
+    ("left_out", "expected"),
+    [({"all_requests"}, (None, None)), ({"all_errors"}, (4936, None)), ({"all_requests", "all_errors"}, (None, None))],
+)
+def test_the_requests_and_errors_of_both_sides_need_not_be_counted(left_out, expected):
+    found = traffic(queries={name: query for name, query in QUERIES.items() if name not in left_out})
+    assert (found.all_requests, found.all_errors) == expected
 
 
 @pytest.mark.parametrize(("slow_ms", "written"), [(1500, "1.5"), (200, "0.2"), (2.5, "0.0025"), (1000.0, "1")])

@@ -69,6 +69,8 @@ def test_the_bounds_are_those_of_clopper_and_pearson(events: int, of: int, low: 
     assert not proportion.below(events, of, high - 0.0001, 0.975)
     assert not proportion.above(events, of, low + 0.0001, 0.975)
     assert events == 0 or proportion.above(events, of, low - 0.0001, 0.975)
+    assert proportion.least(events, of, 0.975) == pytest.approx(low, abs=0.0001)
+    assert proportion.most(events, of, 0.975) == pytest.approx(high, abs=0.0001)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,7 @@ def test_little_confidence_is_no_leave_to_be_above_the_bound() -> None:
 def test_no_requests_prove_nothing() -> None:
     assert not proportion.below(0, 0, 0.001, 0.95)
     assert not proportion.above(0, 0, 0.001, 0.95)
+    assert (proportion.least(0, 0, 0.95), proportion.most(0, 0, 0.95)) == (0, 1)
     assert proportion.as_expected(0, 0, 0.25, 0.999)
 
 

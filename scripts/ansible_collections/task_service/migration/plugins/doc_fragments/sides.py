@@ -190,7 +190,8 @@ options:
 options:
   metric_source:
     description:
-      - Where the figures come from, C(kind) cloudwatch or prometheus with what it needs; see the README of the role gate.
+      - Where the figures come from, C(kind) cloudwatch or prometheus with what it needs.
+      - See the README of the role gate.
     type: dict
     required: true
   canary_error_rate_percent:

@@ -19,7 +19,7 @@ options:
     required: true
   lock_wait_seconds:
     description:
-      - How long to wait for another operator to end.
+      - How long to wait for another operator to end, or for a database that can't be reached.
     type: float
     default: 0
 attributes:

@@ -13,6 +13,8 @@ description:
     first, and never the dual write with it.
   - It ends when a condition is breached, when the sync is turned off, or when its time is over. While traffic is moved
     it does not end because the sync is off.
+  - As long as another operator is at work, or Laravel's database is away, a breach can't be taken back; somebody is
+    told of it, and the watch goes on.
 extends_documentation_fragment:
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
