@@ -28,7 +28,10 @@ def traffic(lab):
     """The process ids of the users, and what each was started with."""
     found = {}
     for process in psutil.process_iter():
-        words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+        try:
+            words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+        except psutil.NoSuchProcess:  # it ended meanwhile
+            continue
         if "lab.traffic" in words and any(lab in word for word in words):
             found[process.pid] = words
     return found
