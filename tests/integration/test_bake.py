@@ -13,6 +13,8 @@ from task_migration.bake import bake
 from task_migration.errors import Failed, Refused
 from workers import standing
 
+pytestmark = pytest.mark.alone
+
 QUICK = {
     "canary_interval_seconds": 0.3,
     "canary_bake_seconds": 0.9,

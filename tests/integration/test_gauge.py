@@ -11,6 +11,8 @@ from task_migration.gauge import Gauge
 from task_migration.judgement import Bounds
 from task_migration.metric_source import source
 
+pytestmark = pytest.mark.alone
+
 FIGURES = {
     "kind": "prometheus",
     "url": "http://127.0.0.1:1",

@@ -19,6 +19,8 @@ from task_migration import database, lock
 from task_migration.errors import Refused
 from task_migration.lock import hold, mutating
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def playbook(monkeypatch):

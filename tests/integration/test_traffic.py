@@ -27,6 +27,8 @@ from task_migration import capture, configuration
 from task_migration.service import Service, engine, host
 from task_migration.switch import switch
 
+pytestmark = pytest.mark.alone
+
 NOTHING = dict.fromkeys(
     ("acknowledged", "present", "superseded", "in conflict", "lost", "doubled", "resurrected", "unknown"), 0
 )

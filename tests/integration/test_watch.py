@@ -25,6 +25,8 @@ from task_migration.triggers import triggers
 from task_migration.vitals import Vitals
 from task_migration.watch import watch
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def api():
