@@ -27,11 +27,12 @@ def sync(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--health-port", type=int, metavar="N", help="instead of the one in FILE; 0: any that is free")
 
     def run(arguments: argparse.Namespace) -> None:
-        from task_migration import configuration, serving
+        from task_migration import configuration, mapping_directory, serving
         from task_migration.stopping import Stop
 
         direction = arguments.direction
         told = configuration.read(arguments.config)
+        mapping_directory.choose(told.mapping_directory)
         port = arguments.health_port if arguments.health_port is not None else told.health_ports.get(direction)
         if port is None:
             raise Refused(f"{arguments.config} names no health port for {direction}", next_step="add --health-port N")
@@ -65,11 +66,12 @@ def consistency(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable for its owner alone")
 
     def run(arguments: argparse.Namespace) -> int:
-        from task_migration import configuration
+        from task_migration import configuration, mapping_directory
         from task_migration.consistency import Inconsistent, consistency
 
         try:
             told = configuration.read(arguments.config)
+            mapping_directory.choose(told.mapping_directory)
             kept = ("laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket")
             sides = {name: value for name, value in told.settings.items() if name in kept}
             outcome = consistency(**sides, **told.consistency)

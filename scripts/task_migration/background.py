@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from task_migration import configuration, health
+from task_migration import configuration, health, mapping_directory
 from task_migration.configuration import Configuration
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
@@ -91,7 +91,7 @@ def background(
         "aws_endpoint_url": aws_endpoint_url,
     }
     ports = {str(direction): int(port) for direction, port in sync_health_ports.items()}
-    told = Configuration(settings.to_dict(), ports, str(plan.history), checks)
+    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen())
     _refuse_what_can_not_be(keeper, plan, ports)
     if check:
         changed = _would_change(keeper, plan, told)

@@ -98,6 +98,7 @@ def require(connection: database.Connection) -> None:
 
 
 def _present(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
+    _refuse_another_service(side, connection)
     lacking = missing(connection)
     absent = [name for name in lacking if name != "cognito_user_mapping" and not _table_exists(connection, name)]
     if absent:
@@ -124,20 +125,15 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
 
 
 def _absent(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
-    tables = sorted(
-        {
-            table
-            for table, name, _, _ in connection.execute(queries.statement(_FILE, "installed triggers"), {})
-            if name.removeprefix("task_migration_") in _EVENTS
-        }
-    )
+    tables = _installed(connection)
     length = change_log.length(connection)
     there = bool(tables) or change_log.exists(connection)
     if not check:
         for table in tables:
             gently(side, connection, lock_timeout, f"taking capture off {table}", _take_off(table))
-        for trigger in _triggers(side.name):
-            connection.execute(queries.statement(_FILE, "drop function", function=_function(trigger)))
+        for table in {*tables, *_captured(side.name)}:
+            for event in _EVENTS:
+                connection.execute(queries.statement(_FILE, "drop function", function=_function(table, event)))
         connection.execute(queries.statement(_FILE, "drop change log"))
         if side.name == "laravel":
             sync_tables.drop(connection)  # the Task Service's belong to its schema, and hold the copy's quarantine
@@ -148,6 +144,28 @@ def _absent(side: database.Side, connection: database.Connection, lock_timeout: 
         + (f"{verb} {len(tables)} tables, {length} entries with it" if there else "is not there"),
         details={"tables": tables, "change_log_length": length},
     )
+
+
+def _installed(connection: database.Connection) -> list[str]:
+    """The tables with a trigger of ours."""
+    return sorted(
+        {
+            table
+            for table, name, _, _ in connection.execute(queries.statement(_FILE, "installed triggers"), {})
+            if name.removeprefix("task_migration_") in _EVENTS
+        }
+    )
+
+
+def _refuse_another_service(side: database.Side, connection: database.Connection) -> None:
+    """One log holds the writes of one service: the sync of another would take them, and not know what they are."""
+    if others := sorted(set(_installed(connection)) - _captured(side.name).keys()):
+        raise Refused(
+            f"{side.title} has the change log of another service's migration",
+            measured=f"capture on {', '.join(others)}",
+            allowed="one service at a time",
+            next_step="end that migration first, or correct mapping_directory in the inventory",
+        )
 
 
 def _put_on(table: str) -> Any:
@@ -208,7 +226,7 @@ def _create(table: str, captured: Captured, event: str) -> sql.Composed:
     column, nothing = sql.Identifier(captured.column), sql.SQL("NULL::bigint")
     of_some = event == "update" and captured.updates_of
     names: dict[str, sql.Composable] = {
-        "function": sql.Identifier("task_migration", f"log_{table}_{event}"),
+        "function": _function(table, event),
         "trigger": sql.Identifier(f"task_migration_{event}"),
         "table": sql.Identifier("public", table),
         "part": sql.Literal(table),
@@ -223,8 +241,8 @@ def _create(table: str, captured: Captured, event: str) -> sql.Composed:
     return sql.SQL(";\n").join([queries.statement(_FILE, one, **names) for one in (function, trigger)])
 
 
-def _function(trigger: _Trigger) -> sql.Identifier:
-    return sql.Identifier("task_migration", f"log_{trigger.table}_{trigger.event}")
+def _function(table: str, event: str) -> sql.Identifier:
+    return sql.Identifier("task_migration", f"log_{table}_{event}")
 
 
 def _table_exists(connection: database.Connection, name: str) -> bool:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from task_migration import database, queries
+from task_migration import database, mapping_directory, queries
 from task_migration.errors import Refused
 from task_migration.mapping import ledger, mappings
 
@@ -51,7 +51,7 @@ def require_known_columns(laravel: database.Connection) -> None:
         raise Refused(
             "Laravel's tables are not those that the mappings were written for",
             measured="; ".join(said),
-            allowed="every column in the ledger of scripts/task_migration/sql/mapping/",
+            allowed=f"every column in the ledger of {mapping_directory.said('mapping')}/",
             next_step="say there what becomes of the column, moved, derived or kept, then run the same command again",
         )
 

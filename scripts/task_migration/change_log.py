@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import sql
 
-from task_migration import database, queries
+from task_migration import database, mapping_directory, queries
 from task_migration.mapping import mappings
 from task_migration.selector import KeyParameter
 
@@ -187,14 +187,14 @@ def is_any(connection: database.Connection, newest: int = EVER) -> bool:
 
 
 @cache
-def _units() -> dict[str, str]:
+def _units(_: str) -> dict[str, str]:
     own = {mapping.base_table: mapping.base_table for mapping in mappings()}
     return own | {mapping.table: mapping.base_table for mapping in mappings()}
 
 
 def unit_of(part: str) -> str | None:
     """The kind of row that a write of table ``part``, of either side, changes; None: the task that it belongs to."""
-    return _units().get(part)
+    return _units(mapping_directory.chosen()).get(part)
 
 
 def clock(connection: database.Connection) -> float:

@@ -1,8 +1,8 @@
 """What a long-running service is told, in a file that only its own user may read.
 
 The file names connection strings and passfiles, never a password. It is JSON: the fields of ``sync.Settings``, and
-beside them ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": no history is kept) and
-``consistency``, what the hourly check is told beside them.
+beside them ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": no history is kept),
+``consistency``, what the hourly check is told beside them, and ``mapping_directory`` ("": the Task Service's own).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Configuration:
     health_ports: Mapping[str, int]
     history_directory: str
     consistency: Mapping[str, Any] = field(default_factory=dict)
+    mapping_directory: str = ""
 
     def history(self, direction: str) -> Path | None:
         """Where a direction's lag over time is kept; None if nowhere."""
@@ -62,11 +63,12 @@ def read(path: Path) -> Configuration:
         ports = {str(direction): int(port) for direction, port in dict(values.pop("health_ports")).items()}
         history_directory = str(values.pop("history_directory", ""))
         consistency = dict(values.pop("consistency", {}))
+        mapping_directory = str(values.pop("mapping_directory", ""))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(
             f"{path} is no configuration of a service", measured=type(error).__name__, next_step=_WRITE_AGAIN
         ) from error
-    return Configuration(values, ports, history_directory, consistency)
+    return Configuration(values, ports, history_directory, consistency, mapping_directory)
 
 
 def text_of(configuration: Configuration) -> str:
@@ -76,6 +78,7 @@ def text_of(configuration: Configuration) -> str:
         "health_ports": dict(configuration.health_ports),
         "history_directory": configuration.history_directory,
         "consistency": dict(configuration.consistency),
+        "mapping_directory": configuration.mapping_directory,
     }
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

@@ -1,4 +1,4 @@
-"""What the rows of a Task Service table are, as SELECTs over Laravel's tables: sql/mapping/<table>.sql, read.
+"""What the rows of a Task Service table are, as SELECTs over Laravel's tables: mapping/<table>.sql, read.
 
 Everything that moves, checks or repairs rows asks a Mapping for its SQL; nothing else knows how a row is converted.
 """
@@ -14,7 +14,8 @@ from typing import Literal
 import yaml
 from psycopg import sql
 
-from task_migration import queries
+from task_migration import mapping_directory, queries
+from task_migration.errors import Refused
 from task_migration.selector import KeyParameter, Selector
 
 _HEADER = re.compile(r"\A/\*\n(?P<yaml>.*?)\*/", re.DOTALL)
@@ -112,6 +113,8 @@ def parse(table: str, text: str) -> Mapping:
     blocks = queries.blocks_of(text)
     if missing := {"candidates", "rows", "quarantine"} - blocks.keys():
         raise ValueError(f"the mapping of {table} lacks {sorted(missing)}")
+    if header["base"]["table"] not in header["capture"]:
+        raise ValueError(f"the mapping of {table} does not capture its base")
     parent = header.get("parent")
     return Mapping(
         table=table,
@@ -139,14 +142,36 @@ def parse(table: str, text: str) -> Mapping:
     )
 
 
-@cache
 def mappings() -> tuple[Mapping, ...]:
-    """Every mapping of the service, parents before children."""
-    read = {
-        file.name.removesuffix(".sql"): parse(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
-        for file in sorted((queries.folder() / "mapping").iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".sql")
-    }
+    """Every mapping of the service, parents before children. Raises Refused if a file is none."""
+    return _mappings(mapping_directory.chosen())
+
+
+@cache
+def _mappings(_: str) -> tuple[Mapping, ...]:
+    try:
+        ordered = _ordered(
+            {table: parse(table, text) for table, text in mapping_directory.sql_files("mapping").items()}
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise Refused(
+            f"a file of {mapping_directory.said('mapping')} is no mapping",
+            measured=f"{type(error).__name__}: {error}",
+            allowed="what scripts/task_migration/sql/mapping/README.md says",
+        ) from error
+    roots = [mapping for mapping in ordered if mapping.parent is None]
+    if len(roots) != 1 or roots[0].root_column != roots[0].base_column:
+        raise Refused(
+            f"the mappings of {mapping_directory.said('mapping')} are not of one service",
+            measured=", ".join(f"{root.table} without a parent, its root {root.root_column}" for root in roots),
+            allowed="one table without a parent, which is its own root; all others below it",
+            next_step="give each service a folder of its own",
+        )
+    return ordered
+
+
+def _ordered(read: Table[str, Mapping]) -> tuple[Mapping, ...]:
+    """Parents before children."""
     ordered: dict[str, Mapping] = {}
     while len(ordered) < len(read):
         ready = [

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from task_migration import atomic, catalog, chunks, database, queries, user_mapping
+from task_migration import atomic, catalog, chunks, database, mapping_directory, queries, user_mapping
 from task_migration.errors import Refused
 from task_migration.mapping import captured_tables, mappings
 from task_migration.outcome import Outcome
@@ -126,8 +126,7 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Findin
         "on" if encrypted else "off, as the connection string asks" if local else "off",
         fix="" if encrypted or local else "sslmode=verify-full in laravel_dsn",
     )
-    tables = [*captured_tables(), "users"]
-    tables.remove(_OWN_TABLE)
+    tables = [*(table for table in captured_tables() if table != _OWN_TABLE), "users"]
     missing = _column(connection, "missing tables", tables=tables)
     if missing:
         yield Finding(
@@ -165,7 +164,7 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Findin
             "stop",
             "; ".join(said),
             len(said),
-            fix="say in the ledger of scripts/task_migration/sql/mapping/ what becomes of each",
+            fix=f"say in the ledger of {mapping_directory.said('mapping')}/ what becomes of each",
         )
     (known,) = _row(connection, "time zone known", timezone=asked.timezone)
     if not known:
@@ -178,6 +177,18 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Findin
 
 
 def _looked(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
+    if any(mapping.base_table == "tasks" for mapping in mappings()):
+        yield from _tasks(connection, asked)
+    number, longest = _row(connection, "long transactions")
+    yield Finding(
+        "long transactions",
+        "warn" if number else "ok",
+        f"{number} open for over a minute, the longest {longest} s; triggers wait behind them" if number else "none",
+        number,
+    )
+
+
+def _tasks(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
     yield from _titles(connection, asked)
     yield from _ids(connection, asked)
     yield from _users(connection)
@@ -201,13 +212,6 @@ def _looked(connection: database.Connection, asked: _Asked) -> Iterator[Finding]
         "times in the future",
         "tasks were created more than an hour from now",
         "laravel_timezone is likely not the APP_TIMEZONE of Laravel",
-    )
-    number, longest = _row(connection, "long transactions")
-    yield Finding(
-        "long transactions",
-        "warn" if number else "ok",
-        f"{number} open for over a minute, the longest {longest} s; triggers wait behind them" if number else "none",
-        number,
     )
 
 

@@ -177,7 +177,7 @@ def _quarantine(groups: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _comparisons(compared: Mapping[str, Mapping[str, Any]]) -> str:
-    counts, sample, tags = compared["counts"], compared["sample"], compared["tags"]
+    counts, sample, tags = compared["counts"], compared["sample"], compared.get("tags")
     held = f", in quarantine {number(counts['quarantined'])}" if counts.get("quarantined") else ""
     return table(
         ("comparison", "measured", "agrees"),
@@ -188,15 +188,21 @@ def _comparisons(compared: Mapping[str, Mapping[str, Any]]) -> str:
                 _yes(counts["equal"]),
             ],
             [
-                f"The newest {sample['rows']} tasks (サンプルデータ比較)",
+                f"The newest {sample['rows']} rows (サンプルデータ比較)",
                 f"{sample['equal']} of {sample['rows']} equal",
                 _yes(sample["equal"] == sample["rows"]),
             ],
-            [
-                "Tags, of every task (タグデータ検証)",
-                f"{number(tags['equal'])} of {number(tags['tasks'])} equal",
-                _yes(tags["equal"] == tags["tasks"]),
-            ],
+            *(
+                [
+                    [
+                        "Tags, of every task (タグデータ検証)",
+                        f"{number(tags['equal'])} of {number(tags['tasks'])} equal",
+                        _yes(tags["equal"] == tags["tasks"]),
+                    ]
+                ]
+                if tags
+                else []
+            ),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""What a row of the Task Service's is in Laravel's words: sql/reverse/<table>.sql, read.
+"""What a row of the Task Service's is in Laravel's words: reverse/<table>.sql, read.
 
 The SELECT over the Task Service's tables can't name Laravel's users, who have numbers only in Laravel's database. So it
 has two halves: ``rows`` there, and ``placed`` here, over the rows that were staged.
@@ -14,8 +14,9 @@ from functools import cache
 import yaml
 from psycopg import sql
 
-from task_migration import queries
-from task_migration.mapping import Parent
+from task_migration import mapping_directory, queries
+from task_migration.errors import Refused
+from task_migration.mapping import Parent, mappings
 
 _HEADER = re.compile(r"\A/\*\n(?P<yaml>.*?)\*/", re.DOTALL)
 _SELECTED = re.compile(r"true /\* selected: (?P<column>\w+\.\w+) \*/")
@@ -62,14 +63,22 @@ def _parameters(block: str) -> str:
     return _KEYS.sub(lambda found: f"%({found['name']})s::bigint[]", text)
 
 
-@cache
 def reverses() -> tuple[Reverse, ...]:
-    """Every way back, parents before children."""
-    read = [
-        _parse(file.read_text(encoding="utf-8"))
-        for file in sorted((queries.folder() / "reverse").iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".sql")
-    ]
+    """Every way back, parents before children. Raises Refused if there is none for a table of Laravel's."""
+    return _reverses(mapping_directory.chosen())
+
+
+@cache
+def _reverses(_: str) -> tuple[Reverse, ...]:
+    read = [_parse(text) for text in mapping_directory.sql_files("reverse").values()]
+    lacking = {mapping.base_table for mapping in mappings()} - {one.unit for one in read}
+    if lacking:
+        raise Refused(
+            "there is no way back for what the service writes, so it may not take any write yet",
+            measured=f"no file in {mapping_directory.said('reverse')} whose unit is {', '.join(sorted(lacking))}",
+            allowed="a way back for each table of Laravel's that a mapping has as its base",
+            next_step="write it, as scripts/task_migration/sql/reverse/README.md says",
+        )
     return tuple(sorted(read, key=lambda one: one.parent is not None))
 
 

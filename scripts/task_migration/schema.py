@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import catalog, chunks, database, deferral, queries, sequelize, sync_tables
+from task_migration import catalog, chunks, database, deferral, mapping_directory, queries, sequelize, sync_tables
 from task_migration.errors import Failed, Refused
 from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
 
 _FILE = "schema.sql"
 _OURS = {"copy_chunk": _FILE, "deferred_ddl": _FILE} | dict.fromkeys(sync_tables.TABLES, sync_tables.FILE)
-_ONE_ROW_PER_TASK = ("group_tasks", "task_approvals")
 _TITLE_LENGTH = 255
 _LIMITED = re.compile(r"character varying\((\d+)\)")
 _MAKES_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
@@ -89,6 +87,17 @@ def _tables() -> list[str]:
     return [mapping.table for mapping in mappings()]
 
 
+def _parent_columns() -> dict[str, str]:
+    """The column that names the parent, of each table that has one."""
+    return {mapping.table: mapping.parent.column for mapping in mappings() if mapping.parent is not None}
+
+
+def _one_row_per_parent() -> dict[str, str]:
+    """The column that names the parent, of each table in which it is the key."""
+    keys = {mapping.table: mapping.key for mapping in mappings()}
+    return {table: column for table, column in _parent_columns().items() if keys[table] == column}
+
+
 def _look(connection: database.Connection) -> _Found:
     recorded = (
         [row[0] for row in connection.execute(queries.statement(_FILE, "recorded migrations"))]
@@ -116,15 +125,9 @@ def _migrations(runner: str, directory: str) -> list[str]:
     return bundled
 
 
-@cache
 def _bundled() -> dict[str, str]:
     """The bundled migrations: the name that is recorded, and the SQL."""
-    found = (queries.folder() / "schema").iterdir()
-    return {
-        file.name.removesuffix(".sql") + ".js": file.read_text(encoding="utf-8")
-        for file in sorted(found, key=lambda file: file.name)
-        if file.name.endswith(".sql")
-    }
+    return {f"{name}.js": text for name, text in mapping_directory.sql_files("schema").items()}
 
 
 def _refuse_other_origin(found: _Found, known: list[str], pending: list[str], runner: str) -> None:
@@ -165,17 +168,17 @@ def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None
 
 
 def _refuse_repeated_keys(connection: database.Connection, found: _Found) -> None:
-    for table in _ONE_ROW_PER_TASK:
-        if table not in found.columns or _is_unique(connection, table):
+    for table, column in _one_row_per_parent().items():
+        if table not in found.columns or _is_unique(connection, table, column):
             continue
         statement = queries.statement(
-            _FILE, "keys that appear twice", table=sql.Identifier("public", table), column=sql.Identifier("task_id")
+            _FILE, "keys that appear twice", table=sql.Identifier("public", table), column=sql.Identifier(column)
         )
         keys = [row[0] for row in connection.execute(statement)]
         if keys:
             raise Refused(
-                f"{table} has more than one row for a task, so task_id can't be its key",
-                measured=f"{len(keys)} values of task_id: {keys[:_SAMPLE]}",
+                f"{table} has more than one row for a task, so {column} can't be its key",
+                measured=f"{len(keys)} values of {column}: {keys[:_SAMPLE]}",
                 allowed="0",
                 next_step=f"delete the rows of {table} that are too many, then run the same command again",
             )
@@ -188,7 +191,7 @@ def _require_fit(connection: database.Connection, tables: list[str], error: type
         raise error(
             "the Task Service's tables are not those that the mappings write",
             measured="; ".join(said),
-            next_step="bring the Task Service's migrations and scripts/task_migration/sql/mapping/ together",
+            next_step=f"bring the Task Service's migrations and {mapping_directory.said('mapping')}/ together",
         )
 
 
@@ -211,39 +214,45 @@ def _run(connection: database.Connection, runner: str, directory: str, pending: 
 
 def _steps(connection: database.Connection | None, found: _Found, title_policy: str, id_policy: str) -> Iterator[_Step]:
     """What is still to be changed. A table that is not there yet counts as the plan's models make it."""
-    if title_policy == "widen" and _is_short(found.columns.get("tasks", {}).get("title")):
+    if title_policy == "widen" and "tasks" in _tables() and _is_short(found.columns.get("tasks", {}).get("title")):
         yield _Step(f"tasks.title widened to VARCHAR({_TITLE_LENGTH})", queries.statement(_FILE, "widen title"))
     if id_policy == "bigint":
         yield from _wider_ids(connection, found)
-    for table in _ONE_ROW_PER_TASK:
-        if connection is None or table not in found.columns or not _is_unique(connection, table):
-            index = f"{table}_task_id_key"
+    keys = _one_row_per_parent()
+    for table, column in keys.items():
+        if connection is None or table not in found.columns or not _is_unique(connection, table, column):
+            index = f"{table}_{column}_key"
             statement = queries.statement(
                 _FILE,
                 "create unique index",
                 index=sql.Identifier(index),
                 table=sql.Identifier("public", table),
-                column=sql.Identifier("task_id"),
+                column=sql.Identifier(column),
             )
             yield _Step(f"unique index {index}", statement)
-    if connection is None or "task_images" not in found.columns or not _is_indexed(connection, "task_images"):
-        # Deleting a task looks for its images, which without it reads all of them.
-        statement = queries.statement(
-            _FILE,
-            "create index",
-            index=sql.Identifier("task_images_task_id_idx"),
-            table=sql.Identifier("public", "task_images"),
-            column=sql.Identifier("task_id"),
-        )
-        yield _Step("index task_images_task_id_idx", statement)
+    for table, column in _parent_columns().items():
+        if table in keys:
+            continue
+        if connection is None or table not in found.columns or not _is_indexed(connection, table, column):
+            # Deleting a parent, a task, looks for its children, its images, which without it reads all of them.
+            index = f"{table}_{column}_idx"
+            statement = queries.statement(
+                _FILE,
+                "create index",
+                index=sql.Identifier(index),
+                table=sql.Identifier("public", table),
+                column=sql.Identifier(column),
+            )
+            yield _Step(f"index {index}", statement)
     for table, file in _OURS.items():
         if connection is None or not _value(connection, "ours exists", parameters={"table": table}):
             yield _Step(f"table task_migration.{table}", queries.statement(file, f"create {table}"))
 
 
 def _wider_ids(connection: database.Connection | None, found: _Found) -> Iterator[_Step]:
+    parents = _parent_columns()
     for table in _tables():
-        for column in ("id",) if table == "tasks" else ("id", "task_id"):
+        for column in ("id", *([parents[table]] if table in parents else [])):
             names = {"table": sql.Identifier("public", table), "column": sql.Identifier(column)}
             if found.columns.get(table, {}).get(column, "integer") == "integer":
                 yield _Step(f"{table}.{column} widened to BIGINT", queries.statement(_FILE, "widen id", **names))
@@ -266,15 +275,15 @@ def _is_short(type_: str | None) -> bool:
     return limit is not None and int(limit[1]) < _TITLE_LENGTH
 
 
-def _is_unique(connection: database.Connection, table: str) -> bool:
-    return bool(_value(connection, "unique on column", parameters={"table": table, "column": "task_id"}))
+def _is_unique(connection: database.Connection, table: str, column: str) -> bool:
+    return bool(_value(connection, "unique on column", parameters={"table": table, "column": column}))
 
 
-def _is_indexed(connection: database.Connection, table: str) -> bool:
+def _is_indexed(connection: database.Connection, table: str, column: str) -> bool:
     """Whether there is one, or it was taken off for a load that will put it back."""
     if _value(connection, "ours exists", parameters={"table": "deferred_ddl"}) and deferral.owed(connection):
         return True
-    return bool(_value(connection, "indexed on column", parameters={"table": table, "column": "task_id"}))
+    return bool(_value(connection, "indexed on column", parameters={"table": table, "column": column}))
 
 
 def _take(connection: database.Connection, steps: list[_Step]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from task_migration import database, queries
+from task_migration import database, mapping_directory, queries
 from task_migration.errors import Refused
 from task_migration.mapping import Mapping
 from task_migration.selector import KeyParameter, Selector
@@ -159,6 +159,6 @@ def shape_of(mapping: Mapping, laravel: database.Connection, task_service: datab
             f"the Task Service's table {mapping.table} does not have the columns of its mapping",
             measured=f"not in the table: {unknown or 'none'}; not in the mapping: {unmapped or 'none'}",
             allowed="every column mapped or declared destination_owned",
-            next_step=f"bring scripts/task_migration/sql/mapping/{mapping.table}.sql and the table together",
+            next_step=f"bring {mapping_directory.said('mapping')}/{mapping.table}.sql and the table together",
         )
     return Shape(mapping, tuple(known[name][0] for name in mapped))

@@ -275,17 +275,17 @@ def _table(compared: fingerprint.Compared, account: Account, on_the_way: int) ->
 
 
 def _plans_comparisons(flow: Flow, compared: Comparison, kept: dict[str, Account]) -> dict[str, Any]:
-    """The plan's three: how many, the newest ten, the tags; the last over every task and not over ten."""
-    newest = [
-        key for (key,) in flow.origin.execute(queries.statement("verify.sql", "newest tasks"), {"rows": SAMPLE_ROWS})
-    ]
-    shape = next(shape for shape in flow.shapes if shape.mapping.table == "tasks")
+    """The plan's three: how many, the newest ten, the tags; the last over every task and not over ten.
+
+    The plan speaks of tasks; of another service it is the table that the others belong to, and tags if it has any.
+    """
+    shape = next(shape for shape in flow.shapes if shape.mapping.parent is None)
+    table = shape.mapping.table
+    statement = queries.statement("verify.sql", "newest rows", candidates=shape.mapping.candidates())
+    newest = [key for (key,) in flow.origin.execute(statement, {"rows": SAMPLE_ROWS})]
     unequal = fingerprint.look_again(flow, shape, newest, compared.form)
-    tasks = compared.tables["tasks"]
-    other_tags = sum("tags" in d.columns for d in compared.differences if d.table == "tasks")
-    both = tasks.laravel_rows - list(tasks.differing.values()).count("missing")
-    account = kept["tasks"]
-    return {
+    account = kept[table]
+    found: dict[str, Any] = {
         "counts": {
             "laravel": account.expected,
             "task_service": account.copied,
@@ -293,8 +293,13 @@ def _plans_comparisons(flow: Flow, compared: Comparison, kept: dict[str, Account
             "equal": account.expected == account.copied + account.quarantined,
         },
         "sample": {"rows": len(newest), "equal": len(KeySet.of(newest).keys) - len(unequal)},
-        "tags": {"tasks": both, "equal": both - other_tags},
     }
+    if any(column.name == "tags" for column in shape.columns):
+        rows = compared.tables[table]
+        both = rows.laravel_rows - list(rows.differing.values()).count("missing")
+        other_tags = sum("tags" in d.columns for d in compared.differences if d.table == table)
+        found["tags"] = {"tasks": both, "equal": both - other_tags}
+    return found
 
 
 def rows_because(details: dict[str, Any]) -> list[str]:
@@ -338,7 +343,7 @@ def _named(difference: dict[str, Any]) -> str:
 
 def _lines(details: dict[str, Any]) -> tuple[str, ...]:
     comparisons = details["comparisons"]
-    counts, sample, tags = comparisons["counts"], comparisons["sample"], comparisons["tags"]
+    counts, sample, tags = comparisons["counts"], comparisons["sample"], comparisons.get("tags")
     return (
         *(
             f"{table}: expected {c['expected']} = copied {c['copied']} + quarantined {c['quarantined']} + in flight "
@@ -347,8 +352,8 @@ def _lines(details: dict[str, Any]) -> tuple[str, ...]:
         ),
         f"plan: record counts: Laravel {counts['laravel']}, Task Service {counts['task_service']}, "
         f"quarantined {counts['quarantined']}: {'accounted for' if counts['equal'] else 'NOT equal'}",
-        f"plan: newest {sample['rows']} tasks: {sample['equal']} equal",
-        f"plan: tags: {tags['equal']} of {tags['tasks']} tasks equal",
+        f"plan: newest {sample['rows']} rows: {sample['equal']} equal",
+        *([f"plan: tags: {tags['equal']} of {tags['tasks']} tasks equal"] if tags else []),
         *(
             f"quarantine: {group['count']} {group['kind']} ({', '.join(group['sample_keys'])}): "
             + (f"signed off: {group['signed_off']}" if group["signed_off"] else "NOT signed off")

@@ -1,4 +1,5 @@
 -- For the plan's own comparisons.
 
--- name: newest tasks
-SELECT id FROM tasks WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC LIMIT %(rows)s;
+-- name: newest rows
+-- by their keys, which sequences give
+SELECT key FROM ({candidates}) candidates ORDER BY key DESC LIMIT %(rows)s;

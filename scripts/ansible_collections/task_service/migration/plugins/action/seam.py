@@ -22,6 +22,7 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import ProgressLine
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from task_migration import mapping_directory
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.outcome import Outcome
 
@@ -73,11 +74,16 @@ class ActionModule(ActionBase):
         try:
             options = self._validated(secrets)
             verb = core_function(self._core_path())
+
+            def variable(name: str) -> Any:
+                return self._templar.template((task_vars or {}).get(name))
+
+            mapping_directory.choose(str(variable("mapping_directory") or ""))
             provided = {
                 "check": self._task.check_mode,
                 "listener": spoken,
                 "extra_vars": dict(load_extra_vars(self._loader)),
-                "variable": lambda name: self._templar.template((task_vars or {}).get(name)),
+                "variable": variable,
             }
             asked_for = provided.keys() & inspect.signature(verb).parameters.keys()
             outcome = verb(**options, **{name: provided[name] for name in asked_for})
