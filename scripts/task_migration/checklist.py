@@ -19,6 +19,10 @@ from task_migration.switch import Position
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
 CONFIDENCE = 0.95
+NO_WAY_BACK = "no_way_back"
+"""The journal's item that says so: what a way back needs is taken away from here on."""
+_OF_THE_SYNC = {"switch", "consistency"}
+"""Evidence that is there while the sync runs."""
 State = Literal["not started", "running", "interrupted", "failed", "under way", "done"]
 """``under way``: a step of the phase ended well, and others are to come."""
 
@@ -167,6 +171,11 @@ def standing(journal: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in journal if entry.id > taken_back.get(entry.phase, 0)]
 
 
+def past_return(standing: Sequence[Entry]) -> Entry | None:
+    """The entry from which on there is no way back by data; None while there is one."""
+    return next((one for one in reversed(standing) if one.item == NO_WAY_BACK and one.result == "done"), None)
+
+
 def state_of(phase: str, journal: Sequence[Entry], running: str = "") -> PhaseState:
     """How far a phase is, by the entries that count. ``running`` is the playbook that holds the operator's lock now.
 
@@ -211,6 +220,8 @@ def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
     if "error_rate" in item.evidence:
         return _by_requests(phase, item, float(item.evidence["error_rate"]), evidence.journal)
     entry, missing = _proof(phase, item, evidence.journal)
+    if entry is not None and past_return(evidence.journal) and item.evidence.keys() & _OF_THE_SYNC:
+        return Checked(item, True, entry.who, entry.at, "until the end of the migration")
     if entry is not None and "switch" in item.evidence:
         return _by_switch(phase, item, evidence.switches.get(item.evidence["switch"]))
     if entry is not None and "consistency" in item.evidence:

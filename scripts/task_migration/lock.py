@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from task_migration import database, progress, queries
+from task_migration import database, phase, progress, queries
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.outcome import Outcome
 
@@ -55,13 +55,14 @@ def lock(
     """Holds the operator's lock until the calling process's parent, which is ansible-playbook, has ended.
 
     In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it for longer than
-    ``lock_wait_seconds``, if Laravel's database can't be reached for so long, or if what an earlier run left behind is
-    still at work after ``ENGINE_WAIT_SECONDS``.
+    ``lock_wait_seconds``, if Laravel's database can't be reached for so long, if what an earlier run left behind is
+    still at work after ``ENGINE_WAIT_SECONDS``, or if the migration has come to its end and ``command`` is not that.
     """
     if check:
         side = database.laravel(laravel_dsn)
         with database.said(side), database.connect(side, f"look {command}") as connection:
             _refuse_if_held(connection)
+            phase.refuse_past_return(connection, command)
         return Outcome(False, "no other operator is at work")
     began = time.monotonic()
     while True:
@@ -137,6 +138,7 @@ def hold(
                 raise _still_at_work(connection, engine_wait_seconds)
             if not alive(POLL_SECONDS):
                 return
+        phase.refuse_past_return(connection, command)
         held()
         while alive(KEEPALIVE_SECONDS):
             _value(connection, "still there")

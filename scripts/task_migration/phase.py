@@ -35,6 +35,20 @@ def phase(
     return Outcome(False, f"phase {phase}: {state}", {"state": state.state, "done": done})
 
 
+def refuse_past_return(laravel: database.Connection, playbook: str) -> None:
+    """Raises Refused for every playbook but the last phase's own once there is no way back by data."""
+    entry = checklist.past_return(checklist.standing(journal.entries(laravel)))
+    if entry is None or checklist.phase_of(playbook) == entry.phase:
+        return
+    state = checklist.state_of(entry.phase, journal.entries(laravel, entry.phase))
+    (own,) = (one for one in checklist.phases() if one.phase == entry.phase)
+    raise Refused(
+        f"phase {entry.phase} {'is done' if state.state == 'done' else 'has begun'}: there is no way back by data",
+        measured=f"the sync and all that it needs went from {journal.when(entry.at)} on, by {entry.who}",
+        next_step="ansible-playbook status.yml" if state.state == "done" else own.command,
+    )
+
+
 def _refuse_left(phase: str, state: checklist.PhaseState, entries: list[journal.Entry]) -> None:
     """Raises Refused while the phase stands, or while its own rollback stopped on its way."""
     (own,) = (one for one in checklist.rollbacks() if one.phase == f"rollback-{phase}")

@@ -58,6 +58,11 @@ class Laravels:
     holder_who: str
 
     @property
+    def past_return(self) -> journal.Entry | None:
+        """The entry from which on there is no way back."""
+        return checklist.past_return(checklist.standing(self.entries))
+
+    @property
     def running(self) -> str:
         """The playbook at work now, "" if none is: a phase that has written down its end only asks for the status."""
         phase = checklist.phase_of(self.holder)
@@ -329,6 +334,11 @@ def _next(
 ) -> Next:
     if here.running:
         return Next("ansible-playbook status.yml", f"{here.running} is at work, by {here.holder_who}; look again")
+    if past := here.past_return:
+        (last,) = (phase for phase in checklist.phases() if phase.phase == past.phase)
+        if states[last.phase].state != "done":
+            return _begin_or_go_on(last, states[last.phase], last.command)
+        return _open(checked[last.phase]) or Next("", "nothing is left to type: the migration has come to its end")
     for rollback in checklist.rollbacks():
         state = checklist.state_of(rollback.phase, here.entries)
         if state.state in ("interrupted", "failed") and all(states[one].last is None for one in rollback.takes_back):
@@ -342,17 +352,13 @@ def _next(
         if states[phase.phase].state != "done":
             if stale and phase.phase != "2.2" and states["2.2"].state == "done":
                 return _mend(here.verdict) or Next("ansible-playbook phase-2.2-verify.yml", stale)
-            if phase.complete and states[phase.phase].state == "not started":
+            if (phase.complete or phase is others[-1]) and states[phase.phase].state == "not started":
                 before = [one for name, items in checked.items() if name < phase.phase for one in items]
-                if left := _open(before):  # before the first user comes, all that was to be proven is
+                if left := _open(before):  # before the first user comes, or the last way back goes, all of it is proven
                     return left
             following = checklist.following(phase, checked[phase.phase])
             return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase], following)
-    if left := _open(one for items in checked.values() for one in items):
-        return left
-    if here.consistency is not None and here.consistency.passed is False:
-        return Next("ansible-playbook phase-2.2-verify.yml", f"inconsistent: {here.consistency.reasons}")
-    return Next("", f"nothing is left to type up to phase {others[-1].phase}; phase 2.5 comes next")
+    return _open(one for items in checked.values() for one in items) or Next("", "nothing is left to type")
 
 
 def _open(items: Iterable[Checked]) -> Next | None:
@@ -414,7 +420,8 @@ def _other_lines(here: Laravels, there: TaskServices, stale: str | None, report_
     oldest = f", the oldest written {_seconds(here.oldest_seconds)} ago" if length and here.oldest_seconds else ""
     yield "Change log: " + ("there is none" if length is None else f"{length:,} to carry{oldest}")
     copied = "a complete copy" if there.copied else "no complete copy"
-    yield f"Task Service's database: {there.trouble or copied}"
+    held = "the only one that tasks are written to" if here.past_return else copied
+    yield f"Task Service's database: {there.trouble or held}"
     if not here.entries and (kept := sorted(Path(report_directory).glob("journal-*.jsonl"))):
         yield f"An earlier attempt was taken back; its journal: {kept[-1]}"
 
@@ -448,7 +455,7 @@ def _canary_lines(here: Laravels, traffic: Traffic | None) -> Iterable[str]:
     """Nothing, while traffic can't be moved."""
     if traffic is not None:
         yield f"Traffic: {traffic}"
-        if traffic.share:
+        if traffic.share and not here.past_return:
             yield "Keep ansible-playbook watch.yml running: it alone judges this between two commands"
     if here.fenced_since is not None:
         yield f"Fence: Laravel writes no task since {here.fenced_since}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from task_migration import catalog, consistency_history, database, journal, lock
+from task_migration import capture, catalog, consistency_history, database, fence, journal, lock, user_mapping
 from task_migration.errors import Failed, Refused
 from task_migration.status import migration_tests, record_migration_test, status
 from task_migration.switch import switch
@@ -120,10 +120,11 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
     outcome = world.status()
     assert not outcome.changed
     assert outcome.message == (
-        "phase 2.1: not started, phase 2.2: not started, phase 2.3: not started, phase 2.4: not started; "
-        "0 of 18 items checked; next: ansible-playbook phase-2.1-prepare.yml"
+        "phase 2.1: not started, phase 2.2: not started, phase 2.3: not started, phase 2.4: not started, "
+        "phase 2.5: not started; "
+        "0 of 22 items checked; next: ansible-playbook phase-2.1-prepare.yml"
     )
-    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 18
+    assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 22
     assert "Verdict: nothing has been verified yet" in outcome.lines
     assert "Change log: there is none" in outcome.lines
     assert things(world.laravel.dsn, world.task_service.dsn) == before
@@ -189,15 +190,15 @@ def test_after_verifying_comes_the_dual_write_and_after_every_item_phase_2_4(wor
     world.verified()
     world.tested()
     outcome = world.status()
-    assert "9 of 18 items checked; next: ansible-playbook phase-2.3-dual-write.yml" in outcome.message
+    assert "9 of 22 items checked; next: ansible-playbook phase-2.3-dual-write.yml" in outcome.message
     world.dual_write()
     outcome = world.status()
-    assert "12 of 18 items checked; next: ansible-playbook watch.yml" in outcome.message
+    assert "12 of 22 items checked; next: ansible-playbook watch.yml" in outcome.message
     assert any(line.startswith("Switch sync_forward: on since") for line in outcome.lines)
     assert any(line.startswith("Consistency: passed, ") for line in outcome.lines)
     world.write("2.3", "done", item="error_rate", requests=3000, errors=0)
     outcome = world.status()
-    assert "13 of 18 items checked; next: ansible-playbook phase-2.4-canary.yml -e weight=5" in outcome.message
+    assert "13 of 22 items checked; next: ansible-playbook phase-2.4-canary.yml -e weight=5" in outcome.message
 
 
 def test_a_canary_goes_on_weight_by_weight_and_after_its_failure_from_where_it_was(world):
@@ -214,7 +215,42 @@ def test_a_canary_goes_on_weight_by_weight_and_after_its_failure_from_where_it_w
     world.write("rollback-2.4", "started")
     assert next_of(world.status()) == "ansible-playbook rollback-2.4.yml"
     world.write("rollback-2.4", "done")
-    assert world.status().details["phases"][-1]["state"] == "not started"
+    assert world.status(phases=["2.4"]).details["phases"][-1]["state"] == "not started"
+
+
+def test_after_the_canary_comes_the_clean_up_and_from_its_point_of_no_return_only_that(world):
+    world.verified()
+    world.tested()
+    world.dual_write()
+    world.write("2.3", "done", item="error_rate", requests=3000, errors=0)
+    for weight in (5, 25, 50, 100):
+        world.canary(weight)
+    world.write("2.4", "done", item="fence")
+    user_mapping.user_mapping(laravel_dsn=world.laravel.dsn, check=False)
+    capture.capture(laravel_dsn=world.laravel.dsn, check=False)
+    fence.fence(laravel_dsn=world.laravel.dsn, check=False)
+    capture.capture(laravel_dsn=world.laravel.dsn, state="absent", check=False)
+    world.write("2.4", "done", weight=100)
+    assert next_of(world.status()) == "ansible-playbook phase-2.5-cleanup.yml"
+    world.write("2.5", "started")
+    world.write("2.5", "done", item="no_way_back")
+    switch(laravel_dsn=world.laravel.dsn, name="sync_forward", state="off")
+    with psycopg.connect(world.task_service.dsn) as session:
+        session.execute("DROP SCHEMA task_migration CASCADE")
+    outcome = world.status(verdict_max_age_hours=1e-6)
+    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.5-cleanup.yml (it goes on where it stopped)"
+    assert "Task Service's database: the only one that tasks are written to" in outcome.lines
+    for item in ("laravel_code", "completion_report"):
+        world.write("2.5", "done", item=item)
+    world.write("2.5", "done")
+    outcome = world.status(verdict_max_age_hours=1e-6)
+    assert "20 of 22 items checked" in outcome.message
+    assert next_of(outcome) == "ansible-playbook phase-2.5-cleanup.yml -e confirm=documents"
+    for item in ("documents", "monitoring"):
+        world.write("2.5", "done", item=item)
+    outcome = world.status(verdict_max_age_hours=1e-6)
+    assert "22 of 22 items checked; next: nothing" in outcome.message
+    assert outcome.lines[-1] == "Next: nothing is left to type: the migration has come to its end"
 
 
 def test_a_verdict_that_is_too_old_is_made_anew_before_the_dual_write(world):
@@ -375,5 +411,6 @@ def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copi
     of_2_3 = ["sync", "consistency_check", "error_rate", "no_inconsistency"]
     of_2_4 = ["weight_5", "weight_25", "weight_50", "weight_100", "laravel_fenced"]
     not_done = [name for name, done in checked.items() if not done]
-    assert not_done == ["migration_tests", "rollback_test", *of_2_3, *of_2_4]
+    of_2_5 = ["laravel_code", "documents", "monitoring", "completion_report"]
+    assert not_done == ["migration_tests", "rollback_test", *of_2_3, *of_2_4, *of_2_5]
     assert (copied.reports / "consistency-latest.md").read_text().startswith("# Consistency report: GREEN")

@@ -64,6 +64,7 @@ def test_the_items_are_the_plans_in_the_plans_words_and_order() -> None:
             "100% トラフィック移行成功",
             "Laravel書き込み停止",
         ],
+        ["Laravel タスク関連コード削除", "ドキュメント更新", "モニタリング継続設定", "完了レポート作成"],
     ]
 
 
@@ -147,6 +148,14 @@ def test_the_sync_is_checked_only_while_its_switch_is_on() -> None:
     assert checked("sync", "2.3 phase done", switches=on).done
     assert not checked("sync", "2.3 phase done", switches={"sync_forward": Position(False, NOW)}).done
     assert not checked("sync", "2.3 phase failed", switches=on).done
+
+
+def test_what_the_sync_proved_stays_proven_when_the_end_took_it_away() -> None:
+    off = {"sync_forward": Position(False, NOW)}
+    for name in ("sync", "consistency_check", "no_inconsistency"):
+        assert not checked(name, "2.3 phase done", "2.5 phase started", switches=off).done
+        assert checked(name, "2.3 phase done", "2.5 no_way_back done", switches=off).done
+        assert not checked(name, "2.5 no_way_back done", switches=off).done
 
 
 def test_a_consistency_check_that_failed_still_runs_but_does_not_prove_that_all_is_well() -> None:

@@ -1,0 +1,61 @@
+"""The documentation of task_soak; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.soak.soak"
+
+DOCUMENTATION = r"""
+module: task_soak
+author: The Task Service team
+short_description: Refuses unless the Task Service has served alone for long enough
+description:
+  - Asks API Gateway, the journal, the fence and both change logs. Laravel wrote no task for as long as the fence has
+    stood.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.gateway
+  - task_service.migration.sides.aws
+options:
+  soak_hours:
+    description:
+      - For how long.
+    type: float
+    required: true
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Two days at 100 percent
+  task_service.migration.task_soak:
+    laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
+    gateway_rest_api_id: a1b2c3d4e5
+    gateway_stage: production
+    gateway_variable: tasksUpstream
+    laravel_upstream: laravel.example.com
+    task_service_upstream: tasks.example.com
+    aws_region: ap-northeast-1
+    soak_hours: 48
+"""
+
+RETURN = r"""
+msg:
+  description: For how long it has, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(since), C(hours), C(promoted_at), C(fenced_since) and C(pending), the entries on either log.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

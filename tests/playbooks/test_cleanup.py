@@ -1,0 +1,138 @@
+"""Phase 2.5 on a real lab whose users are all at the Task Service: one journey, the last one of its lab."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import psycopg
+import pytest
+from lab.ledger import read
+from lab.postgres_server import free_port
+from task_migration import health
+from task_migration.laravel_code import BRANCH
+
+from .conftest import FORCED, QUICK, REQUESTS_PER_SECOND, Lab
+
+CLEANUP = "phase-2.5-cleanup.yml"
+SIGNED = (CLEANUP, "-e", "approve=yes")
+WEB = "<?php\n\nRoute::get('/', 'Home');\nRoute::get('/tasks', 'Tasks');\n"
+
+
+@pytest.fixture(scope="module")
+def promoted(project, tmp_path_factory):
+    """A lab of its own at 100 %, with users: what this ends has no way back, and other tests need theirs."""
+    lab = Lab(project, tmp_path_factory.mktemp("cleanup"), (free_port(), free_port()))
+    try:
+        lab.must("lab-up.yml")
+        lab.must("phase-2.1-prepare.yml")
+        lab.must("phase-2.2-verify.yml", "-e", "rollback_test=false")
+        lab.must("phase-2.3-dual-write.yml")
+        lab.must("lab-users.yml", "-e", "lab_users=on", "-e", f"lab_users_requests={REQUESTS_PER_SECOND}")
+        lab.must(*lab.canary(100, *FORCED))
+        yield lab
+    finally:
+        lab.must("lab-down.yml")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """Laravel's code, small."""
+    folder = tmp_path_factory.mktemp("laravel")
+    for name, text in {"routes/web.php": WEB, "app/Services/Task/TaskService.php": "<?php\n"}.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "the application"]):
+        git(folder, "-c", "user.email=a@example.com", "-c", "user.name=A", *words)
+    git(folder, "config", "user.email", "a@example.com")
+    return folder
+
+
+def git(folder, *words):
+    return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def done(lab):
+    rows = lab.rows("SELECT item FROM task_migration.journal WHERE phase = '2.5' AND result = 'done' ORDER BY id")
+    return [item for (item,) in rows]
+
+
+def refused(lab, *words):
+    before = lab.untouched()
+    ran = lab.type(*words)
+    assert ran.code != 0, ran.said
+    assert len(ran.errors) == 1, ran.said
+    assert "Refused, nothing was changed" in ran.errors[0]
+    assert lab.untouched() == before
+    return ran
+
+
+def test_unsigned_it_shows_the_report_to_read_and_touches_nothing(promoted):
+    ran = refused(promoted, CLEANUP)
+    assert "nobody has signed for it; next: read " in ran.errors[0]
+    path = ran.errors[0].partition("next: read ")[2].partition(",")[0]
+    assert path.endswith(".html")
+    assert path.rpartition("/")[2] in promoted.reports()
+    assert "goes from Laravel's database: trigger task_migration_delete on cognito_user_mapping, " in ran.said
+    assert "stays in Laravel's database: tasks, task_tag, tags, task_images, fenced, until 2099-12-31" in ran.said
+
+
+def test_check_says_what_would_happen_and_touches_nothing(promoted, checkout):
+    before = promoted.untouched(), promoted.reports(), git(checkout, "for-each-ref")
+    ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}", "--check")
+    assert (promoted.untouched(), promoted.reports(), git(checkout, "for-each-ref")) == before
+    assert "clean-up: would take away" in ran.said
+
+
+def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_command_goes_on(promoted, checkout):
+    promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
+    assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
+    ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}")
+    assert done(promoted)[-6:] == [
+        *("no_way_back", "last_writes", "cleanup", "laravel_code", "completion_report", "phase")
+    ]
+    assert "Next: ansible-playbook phase-2.5-cleanup.yml -e confirm=documents" in ran.said
+    assert git(checkout, "show", f"{BRANCH}:routes/web.php") == "<?php\n\nRoute::get('/', 'Home');"
+    assert [health.ask(port) for port in promoted.health_ports] == [None, None]
+
+
+def test_again_nothing_changes(promoted, checkout):
+    before = promoted.structure(), promoted.stage(), done(promoted), promoted.reports() - {"runs.jsonl"}
+    assert promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}").changed == 0
+    assert (promoted.structure(), promoted.stage(), done(promoted), promoted.reports() - {"runs.jsonl"}) == before
+
+
+def test_users_noticed_nothing(promoted):
+    assert promoted.traffic() == ("task_service", None)
+    requests = list(read(promoted.world().processes_directory / "users.jsonl"))
+    (ended,) = promoted.rows("SELECT extract(epoch FROM max(at)) FROM task_migration.journal WHERE item = 'cleanup'")
+    assert [request for request in requests if request.failed] == []
+    assert any(request.writes and request.sent > ended[0] for request in requests)
+    with psycopg.connect(promoted.endpoints()["task_service_dsn"]) as session:
+        triggers = session.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'task_migration%'").fetchone()
+    assert triggers == (0,)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("rollback-2.1.yml",), ("phase-2.1-prepare.yml",), ("phase-2.4-canary.yml", "-e", "weight=0", *QUICK)],
+    ids=lambda words: words[0],
+)
+def test_there_is_no_way_back_and_nothing_begins_anew(promoted, command):
+    before = promoted.structure(), promoted.stage()
+    ran = promoted.type(*command)
+    assert ran.code != 0
+    assert len(ran.errors) == 1, ran.said
+    assert "phase 2.5 is done: there is no way back by data" in ran.errors[0]
+    assert (promoted.structure(), promoted.stage()) == before
+
+
+def test_what_no_machine_can_know_is_confirmed_by_name_and_the_checklist_says_by_whom(promoted):
+    for item in ("documents", "monitoring"):
+        promoted.must(CLEANUP, "-e", f"confirm={item}")
+    evidence = promoted.rows("SELECT item, evidence FROM task_migration.journal ORDER BY id DESC LIMIT 2")
+    assert evidence == [("monitoring", {"confirmed": True}), ("documents", {"confirmed": True})]
+    promoted.must("report.yml")
+    page = json.loads((promoted.folder / "reports/migration-latest.json").read_text())
+    (phase,) = (one for one in page["status"]["phases"] if one["phase"] == "2.5")
+    assert (phase["state"], [item["done"] for item in phase["items"]]) == ("done", [True] * 4)
