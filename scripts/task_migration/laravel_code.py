@@ -67,36 +67,30 @@ def laravel_code(*, laravel_checkout: str, check: bool = False) -> Outcome:
 def _made(beside: Checkout, head: str) -> _Made:
     """Makes that tree in an index of its own."""
     files = beside.names("ls-files", "-z", "--", *FOLDERS)
-    classes = {name for file in files if file.endswith(".php") for name in _classes(beside, head, file)}
+    classes = {name for file in files if file.endswith(".php") for name in _declared(beside, head, file)}
     if files:
         beside.git(
             "update-index", "-z", "--force-remove", "--stdin", given="\0".join(files).encode(errors="surrogateescape")
         )
-    taken = laravel_routes.Taken("")
+    taken = laravel_routes.Taken(b"")
     entry = beside.asked("ls-files", "--stage", "--", ROUTES)
     if entry:
         mode, blob = entry.split()[:2]
-        before = beside.git("cat-file", "blob", blob).decode(errors="surrogateescape")
+        before = beside.git("cat-file", "blob", blob)
         try:
             taken = laravel_routes.without(before, PATH)
             after = laravel_routes.without_imports(taken.text, classes)
         except laravel_routes.Unreadable as reason:
             taken, after = laravel_routes.Taken(before, doubtful=[f"the whole file, {reason}"]), before
         if after != before:
-            changed = beside.git("hash-object", "-w", "--stdin", given=after.encode(errors="surrogateescape"))
+            changed = beside.git("hash-object", "-w", "--stdin", given=after)
             beside.git("update-index", "--cacheinfo", f"{mode},{changed.decode().strip()},{ROUTES}")
     tree = beside.asked("write-tree")
     return _Made(tree, len(files), taken.removed, taken.doubtful, list(_references(beside, tree, classes, files)))
 
 
-def _classes(beside: Checkout, head: str, file: str) -> Iterable[str]:
-    """The full names of what a PHP file declares."""
-    text = beside.git("cat-file", "blob", f"{head}:{file}").decode(errors="replace")
-    namespace = re.search(r"^\s*namespace\s+([\w\\]+)\s*[;{]", text, re.MULTILINE)
-    declared = re.findall(
-        r"^\s*(?:(?:abstract|final|readonly)\s+)*(?:class|interface|trait|enum)\s+(\w+)", text, re.MULTILINE
-    )
-    return [f"{namespace[1]}\\{name}" if namespace else name for name in declared]
+def _declared(beside: Checkout, head: str, file: str) -> Iterable[str]:
+    return laravel_routes.declared(beside.git("cat-file", "blob", f"{head}:{file}"))
 
 
 def _references(beside: Checkout, tree: str, classes: set[str], files: list[str]) -> Iterable[str]:

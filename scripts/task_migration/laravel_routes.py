@@ -1,7 +1,7 @@
 """Taking the routes below one path out of a routes file of Laravel's, and nothing else, byte for byte.
 
-PHP is read as far as it takes to tell statements, calls and their arguments apart: strings, comments and brackets. What
-that does not tell for sure is left where it is, and named.
+tree-sitter's grammar says what the file's statements are. A route goes when its path, with the prefixes of its groups,
+is written out; what is put together at run time is left where it is, and named.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_ROUTE = re.compile(r"\\?(?:[A-Za-z_]\w*\\)*Route\s*::\s*")
-_NAME = re.compile(r"[A-Za-z_]\w*")
-_NEXT_CALL = re.compile(r"\s*->\s*")
-_OPEN, _CLOSE = "([{", ")]}"
-_HEREDOC, _END_OF_PHP = "<<<", "?>"
+import tree_sitter_php
+from tree_sitter import Language, Node, Parser
+
+_LANGUAGE = Language(tree_sitter_php.language_php())
 _RESOURCES = {"resource", "apiResource", "singleton", "apiSingleton"}
-_URI_FIRST = {
-    *("get", "post", "put", "patch", "delete", "options", "any"),
-    *("view", "redirect", "permanentRedirect", "inertia", "livewire"),
-    *_RESOURCES,
+_PLACE_OF_URI = {
+    **dict.fromkeys(("get", "post", "put", "patch", "delete", "options", "any", "view", "inertia", "livewire"), 0),
+    **dict.fromkeys(("redirect", "permanentRedirect", *_RESOURCES), 0),
+    "match": 1,
 }
-"""Methods whose first argument is the path."""
-_URI_SECOND = {"match"}
-_PREFIX_KEY = re.compile(r"""(['"])prefix\1\s*=>\s*""")
-_IMPORT = re.compile(r"use\s+\\?(?P<name>[A-Za-z_][\w\\]*)\s*(?:as\s+(?P<alias>\w+)\s*)?;")
+"""Which argument of these methods is the path."""
+_NO_ROUTES = {"php_tag", "comment", "namespace_use_declaration"}
 
 
 class Unreadable(Exception):
@@ -36,93 +33,106 @@ class Taken:
     """``text`` without the routes; ``removed``, their lines as "12: Route::get('/tasks'"; ``doubtful``, the same of
     statements that speak of the path and were left, since nobody can tell whether they are its routes."""
 
-    text: str
+    text: bytes
     removed: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a chain: where its arguments stand in the text."""
+    """One call of a chain."""
 
     name: str
-    arguments: list[tuple[int, int]]
+    arguments: list[Node]
 
 
-def without(text: str, path: str) -> Taken:
+def without(text: bytes, path: str) -> Taken:
     """The file without the routes of ``path`` ("tasks": /tasks and all below it). Raises Unreadable."""
-    cuts: list[tuple[int, int]] = []
-    doubtful: list[int] = []
-    begin = text.find("<?php")
-    if begin < 0:
-        raise Unreadable("it does not begin with <?php")
-    _walk(text, begin + len("<?php"), len(text), path, cuts, doubtful)
-    removed = [_told(text, start) for start, _ in cuts]
-    kept, at = [], 0
-    for start, end in cuts:
-        start, end = _whole_lines(text, start, end)
-        kept.append(text[at:start])
-        at = end
-    return Taken("".join([*kept, text[at:]]), removed, [_told(text, start) for start in doubtful])
+    cuts: list[Node] = []
+    doubtful: list[Node] = []
+    _walk(_parsed(text), path, cuts, doubtful)
+    return Taken(_cut(text, cuts), [_told(one) for one in cuts], [_told(one) for one in doubtful])
 
 
-def without_imports(text: str, names: set[str]) -> str:
+def without_imports(text: bytes, names: set[str]) -> bytes:
     """The file without the ``use`` of these classes, unless what they are called here is still spoken of."""
-    begin = text.find("<?php") + len("<?php")
     cuts = []
-    for start, end in _statements(text, begin, len(text)):
-        found = _IMPORT.fullmatch(text[start:end])
-        if found and found["name"] in names:
-            called = found["alias"] or found["name"].rpartition("\\")[2]
-            if not re.search(rf"\b{called}\b", text[:start] + text[end:]):
-                cuts.append(_whole_lines(text, start, end))
-    for start, end in reversed(cuts):
-        text = text[:start] + text[end:]
-    return text
+    for statement in _parsed(text).named_children:
+        if (imported := _imported(statement)) and imported[0] in names:
+            rest = text[: statement.start_byte] + text[statement.end_byte :]
+            if not re.search(rf"\b{imported[1]}\b".encode(), rest):
+                cuts.append(statement)
+    return _cut(text, cuts)
 
 
-def _walk(text: str, begin: int, end: int, path: str, cuts: list[tuple[int, int]], doubtful: list[int]) -> None:
-    """Looks at each statement between two places; into groups that add nothing to the path, too."""
-    for start, stop in _statements(text, begin, end):
-        calls = _chain(text, start, stop)
-        verdict, body = _judged(text, calls, path) if calls else (None, None)
+def declared(text: bytes) -> list[str]:
+    """The full names of the classes, interfaces, traits and enums that a PHP file declares."""
+    return list(_declared(Parser(_LANGUAGE).parse(text).root_node, ""))
+
+
+def _declared(block: Node, namespace: str) -> Iterator[str]:
+    for one in block.named_children:
+        name, body = one.child_by_field_name("name"), one.child_by_field_name("body")
+        if one.type == "namespace_definition":
+            inner = f"{_text(name)}\\" if name is not None else ""
+            if body is None:
+                namespace = inner
+            else:
+                yield from _declared(body, inner)
+        elif one.type.endswith("_declaration") and name is not None and body is not None:
+            yield f"{namespace}{_text(name)}"
+
+
+def _parsed(text: bytes) -> Node:
+    root = Parser(_LANGUAGE).parse(text).root_node
+    if all(one.type != "php_tag" for one in root.children):
+        raise Unreadable("it holds no PHP")
+    if root.has_error:
+        row = _first_error(root).start_point.row
+        raise Unreadable(f"line {row + 1}: {text.splitlines()[row].decode(errors='replace').strip()[:60]}")
+    return root
+
+
+def _first_error(node: Node) -> Node:
+    """The innermost place at which the grammar gave up."""
+    wrong = next((one for one in node.children if one.has_error or one.is_error or one.is_missing), None)
+    return node if wrong is None else _first_error(wrong)
+
+
+def _walk(block: Node, path: str, cuts: list[Node], doubtful: list[Node]) -> None:
+    """Looks at each statement of a block; into groups that add nothing to the path, too."""
+    for statement in block.named_children:
+        if statement.type in _NO_ROUTES:
+            continue
+        verdict, body = _judged(_chain(statement), path)
         if verdict:
-            cuts.append((start, stop))
+            cuts.append(statement)
         elif body:
-            _walk(text, *body, path, cuts, doubtful)
-        elif verdict is None and not _IMPORT.fullmatch(text[start:stop]) and _speaks_of(text[start:stop], path):
-            doubtful.append(start)
+            _walk(body, path, cuts, doubtful)
+        elif verdict is None and _speaks_of(_text(statement), path):
+            doubtful.append(statement)
 
 
-def _judged(text: str, calls: list[_Call], path: str) -> tuple[bool | None, tuple[int, int] | None]:
-    """Whether the statement is a route of the path (None: nobody can tell); and the body of a group to look into."""
-    prefix = ""
+def _judged(calls: list[_Call], path: str) -> tuple[bool | None, Node | None]:
+    """Whether these calls are a route of the path (None: nobody can tell); and the body of a group to look into."""
+    prefixes = [_literal(call.arguments[0]) if call.arguments else None for call in calls if call.name == "prefix"]
     for call in calls:
-        values = [_literal(text[start:stop]) for start, stop in call.arguments]
-        if call.name == "prefix":
-            if not values or values[0] is None:
+        if call.name == "group":
+            inner = _prefix_among(call.arguments[0]) if len(call.arguments) == 2 else ""
+            if inner is None or None in prefixes:
                 return None, None
-            prefix = f"{prefix}/{values[0]}"
-        elif call.name == "group":
-            if len(call.arguments) == 2:
-                found = _prefix_in(text[slice(*call.arguments[0])])
-                if found is None:
-                    return None, None
-                prefix = f"{prefix}/{found}"
-            if prefix.strip("/"):
-                return _is_below(prefix, path), None
-            body = _body(text, *call.arguments[-1]) if call.arguments else None
+            whole = "/".join([*filter(None, prefixes), inner]).strip("/")
+            if whole:
+                return _is_below(whole, path), None
+            body = _closure(call.arguments[-1]) if call.arguments else None
             return (False, body) if body else (None, None)
-        elif call.name in _URI_FIRST or call.name in _URI_SECOND:
-            place = 1 if call.name in _URI_SECOND else 0
-            uri = values[place] if len(values) > place else None
-            own = [one for one in calls if one.name == "prefix" and one is not call]
-            prefixes = [_literal(text[slice(*one.arguments[0])]) if one.arguments else None for one in own]
-            if uri is None or None in prefixes:
-                first = "/".join(filter(None, prefixes)).strip("/")
-                return (_is_below(first, path), None) if first and None not in prefixes else (None, None)
-            whole = "/".join([*filter(None, prefixes), uri.replace(".", "/") if call.name in _RESOURCES else uri])
-            return _is_below(whole, path), None
+        if call.name in _PLACE_OF_URI:
+            place = _PLACE_OF_URI[call.name]
+            uri = _literal(call.arguments[place]) if len(call.arguments) > place else None
+            if None in prefixes or (uri is None and not prefixes):
+                return None, None
+            own = (uri or "").replace(".", "/") if call.name in _RESOURCES else uri or ""
+            return _is_below("/".join([*filter(None, prefixes), own]), path), None
     return None, None
 
 
@@ -135,162 +145,80 @@ def _speaks_of(statement: str, path: str) -> bool:
     return bool(re.search(rf"""['"]/?{said}(?:['"/.{{])|/{said}\b""", statement))
 
 
-def _prefix_in(attributes: str) -> str | None:
-    """The prefix among a group's attributes, "" without one; None if it is not written out."""
-    found = _PREFIX_KEY.search(attributes)
-    if found is None:
-        return "" if attributes.lstrip().startswith(("[", "array")) else None
-    quoted = re.match(r"""(['"])([^'"\\$]*)\1\s*(?:,|\]|\)|$)""", attributes[found.end() :])
-    return quoted[2] if quoted else None
-
-
-def _literal(argument: str) -> str | None:
-    """The text of an argument that is one string, None of any other."""
-    found = re.fullmatch(r"""\s*(?:'([^'\\]*)'|"([^"\\$]*)")\s*""", argument)
-    return (found[1] if found[1] is not None else found[2]) if found else None
-
-
-def _body(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Between the braces of a closure that is an argument."""
-    if not re.match(r"\s*(?:static\s+)?function\b", text[start:end]):
-        return None
-    for at in _places(text, start, end):
-        if text[at] == "{":
-            return at + 1, _closing(text, at, end)
-    return None
-
-
-def _chain(text: str, start: int, end: int) -> list[_Call]:
+def _chain(statement: Node) -> list[_Call]:
     """The calls of ``Route::a(...)->b(...);``, and [] for any other statement."""
-    found = _ROUTE.match(text, start, end)
     calls: list[_Call] = []
-    at = found.end() if found else end
-    while at < end:
-        name = _NAME.match(text, at, end)
-        if name is None:
+    call = statement.named_child(0) if statement.type == "expression_statement" else None
+    while call is not None and call.type in ("member_call_expression", "scoped_call_expression"):
+        name, arguments = call.child_by_field_name("name"), call.child_by_field_name("arguments")
+        if name is None or name.type != "name" or arguments is None:
             return []
-        opening = _past_blanks(text, name.end(), end)
-        if opening >= end or text[opening] != "(":
-            return []
-        closing = _closing(text, opening, end)
-        calls.append(_Call(name[0], _arguments(text, opening + 1, closing)))
-        at = _past_blanks(text, closing + 1, end)
-        if text[at : at + 1] in (";", ""):
-            return calls
-        following = _NEXT_CALL.match(text, at, end)
-        if following is None:
-            return []
-        at = _past_blanks(text, following.end(), end)
-    return calls
+        calls.insert(0, _Call(_text(name), [one for one in arguments.named_children if one.type == "argument"]))
+        if call.type == "scoped_call_expression":
+            scope = call.child_by_field_name("scope")
+            return calls if scope is not None and _text(scope).split("\\")[-1] == "Route" else []
+        call = call.child_by_field_name("object")
+    return []
 
 
-def _arguments(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    found, begin = [], start
-    for at in _places(text, start, end):
-        if text[at] == ",":
-            found.append((begin, at))
-            begin = at + 1
-    return [*found, (begin, end)] if text[begin:end].strip() else found
+def _literal(argument: Node) -> str | None:
+    """The text of an argument that is one string, None of any other."""
+    string = argument.named_child(0) if len(argument.named_children) == 1 else None
+    if string is None or string.type not in ("string", "encapsed_string"):
+        return None
+    if any(one.type != "string_content" for one in string.named_children):
+        return None
+    return "".join(map(_text, string.named_children))
 
 
-def _statements(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """The statements between two places, each with its ``;`` or the brace that ends it."""
-    start = _past_blanks(text, begin, end)
-    for at in _places(text, begin, end):
-        if at < start:
-            continue
-        if text[at] == "{":
-            stop = _closing(text, at, end) + 1
-        elif text[at] == ";":
-            stop = at + 1
-        else:
-            continue
-        yield start, stop
-        start = _past_blanks(text, stop, end)
+def _prefix_among(attributes: Node) -> str | None:
+    """The prefix among a group's attributes, "" without one; None if it is not written out."""
+    array = attributes.named_child(0)
+    if array is None or array.type != "array_creation_expression":
+        return None
+    for one in array.named_children:
+        pair = one.named_children if one.type == "array_element_initializer" else []
+        if len(pair) == 2 and _text(pair[0]).strip("'\"") == "prefix":
+            written = pair[1].type in ("string", "encapsed_string")
+            return _text(pair[1])[1:-1] if written and "$" not in _text(pair[1]) else None
+    return ""
 
 
-def _places(text: str, start: int, end: int) -> Iterator[int]:
-    """Each character of code that is outside of strings, comments and inner brackets; of those the opening one."""
-    at = start
-    while at < end:
-        beyond = _past_text(text, at, end)
-        if beyond > at:
-            at = beyond
-            continue
-        yield at
-        if text[at] in _OPEN:
-            at = _closing(text, at, end)
-        elif text[at] in _CLOSE:
-            raise Unreadable(f"line {_line(text, at)}: {text[at]} closes nothing")
-        at += 1
+def _closure(argument: Node) -> Node | None:
+    """The body of a function that is an argument."""
+    function = argument.named_child(0)
+    return function.child_by_field_name("body") if function is not None and "anonymous" in function.type else None
 
 
-def _closing(text: str, opening: int, end: int) -> int:
-    """Where the bracket at ``opening`` is closed."""
-    expected, at = [], opening
-    while at < end:
-        beyond = _past_text(text, at, end)
-        if beyond > at:
-            at = beyond
-            continue
-        if text[at] in _OPEN:
-            expected.append(_CLOSE[_OPEN.index(text[at])])
-        elif text[at] in _CLOSE:
-            if text[at] != expected.pop():
-                break
-            if not expected:
-                return at
-        at += 1
-    raise Unreadable(f"line {_line(text, opening)}: {text[opening]} is not closed")
+def _imported(statement: Node) -> tuple[str, str] | None:
+    """The class that a ``use`` of one class names, and what it is called in this file."""
+    clauses = [one for one in statement.named_children if one.type == "namespace_use_clause"]
+    if statement.type != "namespace_use_declaration" or len(clauses) != 1:
+        return None
+    name, alias = clauses[0].named_child(0), clauses[0].child_by_field_name("alias")
+    full = _text(name).lstrip("\\") if name is not None else ""
+    return full, _text(alias) if alias is not None else full.rpartition("\\")[2]
 
 
-def _past_text(text: str, at: int, end: int) -> int:
-    """Beyond the string or comment that begins here; ``at`` itself if none does."""
-    if text.startswith(_HEREDOC, at) or text.startswith(_END_OF_PHP, at):
-        raise Unreadable(f"line {_line(text, at)}: {text[at : at + 3].strip()}")
-    if text[at] in "'\"`":
-        close = at + 1
-        while close < end and text[close] != text[at]:
-            close += 2 if text[close] == "\\" else 1
-        if close >= end:
-            raise Unreadable(f"line {_line(text, at)}: a string has no end")
-        return close + 1
-    if text.startswith("/*", at):
-        close = text.find("*/", at + 2, end)
-        if close < 0:
-            raise Unreadable(f"line {_line(text, at)}: a comment has no end")
-        return close + 2
-    if text.startswith("//", at) or (text[at] == "#" and not text.startswith("#[", at)):
-        line_end = text.find("\n", at, end)
-        return end if line_end < 0 else line_end
-    return at
+def _cut(text: bytes, statements: list[Node]) -> bytes:
+    for start, end in reversed([_whole_lines(text, one.start_byte, one.end_byte) for one in statements]):
+        text = text[:start] + text[end:]
+    return text
 
 
-def _past_blanks(text: str, at: int, end: int) -> int:
-    """The next character of code."""
-    while at < end:
-        if text[at].isspace():
-            at += 1
-        elif text[at] in "/#" and (beyond := _past_text(text, at, end)) > at:
-            at = beyond
-        else:
-            break
-    return at
-
-
-def _whole_lines(text: str, start: int, end: int) -> tuple[int, int]:
+def _whole_lines(text: bytes, start: int, end: int) -> tuple[int, int]:
     """With the line's indentation and its end, where nothing else stands on the line but a comment."""
-    line = text.rfind("\n", 0, start) + 1
-    after = re.compile(r"[ \t]*(?://[^\n]*|#(?!\[)[^\n]*)?(?:\r?\n|$)").match(text, end)
+    line = text.rfind(b"\n", 0, start) + 1
+    after = re.compile(rb"[ \t]*(?://[^\n]*|#(?!\[)[^\n]*)?(?:\r?\n|$)").match(text, end)
     if text[line:start].strip() or after is None:
         return start, end
     return line, after.end()
 
 
-def _line(text: str, at: int) -> int:
-    return text.count("\n", 0, at) + 1
+def _text(node: Node) -> str:
+    return (node.text or b"").decode(errors="replace")
 
 
-def _told(text: str, at: int) -> str:
+def _told(statement: Node) -> str:
     """One statement by its line and its first words."""
-    return f"{_line(text, at)}: {' '.join(text[at : at + 200].split(';')[0].split())[:60]}"
+    return f"{statement.start_point.row + 1}: {' '.join(_text(statement)[:200].split(';')[0].split())[:60]}"
