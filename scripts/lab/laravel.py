@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from psycopg import sql
 from task_migration import progress
@@ -39,31 +40,47 @@ def add_roles(server: PostgresServer) -> None:
         session.execute(as_sql(blocks("laravel_roles.sql")["settings"]))
 
 
-def tasks_in(server: PostgresServer, database: str) -> int | None:
-    """How many tasks the database was filled with; None if it is not there, or was never filled to the end."""
+@dataclass(frozen=True)
+class Filled:
+    """What the database was filled with: so many tasks, of ours or of a dump, told by the beginning of its SHA-256."""
+
+    tasks: int
+    dump: str = ""
+
+    def __str__(self) -> str:
+        of_dump = f"the dump {self.dump}"
+        if not self.tasks:
+            return of_dump
+        return f"{self.tasks:,} tasks" + (f" of {of_dump}" if self.dump else "")
+
+
+def filled(server: PostgresServer, database: str) -> Filled | None:
+    """What the database was filled with; None if it is not there, or was never filled to the end."""
     with server.connect() as session:
         found = session.execute(as_sql(blocks("laravel_data.sql")["complete"]), {"database": database}).fetchone()
-    mark = str(found[0]) if found and found[0] else ""
-    return int(mark.split()[1]) if mark.startswith("lab: ") else None
+    mark = str(found[0] or "").split() if found else []
+    return Filled(int(mark[1]), "".join(mark[5:6])) if mark[:1] == ["lab:"] else None
+
+
+def mark_filled(server: PostgresServer, database: str, what: Filled) -> None:
+    """Says so on the database itself: the last act of filling it."""
+    mark = f"lab: {what.tasks} tasks" + (f" of dump {what.dump}" if what.dump else "")
+    with server.connect(database) as session:
+        session.execute(
+            statement("laravel_data.sql", "mark complete", database=sql.Identifier(database), mark=sql.Literal(mark))
+        )
+        session.execute(as_sql(blocks("laravel_data.sql")["analyze"]))
 
 
 def fill(server: PostgresServer, database: str, tasks: int, listener: progress.Listener = progress.nobody) -> None:
-    """Laravel's tables and rows in an empty database, in one transaction: all of it or nothing."""
+    """Laravel's tables and rows in an empty database, in one transaction."""
     began = time.monotonic()
-    with server.connect(database) as session:
-        with session.transaction():
-            session.execute(as_sql(blocks("laravel_data.sql")["begin"]), {"tasks": str(tasks)})
-            session.execute(as_sql(blocks("laravel_roles.sql")["become the application"]))
-            for number, (file, name) in enumerate(_LOAD):
-                listener(progress.Progress(f"lab: {name}", number, len(_LOAD), "step", time.monotonic() - began))
-                session.execute(as_sql(blocks(file)[name]))
-            session.execute(as_sql(blocks("laravel_roles.sql")["leave the application"]))
-            mark = statement(
-                "laravel_data.sql",
-                "mark complete",
-                database=sql.Identifier(database),
-                mark=sql.Literal(f"lab: {tasks} tasks"),
-            )
-            session.execute(mark)
-        session.execute(as_sql(blocks("laravel_data.sql")["analyze"]))
+    with server.connect(database) as session, session.transaction():
+        session.execute(as_sql(blocks("laravel_data.sql")["begin"]), {"tasks": str(tasks)})
+        session.execute(as_sql(blocks("laravel_roles.sql")["become the application"]))
+        for number, (file, name) in enumerate(_LOAD):
+            listener(progress.Progress(f"lab: {name}", number, len(_LOAD), "step", time.monotonic() - began))
+            session.execute(as_sql(blocks(file)[name]))
+        session.execute(as_sql(blocks("laravel_roles.sql")["leave the application"]))
+    mark_filled(server, database, Filled(tasks))
     listener(progress.Progress("lab: Laravel's rows", len(_LOAD), len(_LOAD), "step", time.monotonic() - began))

@@ -13,8 +13,9 @@ from task_migration import progress
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-from lab import gateway_probe_headers, laravel, rest_api, service_token
-from lab.postgres_server import free_port, port_is_taken
+from lab import checkout, dump, gateway_probe_headers, laravel, rest_api, service_token
+from lab.laravel import Filled
+from lab.postgres_server import PostgresServer, free_port, port_is_taken
 from lab.processes import listens
 from lab.world import LISTENING, VARIABLE, World
 
@@ -26,16 +27,18 @@ def up(
     *,
     lab_directory: str,
     lab_tasks: int = laravel.FEWEST_TASKS,
+    laravel_dump: str = "",
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
     """Makes what is missing of the lab in ``lab_directory`` and starts what stands still; again, it changes nothing.
 
-    ``lab_tasks`` is how many tasks Laravel's database is filled with, 150 (the plan's scale) or more; one that is
-    filled keeps what it has. Terraform makes the Task Service's server afterwards, on the port set aside for it here;
-    the Task Service's app runs already, and answers 503 until then. AWS keeps nothing on disk: one that is started
-    anew sends all traffic to Laravel.
-    ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with another number.
+    ``lab_tasks`` is how many tasks Laravel's database is filled with, 150 (the plan's scale) or more; with
+    ``laravel_dump`` that file of pg_dump's goes in instead. One that is filled keeps what it has. Terraform makes the
+    Task Service's server afterwards, on the port set aside for it here; the Task Service's app runs already, and
+    answers 503 until then. AWS keeps nothing on disk: one that is started anew sends all traffic to Laravel.
+    ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with anything else, and
+    Failed for a dump that PostgreSQL does not take.
     """
     began = time.monotonic()
     world = World(Path(lab_directory).resolve())
@@ -46,34 +49,34 @@ def up(
             allowed=f"{laravel.FEWEST_TASKS} or more",
             next_step=f"ansible-playbook lab-up.yml -e lab_tasks={laravel.FEWEST_TASKS}",
         )
+    asked = Filled(0, dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
     known = world.endpoints()
     target_runs_at = world.task_service_server(0).running_port()
     server = world.laravel_server(_port(known.get("laravel_port"), world.laravel_server(0).running_port()))
     target = world.task_service_server(_port(known.get("task_service_port"), target_runs_at, server.port))
     ports = _ports(world, known, server.port, target.port)
-    endpoints = world.endpoints_at(server.port, target.port, lab_tasks, ports)
-    processes = world.processes(endpoints)
-
     running = server.exists() and server.running_port() is not None
-    # One that stands still is as full as endpoints.json tells: that file is written last.
-    filled = laravel.tasks_in(server, laravel.APPLICATION) if running else known.get("lab_tasks")
-    if not server.exists():
-        filled = None
-    if filled not in (None, lab_tasks):
+    filled = _filled(server, running, known)
+    if filled is not None and (filled.dump != asked.dump or (not asked.dump and filled != asked)):
+        again = f"-e laravel_dump={laravel_dump}" if asked.dump else f"-e lab_tasks={lab_tasks}"
         raise Refused(
-            "the lab is there already, with another number of tasks",
-            measured=f"filled with {filled:,} tasks, asked for {lab_tasks:,}",
-            next_step=f"ansible-playbook lab-down.yml, then ansible-playbook lab-up.yml -e lab_tasks={lab_tasks}",
+            "the lab is there already, filled with something else",
+            measured=f"filled with {filled}, asked for {asked}",
+            next_step=f"ansible-playbook lab-down.yml, then ansible-playbook lab-up.yml {again}",
         )
+    endpoints = world.endpoints_at(server.port, target.port, filled or asked, ports)
+    processes = world.processes(endpoints)
     target_stands_still = target.exists() and target_runs_at is None
     idle = [process for process in processes.values() if process.pid() is None]
     token_is_missing = not world.service_token_file.exists()
     headers_are_missing = not world.probe_headers_file.exists()
+    code_is_missing = not checkout.exists(world.laravel_checkout)
     routes = not idle and _routes(endpoints, time.time() - NEWS_SECONDS)
     of_databases = not running or filled is None or target_stands_still
-    changed = of_databases or known != endpoints or not routes or token_is_missing or headers_are_missing
+    files_are_missing = token_is_missing or headers_are_missing or code_is_missing
+    changed = of_databases or known != endpoints or not routes or files_are_missing
     if check or not changed:
-        return _outcome(changed, filled is None, lab_tasks, endpoints, would="would be " if changed else "")
+        return _outcome(changed, filled is None, filled or asked, endpoints, would="would be " if changed else "")
 
     server.refuse_foreign()
     world.directory.mkdir(parents=True, exist_ok=True)
@@ -86,9 +89,15 @@ def up(
     if filled is None:
         server.drop_database(laravel.APPLICATION)
         server.add_database(laravel.APPLICATION, laravel.APPLICATION)
-        laravel.fill(server, laravel.APPLICATION, lab_tasks, listener)
+        if laravel_dump:
+            asked = Filled(dump.load(server, laravel.APPLICATION, laravel_dump), asked.dump)
+            laravel.mark_filled(server, laravel.APPLICATION, asked)
+        else:
+            laravel.fill(server, laravel.APPLICATION, lab_tasks, listener)
+        endpoints["lab_tasks"] = asked.tasks
     if target_stands_still:
         target.start()
+    checkout.make(world.laravel_checkout)
     if headers_are_missing:
         gateway_probe_headers.make(world.probe_headers_file, endpoints["laravel_app_dsn"])
     for name, port in ports.items():
@@ -96,7 +105,16 @@ def up(
     rest_api.make(endpoints["aws_endpoint_url"], endpoints["laravel_upstream"], endpoints["task_service_upstream"])
     processes["gateway"].wait(partial(_routes, endpoints, time.time()))
     world.endpoints_file.write_text(json.dumps(endpoints, indent=2) + "\n", encoding="utf-8")
-    return _outcome(True, filled is None, lab_tasks, endpoints, seconds=time.monotonic() - began)
+    return _outcome(True, filled is None, filled or asked, endpoints, seconds=time.monotonic() - began)
+
+
+def _filled(server: PostgresServer, running: bool, known: dict[str, Any]) -> Filled | None:
+    """One that stands still is as full as endpoints.json tells: that file is written last."""
+    if not server.exists():
+        return None
+    if running:
+        return laravel.filled(server, laravel.APPLICATION)
+    return Filled(known["lab_tasks"], known["lab_dump"]) if known.get("lab_tasks") else None
 
 
 def _ports(world: World, known: dict[str, Any], *taken: int) -> dict[str, int]:
@@ -135,12 +153,12 @@ def _port(known: object, running: int | None, *taken: int) -> int:
 
 
 def _outcome(
-    changed: bool, new: bool, tasks: int, endpoints: dict[str, object], would: str = "", seconds: float | None = None
+    changed: bool, new: bool, what: Filled, endpoints: dict[str, object], would: str = "", seconds: float | None = None
 ) -> Outcome:
     if not changed:
-        message = f"the lab is up already, Laravel with {tasks:,} tasks"
+        message = f"the lab is up already, Laravel with {what}"
     else:
-        message = f"the lab {would or 'is '}up{'' if new else ' again'}, Laravel with {tasks:,} tasks"
+        message = f"the lab {would or 'is '}up{'' if new else ' again'}, Laravel with {what}"
     if seconds is not None:
         message += f", in {seconds:.1f} s"
     return Outcome(

@@ -72,6 +72,11 @@ class World:
         return self.directory / "gateway-probe-headers"
 
     @property
+    def laravel_checkout(self) -> Path:
+        """Laravel's code."""
+        return self.directory / "laravel-code"
+
+    @property
     def access_log(self) -> Path:
         """The gateway's."""
         return self.processes_directory / "gateway-access.log"
@@ -125,7 +130,7 @@ class World:
         return {one.name: one for one in found}
 
     def endpoints_at(
-        self, laravel_port: int, task_service_port: int, tasks: int, ports: Mapping[str, int] | None = None
+        self, laravel_port: int, task_service_port: int, filled: laravel.Filled, ports: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
         """Every address of the lab; the Task Service's database is where Terraform will make it.
 
@@ -140,7 +145,8 @@ class World:
             return postgres_server.dsn(self.laravel_directory, laravel_port, laravel.APPLICATION, user)
 
         return {
-            "lab_tasks": tasks,
+            "lab_tasks": filled.tasks,
+            "lab_dump": filled.dump,
             "laravel_dsn": of_laravel(laravel.MIGRATOR),
             "laravel_app_dsn": of_laravel(laravel.APPLICATION),
             "laravel_port": laravel_port,
@@ -157,6 +163,7 @@ class World:
             "gateway_probe_headers_file": str(self.probe_headers_file),
             **{f"{name}_port": port for name, port in at.items()},
             "service_token_file": str(self.service_token_file),
+            "laravel_checkout": str(self.laravel_checkout),
             "task_service_directory": str(self.task_service_directory),
             "terraform_state": str(self.terraform_directory / "terraform.tfstate"),
         }

@@ -22,7 +22,7 @@ from task_migration.outcome import Outcome
 # Names that Ansible, AWX and ansible-rulebook (extensions/eda) hand over by themselves.
 FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_", "inventory_dir")
 # Playbooks that need no databases to be there, and are for no other environment.
-OF_THE_LAB = ("lab-up", "lab-down", "lab-fault", "lab-users")
+OF_THE_LAB = ("lab-up", "lab-down", "lab-fault", "lab-users", "rehearse")
 
 _WORDS = {
     "str": "some text",

@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from lab.down import down
+from lab.laravel import Filled
 from lab.postgres_server import free_port
 from lab.world import World
 from task_migration import terraform
@@ -36,7 +37,7 @@ class Target:
     def __init__(self, directory: Path) -> None:
         self.world = World(directory)
         self.port = free_port()
-        self.dsn = self.world.endpoints_at(1, self.port, 150)["task_service_dsn"]
+        self.dsn = self.world.endpoints_at(1, self.port, Filled(150))["task_service_dsn"]
         self.state = self.world.terraform_directory / "terraform.tfstate"
 
     def provision(self, **options):

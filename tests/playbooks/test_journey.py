@@ -29,6 +29,22 @@ def test_check_on_a_fresh_lab_says_what_would_happen_and_touches_nothing(fresh):
         assert any(line.startswith("would change: ") and what in line for line in ran.said.splitlines()), what
 
 
+def test_phase_2_1_without_its_rehearsals_is_refused_and_forced_it_is_written_down(fresh, tmp_path):
+    asked = ("-e", "rehearsals_required=3", "-e", f"rehearsal_directory={tmp_path}")
+    before = fresh.catalog(), fresh.reports() - {"runs.jsonl"}
+    ran = fresh.type("phase-2.1-prepare.yml", *asked)
+    assert ran.code != 0
+    assert len(ran.errors) == 1
+    assert "0 green in a row" in ran.errors[0]
+    assert "next: ansible-playbook rehearse.yml -e times=3" in ran.errors[0]
+    assert (fresh.catalog(), fresh.reports() - {"runs.jsonl"}) == before
+    assert "takes a reason" in fresh.type("phase-2.1-prepare.yml", *asked, "-e", "force=true").errors[0]
+    fresh.must("phase-2.1-prepare.yml", *asked, "-e", "force=true", "-e", "reason='no time'")
+    assert fresh.must("phase-2.1-prepare.yml", *asked).changed == 0
+    query = "SELECT array_agg(evidence->>'reason') FROM task_migration.journal WHERE item = 'rehearsals'"
+    assert one(fresh.endpoints()["laravel_dsn"], query) == ["no time"]
+
+
 def test_phase_2_1_twice_changes_something_and_then_nothing(fresh):
     first = fresh.must("phase-2.1-prepare.yml")
     assert first.changed

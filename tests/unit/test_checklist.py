@@ -133,7 +133,7 @@ def test_figures_written_down_with_the_entry_come_before_those_of_a_later_verdic
 def test_three_migration_tests_are_three_and_not_two() -> None:
     tests = [MigrationTest(f"copy {number}", NOW, "ops", "runner", 342) for number in range(3)]
     two = checked("migration_tests", "2.1 phase done", migration_tests=tests[:2])
-    assert (two.done, two.missing) == (False, "2 of 3 so far: ./scripts/rehearse")
+    assert (two.done, two.missing) == (False, "2 of 3 so far: ansible-playbook rehearse.yml -e times=3")
     assert checked("migration_tests", migration_tests=tests).figures == (
         "3 different copies proven, the last of 342 rows"
     )

@@ -203,6 +203,12 @@ SELECT setval(pg_get_serial_sequence('users', 'id'), (SELECT max(id) FROM users)
 -- name: analyze
 VACUUM (ANALYZE) users, tags, task_proposals, tasks, task_images, task_tag, task_executions;
 
+-- name: what a dump holds
+SELECT to_regclass('public.users') IS NOT NULL AND to_regclass('public.tasks') IS NOT NULL;
+
+-- name: of a dump
+SELECT (SELECT count(*) FROM tasks), (SELECT count(*) FROM users WHERE cognito_sub IS NOT NULL);
+
 -- name: complete
 SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %(database)s;
 

@@ -17,6 +17,11 @@ options:
       - How many tasks Laravel's database holds.
     type: int
     default: 150
+  laravel_dump:
+    description:
+      - A file of pg_dump's, custom format or SQL, that Laravel's database is filled from instead. Empty for none.
+    type: path
+    default: ''
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

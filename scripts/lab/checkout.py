@@ -1,0 +1,44 @@
+"""Laravel's code in the lab: a git checkout of a small application with the plan's task folders and routes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from task_migration.errors import Failed
+
+_WHO = ("user.name=The lab", "user.email=lab@example.com")
+
+
+def exists(folder: Path) -> bool:
+    return (folder / ".git").exists()
+
+
+def make(folder: Path) -> bool:
+    """One commit on the branch ``main`` in ``folder``; False if it is there already. Raises Failed in git's words."""
+    if exists(folder):
+        return False
+    new = folder.with_name(f"{folder.name}.new")  # renamed when it is whole
+    for path in (new, folder):
+        shutil.rmtree(path, ignore_errors=True)
+    with as_file(files("lab") / "laravel_code") as code:
+        shutil.copytree(code, new, ignore=shutil.ignore_patterns("__pycache__"))
+    _git(new, "init", "--quiet", "--initial-branch=main")
+    for setting in _WHO:  # of this checkout alone: whoever commits here needs a name
+        _git(new, "config", *setting.split("=", 1))
+    _git(new, "add", "--all")
+    _git(new, "commit", "--quiet", "--no-verify", "--message", "The application, as it serves tasks")
+    new.rename(folder)
+    return True
+
+
+def _git(folder: Path, *words: str) -> None:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(
+            f"git {words[0]} did not work in {folder}",
+            measured=done.stderr.strip() or f"exit code {done.returncode}",
+            next_step="ansible-playbook lab-up.yml",
+        )

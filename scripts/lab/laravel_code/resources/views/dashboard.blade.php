@@ -1,0 +1,3 @@
+@extends('layouts.app')
+
+<h1>ダッシュボード</h1>

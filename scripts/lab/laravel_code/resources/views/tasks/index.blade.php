@@ -1,0 +1,5 @@
+@extends('layouts.app')
+
+@foreach ($tasks as $task)
+    <p>{{ $task->title }}</p>
+@endforeach
