@@ -24,6 +24,7 @@ from task_migration import (
     mapping,
     migration_page,
     queries,
+    risks,
     status,
     success,
     sync_report,
@@ -59,6 +60,8 @@ def migration_report(
     task_service_upstream: str = "",
     aws_region: str,
     aws_endpoint_url: str = "",
+    schedule_begins: str = "",
+    laravel_timezone: str,
     check: bool = False,
 ) -> Outcome:
     """Writes migration-<UTC time>.<language>.html and .json, and both as migration-latest. In check mode it writes
@@ -83,6 +86,8 @@ def migration_report(
         task_service_upstream=task_service_upstream,
         aws_region=aws_region,
         aws_endpoint_url=aws_endpoint_url,
+        schedule_begins=schedule_begins,
+        laravel_timezone=laravel_timezone,
     ).details
     made_at = datetime.now(UTC).replace(microsecond=0)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
@@ -115,6 +120,8 @@ def migration_report(
         "weights": [one.as_dict() for one in timeline.weights(entries)],
         "accounting": _accounting(verdict, entries),
         "criteria": [one.as_dict() for one in success.held(_known(verdict, entries, sync))],
+        "schedule": [one["schedule"] for one in stand["phases"] if one["schedule"]],
+        "risks": risks.held(_known_of_risks(verdict, entries, history["checks"], stand["migration_tests"])),
         **history,
         "mended": [_plain(entry) for entry in entries if entry.item == "reconcile" and entry.result == "done"],
         "quarantine": verdict.summary.get("quarantine", []) if verdict else [],
@@ -229,6 +236,17 @@ def _known(verdict: journal.Verdict | None, entries: Sequence[journal.Entry], sy
         sum(int(one.get("errors") or 0) for one in watched),
         forward["p95"]["median"] if forward else None,
     )
+
+
+def _known_of_risks(
+    verdict: journal.Verdict | None, entries: Sequence[journal.Entry], checks: Mapping[str, Any] | None, tests: int
+) -> risks.Known:
+    leaned_on = [
+        entry.evidence
+        for entry in checklist.standing(entries)
+        if (entry.phase, entry.item, entry.result) == ("2.1", "rehearsals", "done")
+    ]
+    return risks.Known(verdict.summary if verdict else None, checks, tests, leaned_on[-1] if leaned_on else None)
 
 
 def _samples(service_directory: Path, entries: Sequence[journal.Entry]) -> dict[str, list[dict[str, Any]]]:

@@ -31,6 +31,7 @@ from task_migration import (
     queries,
     report,
     runs,
+    schedule,
     stage,
     switch,
 )
@@ -123,6 +124,8 @@ def status(
     task_service_upstream: str = "",
     aws_region: str,
     aws_endpoint_url: str = "",
+    schedule_begins: str = "",
+    laravel_timezone: str,
 ) -> Outcome:
     """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
 
@@ -167,6 +170,7 @@ def status(
         phase.phase: [checklist.check(phase, item, evidence) for item in phase.items] for phase in checklist.phases()
     }
     stale = journal.stale_because(here.verdict, here.now, verdict_max_age_hours, there.schema_fingerprint)
+    kept = schedule.kept(schedule_begins, standing, laravel_timezone, here.now)
     following = _next(here, there, states, checked, stale)
     shown = phases or known
     items = [one for phase in shown for one in checked[phase]]
@@ -177,7 +181,7 @@ def status(
     )
     lines = (
         *_first_lines(broken, unended, report_directory),
-        *_phase_lines(shown, states, checked),
+        *_phase_lines(shown, states, checked, kept),
         *([f"Journal: {len(here.entries):,} entries, unbroken"] if here.entries and not broken else []),
         *_other_lines(here, there, stale, report_directory),
         *_dual_write_lines(here, syncs, change_log_warn_entries),
@@ -190,6 +194,7 @@ def status(
                 "phase": phase,
                 "state": states[phase].state,
                 "cause": states[phase].cause or None,
+                "schedule": kept[phase].as_dict() if phase in kept else None,
                 "items": [one.as_dict() for one in checked[phase]],
             }
             for phase in shown
@@ -394,11 +399,15 @@ def _first_lines(broken: journal.Break | None, unended: runs.Run | None, report_
 
 
 def _phase_lines(
-    shown: list[str], states: Mapping[str, PhaseState], checked: Mapping[str, list[Checked]]
+    shown: list[str],
+    states: Mapping[str, PhaseState],
+    checked: Mapping[str, list[Checked]],
+    kept: Mapping[str, schedule.Kept],
 ) -> Iterable[str]:
     for phase in checklist.phases():
         if phase.phase in shown:
-            yield f"Phase {phase.phase}, {phase.en} ({phase.ja}): {states[phase.phase]}"
+            planned = f" [{kept[phase.phase]}]" if phase.phase in kept else ""
+            yield f"Phase {phase.phase}, {phase.en} ({phase.ja}): {states[phase.phase]}{planned}"
             for one in checked[phase.phase]:
                 yield from one.lines()
 

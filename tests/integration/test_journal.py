@@ -405,7 +405,13 @@ def test_a_journal_of_an_earlier_version_is_refused_with_what_to_type(dsn, larav
 
 def test_status_says_that_it_holds_and_first_of_all_that_it_does_not(dsn, laravel, tmp_path):
     def ask():
-        return status(laravel_dsn=dsn, task_service_dsn="", report_directory=str(tmp_path), aws_region="ap-northeast-1")
+        return status(
+            laravel_dsn=dsn,
+            task_service_dsn="",
+            report_directory=str(tmp_path),
+            aws_region="ap-northeast-1",
+            laravel_timezone="UTC",
+        )
 
     assert ask().details["journal"] == {"entries": 0, "broken": None, "killed": None}
     for number in range(3):

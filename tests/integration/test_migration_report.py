@@ -59,6 +59,7 @@ class Migration:
                 "quarantine_signed_off": SIGNED_OFF,
                 "report_directory": str(self.sides.reports),
                 "aws_region": "ap-northeast-1",
+                "laravel_timezone": "Asia/Tokyo",
                 **more,
             }
         )

@@ -41,6 +41,7 @@ class World:
             phases=list(phases),
             report_directory=str(self.reports),
             aws_region="ap-northeast-1",
+            laravel_timezone="Asia/Tokyo",
             **more,
         )
 
@@ -283,7 +284,10 @@ def test_an_open_item_says_its_own_command(world):
     world.verified()
     world.tested(2)
     world.dual_write()
-    assert world.status().lines[-1] == "Next: ./scripts/rehearse (open: Three migration tests have succeeded)"
+    assert (
+        world.status().lines[-1]
+        == "Next: ansible-playbook rehearse.yml -e times=3 (open: Three migration tests have succeeded)"
+    )
 
 
 def test_a_table_altered_after_the_verdict_asks_for_a_new_one(world):
@@ -387,6 +391,7 @@ def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copi
             task_service_dsn=copied.task_service_dsn,
             report_directory=str(copied.reports),
             aws_region="ap-northeast-1",
+            laravel_timezone="Asia/Tokyo",
         )
 
     def write(phase, item, result):

@@ -6,7 +6,7 @@ import re
 from typing import get_args
 
 import pytest
-from task_migration import checklist, migration_page
+from task_migration import checklist, migration_page, risks
 from task_migration.checklist import State
 from task_migration.timeline import RunResult, Why
 
@@ -29,6 +29,7 @@ def test_every_state_result_and_reason_has_its_word():
         *(f"state_{state.replace(' ', '_')}" for state in get_args(State)),
         *(f"result_{result}" for result in (*get_args(RunResult), "started")),
         *(f"why_{why}" for why in get_args(Why)),
+        *(f"risk_{state.replace(' ', '_')}" for state in get_args(risks.State)),
         *migration_page.ACCOUNT,
     ]
     assert set(wanted) <= said.keys()

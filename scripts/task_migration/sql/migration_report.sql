@@ -25,7 +25,8 @@ SELECT count(*) AS checks,
        count(*) FILTER (WHERE passed) AS passed,
        count(*) FILTER (WHERE NOT passed) AS failed,
        count(*) FILTER (WHERE passed IS NULL) AS could_not_look,
-       min(at) AS first, max(at) AS last
+       min(at) AS first, max(at) AS last,
+       coalesce((array_agg(passed ORDER BY id DESC))[1], false) AS last_passed
 FROM task_migration.consistency;
 
 -- name: checks that did not pass

@@ -70,6 +70,20 @@ options:
     default: ""
 """
 
+    SCHEDULE = r"""
+options:
+  schedule_begins:
+    description:
+      - The first day of phase 2.1, such as C(2025-12-15). Empty for no schedule.
+    type: str
+    default: ""
+  laravel_timezone:
+    description:
+      - The time zone whose days count.
+    type: str
+    required: true
+"""
+
     API = r"""
 options:
   task_service_url:

@@ -15,6 +15,7 @@ extends_documentation_fragment:
   - task_service.migration.sides.reports
   - task_service.migration.sides.gateway
   - task_service.migration.sides.aws
+  - task_service.migration.sides.schedule
 options:
   migration_environment:
     description:
@@ -73,6 +74,7 @@ EXAMPLES = r"""
     service_directory: services
     report_directory: reports/production
     aws_region: ap-northeast-1
+    laravel_timezone: Asia/Tokyo
 """
 
 RETURN = r"""

@@ -14,6 +14,7 @@ extends_documentation_fragment:
   - task_service.migration.sides.reports
   - task_service.migration.sides.gateway
   - task_service.migration.sides.aws
+  - task_service.migration.sides.schedule
 options:
   phases:
     description:
@@ -54,6 +55,7 @@ EXAMPLES = r"""
     task_service_dsn: "{{ task_service_dsn }}"
     report_directory: reports/production
     aws_region: ap-northeast-1
+    laravel_timezone: Asia/Tokyo
 """
 
 RETURN = r"""

@@ -1,0 +1,113 @@
+"""The plan's risks, each with what is known of its countermeasure: risks.yml, held against the evidence. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+State = Literal["held", "not held", "not measured"]
+TESTS = 3
+"""So many test runs the plan asks for."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a countermeasure may be known by: the last verdict's summary; how the consistency checks ended (``checks``,
+    ``failed``, and ``last_passed`` of the newest); the migration tests on this side; and what phase 2.1 wrote down of
+    the rehearsals."""
+
+    verdict: Mapping[str, Any] | None = None
+    checks: Mapping[str, Any] | None = None
+    migration_tests: int = 0
+    rehearsals: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """Whether a countermeasure holds, and by what, in both languages."""
+
+    state: State
+    en: str = ""
+    ja: str = ""
+
+
+def held(known: Known) -> list[dict[str, Any]]:
+    """Every risk in the plan's order: its words and ``impact``, ``state``, and ``by_en`` and ``by_ja``."""
+    found = []
+    for risk in _read():
+        one = MEASURES[risk["measure"]](known)
+        told = {name: text for name, text in risk.items() if name != "measure"}
+        found.append({**told, "state": one.state, "by_en": one.en, "by_ja": one.ja})
+    return found
+
+
+def _users_without_cognito(known: Known) -> Held:
+    if known.verdict is None:
+        return Held("not measured")
+    groups = known.verdict.get("quarantine") or []
+    rows = sum(int(one["count"]) for one in groups if one["kind"] == "owner_unmapped")
+    en = f"{rows:,} tasks wait for their owners, by the last verdict" if rows else "no task waits for its owner"
+    ja = f"最新の検証で所有者未移行のタスク {rows:,} 件" if rows else "所有者未移行のタスクなし"
+    return Held("not held" if rows else "held", en, ja)
+
+
+def _tags(known: Known) -> Held:
+    compared = ((known.verdict or {}).get("comparisons") or {}).get("tags")
+    if not compared:
+        return Held("not measured")
+    equal, tasks = compared["equal"], compared["tasks"]
+    en = f"{equal:,} of {tasks:,} tasks with equal tags, by the last verdict"
+    return Held("held" if equal == tasks else "not held", en, f"最新の検証で {tasks:,} 件中 {equal:,} 件一致")
+
+
+def _dual_write(known: Known) -> Held:
+    checks = known.checks
+    if not checks or not checks["checks"]:
+        return Held("not measured")
+    passed = bool(checks["last_passed"])
+    en = (
+        f"{checks['checks']:,} checks, {checks['failed']:,} failed, the newest {'passed' if passed else 'did not pass'}"
+    )
+    newest = "成功" if passed else "不成功"
+    ja = f"チェック {checks['checks']:,} 回、失敗 {checks['failed']:,} 回、最新は{newest}"
+    return Held("held" if passed else "not held", en, ja)
+
+
+def _database_down(known: Known) -> Held:
+    faults = (known.rehearsals or {}).get("faults") or []
+    if "database restarted" not in faults:
+        return Held("not measured")
+    en = "a rehearsal with a crash of that database under users lost nothing"
+    return Held("held", en, "利用者のいる状態でのDB停止リハーサルで損失なし")
+
+
+def _program(known: Known) -> Held:
+    rehearsed = int((known.rehearsals or {}).get("green") or 0)
+    runs = max(rehearsed, known.migration_tests)
+    if not runs:
+        return Held("not measured")
+    kind_en = "rehearsals" if rehearsed >= known.migration_tests else "copies"
+    kind_ja = "リハーサル" if rehearsed >= known.migration_tests else "移行テスト"
+    return Held(
+        "held" if runs >= TESTS else "not held", f"{runs} green {kind_en} of {TESTS}", f"{kind_ja} {runs} 回成功"
+    )
+
+
+MEASURES: dict[str, Callable[[Known], Held]] = {
+    "users_without_cognito": _users_without_cognito,
+    "tags": _tags,
+    "dual_write": _dual_write,
+    "database_down": _database_down,
+    "program": _program,
+}
+
+
+@cache
+def _read() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((files("task_migration") / "risks.yml").read_text("utf-8"))["risks"]
+    return found

@@ -1,0 +1,87 @@
+"""A phase outside of its window asks: at a terminal, without one, answered beforehand, and in check mode."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from .conftest import BIN
+
+LATE = ("phase-2.2-verify.yml", "-e", "rollback_test=false", "-e", "schedule_begins=2025-12-15")
+
+
+def untouched(lab):
+    return lab.catalog(), lab.reports() - {"runs.jsonl"}, starts(lab)
+
+
+def starts(lab):
+    return [row[0] for row in lab.rows("SELECT evidence FROM task_migration.journal WHERE phase = '2.2' ORDER BY id")]
+
+
+def typed(lab, answer):
+    """Runs it at a terminal, types the answer when it is asked for, and gives all that was shown."""
+    ours, theirs = pty.openpty()
+    command = ["setsid", "--ctty", "--wait", str(BIN / "ansible-playbook"), *LATE, *lab.place]
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "200"}
+    with subprocess.Popen(
+        command, cwd=lab.project / "playbooks", env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown, typed_at, deadline = "", 0.0, time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.2)[0]:
+                with suppress(OSError):  # the other end is closed: it has ended
+                    shown += os.read(ours, 4096).decode(errors="replace")
+            # What is typed before the prompt has settled is thrown away, so it is typed again.
+            if "Type yes" in shown and time.monotonic() > typed_at + 1:
+                os.write(ours, f"{answer}\r".encode())
+                typed_at = time.monotonic()
+        if process.poll() is None:
+            process.kill()
+        code = process.wait(60)
+    os.close(ours)
+    assert typed_at, shown
+    return shown, code
+
+
+@pytest.mark.parametrize("answer", ["no", ""])
+def test_at_a_terminal_any_answer_but_yes_touches_nothing(prepared, answer):
+    before = untouched(prepared)
+    shown, code = typed(prepared, answer)
+    assert code != 0
+    assert "Refused, nothing was changed: nobody said" in " ".join(shown.split())
+    assert untouched(prepared) == before
+
+
+def test_at_a_terminal_yes_goes_on_and_is_written_down(prepared):
+    shown, code = typed(prepared, "yes")
+    assert code == 0, shown
+    assert any("days late" in evidence.get("outside_schedule", "") for evidence in starts(prepared))
+
+
+def test_without_a_terminal_it_is_refused_with_what_to_type_unless_it_was_answered_beforehand(prepared):
+    before = untouched(prepared)
+    ran = prepared.type(*LATE)
+    assert ran.code != 0
+    assert len(ran.errors) == 1
+    assert "-e outside_schedule=yes" in ran.errors[0]
+    assert untouched(prepared) == before
+    assert (
+        "WARNING: phase 2.2 is planned for 2025-12-22..2025-12-28"
+        in prepared.must(*LATE, "-e", "outside_schedule=yes").said
+    )
+
+
+def test_check_mode_warns_and_asks_nobody(prepared):
+    ran = prepared.must(*LATE, "--check")
+    assert "WARNING: phase 2.2 is planned for" in ran.said
+
+
+def test_status_shows_what_was_planned(prepared):
+    assert "[planned 2025-12-15..2025-12-21, " in prepared.must("status.yml", "-e", "schedule_begins=2025-12-15").said
