@@ -12,9 +12,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_type_hints
 
 from task_migration.errors import MigrationError, Refused
+
+if TYPE_CHECKING:
+    from task_migration.cloudwatch import OnCloudWatch
 
 KINDS = ("cloudwatch", "prometheus")
 
@@ -89,14 +92,13 @@ DELAY = Setting("seconds from 0 to 3,600", lambda value: _is(int | float, value)
 def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: str) -> MetricSource:
     """The source that the inventory's ``metric_source`` names. Raises Refused for settings that can't be meant."""
     # Each of the two takes its interface from here.
-    from task_migration.cloudwatch import CloudWatch, OnCloudWatch
+    from task_migration.cloudwatch import CloudWatch
     from task_migration.prometheus import InPrometheus, Prometheus, Queries
 
     kind = settings.get("kind")
     given = {name: value for name, value in settings.items() if name != "kind"}
     if kind == "cloudwatch":
-        on_cloudwatch = _settings(OnCloudWatch, given, f"metric_source of kind {kind}")
-        return CloudWatch(on_cloudwatch, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+        return CloudWatch(on_cloudwatch(settings), aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
     if kind == "prometheus":
         in_prometheus = _settings(InPrometheus, given, f"metric_source of kind {kind}")
         return Prometheus(in_prometheus, _settings(Queries, in_prometheus.queries, "metric_source.queries"))
@@ -106,6 +108,14 @@ def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: st
         allowed=f"kind {' or '.join(KINDS)}",
         next_step="fill in metric_source in the inventory as roles/gate/README.md shows",
     )
+
+
+def on_cloudwatch(settings: Mapping[str, Any]) -> OnCloudWatch:
+    """The inventory's ``metric_source`` of kind cloudwatch. Raises Refused for settings that can't be meant."""
+    from task_migration.cloudwatch import OnCloudWatch
+
+    given = {name: value for name, value in settings.items() if name != "kind"}
+    return _settings(OnCloudWatch, given, "metric_source of kind cloudwatch")
 
 
 def _settings(kind: type[_Settings], given: Mapping[str, Any], named: str) -> _Settings:

@@ -21,12 +21,14 @@ def promotion(
     task_service_upstream: str,
     aws_region: str,
     aws_endpoint_url: str = "",
+    one_way: bool = False,
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
     """Gives the stage variable the Task Service's value and ends the canary, each call read back.
 
     Nothing of the traffic moves: it is at 100 percent before. A run that was cut off is taken up where it stopped.
+    ``one_way`` says on the stage, too, that there is no way back any more, for whoever has no database to ask.
     Details: ``promoted_before``, and of the stage as it was last read ``stage`` and ``last_updated`` (ISO 8601, ""
     where AWS does not say). Raises Refused below 100 percent and for a stage that is not as the runbook leaves it,
     Failed where the stage is not as it was written.
@@ -49,6 +51,8 @@ def promotion(
             next_step="ansible-playbook phase-2.4-canary.yml with the next -e weight=...",
         )
     changes = stage_change.path(before, next_change)
+    if one_way and not before.is_one_way:
+        changes = [*changes, stage_change.make_one_way(changes[-1].after if changes else before)]
     stage = before if check else stage_change.carry_out(client, before, changes, listener)
     return Outcome(
         bool(changes),

@@ -51,7 +51,7 @@ def _users_without_cognito(known: Known) -> Held:
         return Held("not measured")
     groups = known.verdict.get("quarantine") or []
     rows = sum(int(one["count"]) for one in groups if one["kind"] == "owner_unmapped")
-    en = f"{rows:,} tasks wait for their owners, by the last verdict" if rows else "no task waits for its owner"
+    en = f"tasks that wait for their owners: {rows:,}, by the last verdict" if rows else "no task waits for its owner"
     ja = f"最新の検証で所有者未移行のタスク {rows:,} 件" if rows else "所有者未移行のタスクなし"
     return Held("not held" if rows else "held", en, ja)
 

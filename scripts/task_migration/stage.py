@@ -17,6 +17,8 @@ from typing import Any
 from task_migration import aws
 from task_migration.errors import Refused
 
+ONE_WAY = "OneWay"
+"""What the name of the stage variable that says so ends in; it begins with the name of gateway_variable."""
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _VALUE = re.compile(r"[A-Za-z0-9\-._~:/?#&=,]{1,512}")
 """What API Gateway takes as a stage variable's value (API reference, CreateStage)."""
@@ -72,6 +74,11 @@ class Stage:
     def promoted(self) -> bool:
         """Whether requests go to the Task Service without a canary: then its percentage takes nothing back."""
         return self.upstream == self.gateway.task_service_upstream
+
+    @property
+    def is_one_way(self) -> bool:
+        """Whether the migration has ended: Laravel takes no writes any more, so that nobody may be sent there."""
+        return f"{self.gateway.variable}{ONE_WAY}" in self.variables
 
     @property
     def has_canary(self) -> bool:

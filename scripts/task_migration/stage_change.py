@@ -14,7 +14,7 @@ from typing import Any
 
 from task_migration import aws, progress
 from task_migration.errors import Failed, MigrationError, Refused
-from task_migration.stage import Canary, Stage, read
+from task_migration.stage import ONE_WAY, Canary, Stage, read
 
 CONFLICT_ATTEMPTS = 8
 CONFLICT_PAUSE_SECONDS = 0.25
@@ -58,6 +58,16 @@ def set_percent(stage: Stage, percent: float) -> Change:
         f"the canary's share goes from {stage.canary.percent:g} % to {percent:g} %",
         (_replace(f"{_CANARY}/percentTraffic", f"{percent:.1f}"),),
         replace(stage, canary=replace(stage.canary, percent=float(percent))),
+    )
+
+
+def make_one_way(stage: Stage) -> Change:
+    """A variable beside the other says that nobody may be sent to Laravel any more."""
+    name = f"{stage.gateway.variable}{ONE_WAY}"
+    return Change(
+        f"{name} says that there is no way back",
+        (_replace(f"/variables/{name}", "true"),),
+        replace(stage, variables={**stage.variables, name: "true"}),
     )
 
 

@@ -13,7 +13,19 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from task_migration import alert, conditions, database, journal, judgement, lock, phase, progress, stage, switch
+from task_migration import (
+    alert,
+    checklist,
+    conditions,
+    database,
+    journal,
+    judgement,
+    lock,
+    phase,
+    progress,
+    stage,
+    switch,
+)
 from task_migration.canary import Canary, Look
 from task_migration.conditions import Bounds, Condition, Sample
 from task_migration.errors import MigrationError, Refused
@@ -164,6 +176,8 @@ def watch(
             seconds = time.monotonic() - began
             note = line(sample, found, number, of_canary)
             listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
+            if position is not None and not position.is_on and (ended := _no_way_back(laravel_dsn)):
+                return _ended(ended, [], probe, seconds)
             if position is not None and not position.is_on and not (canary and canary.may_have_moved):
                 count.write_down()
                 return _ended(_off(position), [], probe, seconds)
@@ -200,6 +214,8 @@ def line(sample: Sample, found: Sequence[Condition], number: int, canary: str) -
 def _refuse_if_off(laravel: database.Side, canary: Canary | None) -> None:
     with database.said(laravel), database.connect(laravel, "watch") as connection:
         position = switch.position(connection, "sync_forward")
+    if not position.is_on and (ended := _no_way_back(laravel.dsn)):
+        raise Refused(f"there is nothing to watch: {ended}", next_step="ansible-playbook status.yml")
     if not position.is_on and canary:
         canary.traffic()
     if not position.is_on and not (canary and canary.may_have_moved):
@@ -208,6 +224,14 @@ def _refuse_if_off(laravel: database.Side, canary: Canary | None) -> None:
             measured=_off(position) if position.changed_at else "it was never turned on",
             next_step="ansible-playbook phase-2.3-dual-write.yml",
         )
+
+
+def _no_way_back(laravel_dsn: str) -> str:
+    """That the migration has ended, "" as long as it has not: then nothing could be taken back."""
+    side = database.laravel(laravel_dsn)
+    with database.said(side), database.connect(side, "watch") as connection:
+        entry = checklist.past_return(checklist.standing(journal.entries(connection)))
+    return f"phase 2.5 has begun, {journal.when(entry.at)}: there is nothing to take back any more" if entry else ""
 
 
 def _off(position: switch.Position) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from task_migration import aws, progress, stage_change
 from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
-from task_migration.stage import Stage, gateway, read, refuse_cache, refuse_foreign
+from task_migration.stage import ONE_WAY, Stage, gateway, read, refuse_cache, refuse_foreign
 from task_migration.stage_change import Change
 
 WEIGHTS = (0, 5, 25, 50, 100)
@@ -51,6 +51,13 @@ def weight(
     )
     client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
     before = read(client, where)
+    if weight == 0 and before.is_one_way:
+        raise Refused(
+            "nobody may be sent to Laravel any more: the migration has ended, and Laravel refuses every write",
+            measured=f"{where.title} has the variable {where.variable}{ONE_WAY}",
+            allowed="the Task Service for everybody",
+            next_step="mend the Task Service; ansible-playbook status.yml says since when there is no way back",
+        )
     try:
         refuse_foreign(before)
     except Refused as foreign:

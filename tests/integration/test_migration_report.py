@@ -60,6 +60,7 @@ class Migration:
                 "report_directory": str(self.sides.reports),
                 "aws_region": "ap-northeast-1",
                 "laravel_timezone": "Asia/Tokyo",
+                "schedule_begins": f"{self.began:%Y-%m-%d}",
                 **more,
             }
         )

@@ -96,3 +96,16 @@ def test_a_canary_of_somebody_else_is_not_promoted(stage, promote):
     with pytest.raises(Refused, match="a canary that is not the runbook's"):
         promote()
     assert stage.told() == before
+
+
+def test_at_the_end_the_stage_says_that_there_is_no_way_back_and_nobody_is_sent_to_laravel(stage, promote):
+    stage.set(LARAVEL, 100)
+    assert promote(one_way=True, check=True).changed
+    done = promote(one_way=True)
+    assert "tasksUpstreamOneWay says that there is no way back" in done.lines
+    assert stage.told()["variables"] == {"tasksUpstream": TASKS, "tasksUpstreamOneWay": "true", "other": "hunter2"}
+    assert not promote(one_way=True).changed
+    before = stage.told()
+    with pytest.raises(Refused, match="Laravel refuses every write"):
+        weight(**stage.arguments, weight=0)
+    assert stage.told() == before

@@ -486,6 +486,23 @@ def test_a_switch_that_is_turned_off_does_not_end_the_watch_over_users(dual_writ
     assert len(shown) >= 2
 
 
+def test_the_end_of_the_migration_ends_the_watch_over_users_as_no_fault(dual_write, moved, figures, stage):
+    figures.are(hits=250, of=1000)
+
+    def end():
+        journal.journal(laravel_dsn=dual_write.laravel_dsn, phase="2.5", item="no_way_back", result="done")
+        switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="phase 2.5")
+
+    timer = threading.Timer(0.3, end)
+    timer.start()
+    outcome, _ = moved.watching(watch_seconds=60)
+    timer.join()
+    assert not outcome.details["breached"]
+    assert "phase 2.5 has begun" in outcome.message
+    with pytest.raises(Refused, match=r"nothing to watch: phase 2\.5 has begun.*next: ansible-playbook status\.yml"):
+        moved.watching()
+
+
 def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(dual_write, moved, figures, tmp_path):
     figures.are(hits=250, of=1000)
     file = tmp_path / "alerts"

@@ -45,7 +45,7 @@ BEGIN
         ERRCODE = 'TM001',
         MESSAGE = 'tasks are written by the Task Service now (fenced since ' || TG_ARGV[0] || '): ' || TG_OP || ' on '
                   || TG_TABLE_NAME || ' was refused',
-        HINT = 'Write by way of the Task Service''s API; ansible-playbook rollback-2.4.yml gives tasks back to Laravel.';
+        HINT = 'Write by way of the Task Service''s API; ansible-playbook status.yml says whether there is a way back to Laravel.';
 END
 $function$;
 

@@ -12,6 +12,12 @@ description:
 extends_documentation_fragment:
   - task_service.migration.sides.gateway
   - task_service.migration.sides.aws
+options:
+  one_way:
+    description:
+      - Whether to say on the stage, too, that there is no way back any more.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing. It refuses what would be refused.
