@@ -162,5 +162,5 @@ def _outcome(
     if seconds is not None:
         message += f", in {seconds:.1f} s"
     return Outcome(
-        changed, message, {} if would else dict(endpoints), lines=("next: ansible-playbook phase-2.1-prepare.yml",)
+        changed, message, {} if would else dict(endpoints), lines=("Next: ansible-playbook phase-2.1-prepare.yml",)
     )

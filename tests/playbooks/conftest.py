@@ -62,7 +62,11 @@ class Ran:
     @property
     def errors(self) -> list[str]:
         """The lines that tell of an error."""
-        return [line for line in self.said.splitlines() if line.startswith("failed: ") or "[ERROR]" in line]
+        return [
+            line.removeprefix(numbered[0]) if numbered else line
+            for line in self.said.splitlines()
+            if (numbered := re.match(r" *(?:\d+\. )?(?=failed: )", line)) or "[ERROR]" in line
+        ]
 
 
 @dataclass(frozen=True)

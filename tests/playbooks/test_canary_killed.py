@@ -13,12 +13,12 @@ from .conftest import FORCED, QUICK
 BACK = ("rollback-2.4.yml", *QUICK)
 HOME, PROMOTED = ("laravel", None), ("task_service", None)
 # What a command says when a step has ended.
-WEIGHT = "changed: Send a share of the traffic to the Task Service: "
+WEIGHT = "changed: Send a share of the traffic to the Task Service"
 FENCE = "changed: Let nobody but the sync write"
 DRAIN = ": Carry over what was written meanwhile: "
 PROMOTION = "changed: Let all traffic go to the Task Service"
-UNFENCE = "changed: Let Laravel write its task tables again: "
-HOMEWARDS = "changed: Send all traffic to Laravel: "
+UNFENCE = "changed: Let Laravel write its task tables again"
+HOMEWARDS = "changed: Send all traffic to Laravel"
 
 
 def killed(lab, *words, at, leaves):

@@ -65,7 +65,7 @@ def run(project, tmp_path):
 
 def test_an_outcome_is_one_line_and_its_further_lines(run):
     said, code = run("return Outcome(True, 'carried over 3', {}, ('first', 'second'))")
-    assert "changed: Step: carried over 3\n    first\n    second\n" in said
+    assert "  1. changed: Step\n     carried over 3\n     first\n     second\n" in said
     assert "changed=1" in said
     assert code == 0
 
@@ -100,8 +100,8 @@ def test_a_password_is_never_shown(run, body, verbosity):
 
 def test_check_mode_reaches_the_core(run):
     body = "return Outcome(check, f'check is {check}')"
-    assert "would change: Step: check is True\n" in run(body, "--check")[0]
-    assert "ok: Step: check is False\n" in run(body)[0]
+    assert "  1. would change: Step\n     check is True\n" in run(body, "--check")[0]
+    assert "  1. ok: Step\n     check is False\n" in run(body)[0]
 
 
 @pytest.mark.parametrize(

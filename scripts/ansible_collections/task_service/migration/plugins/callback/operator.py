@@ -1,11 +1,21 @@
-"""What the operator sees: one line per step and one line per error; with -v Ansible's own view, whole."""
+"""What the operator sees: numbered steps with their figures, one line per error, and what to type next on a line of its
+own; with -v Ansible's own view, whole."""
 
 from __future__ import annotations
 
+import getpass
+import re
+import shutil
+import socket
 import sys
+import textwrap
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
@@ -16,10 +26,12 @@ from task_migration import database as database
 DOCUMENTATION = """
 name: operator
 type: stdout
-short_description: One line per step of the migration
+short_description: Reads like a runbook
 description:
-  - Shows what each module of this collection says in one line, with its further lines under it.
+  - Numbers the steps of this collection as they run, with what each said, and how long it took if that was a second or
+    more.
   - Shows each error in one line.
+  - Ends with how it went, and the command to type next on a line of its own.
   - With C(-v) and more it is Ansible's default view.
 extends_documentation_fragment:
   - default_callback
@@ -29,6 +41,10 @@ requirements:
 """
 
 OURS = "task_service.migration."
+INDENT = " " * 5
+SHOWN_SECONDS = 1.0
+_NEXT = "Next: "
+_OF_ERROR = re.compile(r"\b(?:next|then): (?P<next>.+)$")
 
 
 def one_line(text: object) -> str:
@@ -36,7 +52,7 @@ def one_line(text: object) -> str:
 
 
 class CallbackModule(DefaultCallback):
-    """Ansible's default view, said shorter while nobody asks for more."""
+    """Ansible's default view, said as a runbook while nobody asks for more."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -46,14 +62,38 @@ class CallbackModule(DefaultCallback):
         super().__init__()
         if not progress_line.IN_TERMINAL and hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)  # a log is read while it is written
+        self._began = self._step_began = time.monotonic()
+        self._steps = self._changed = 0
+        self._is_drawn = False
+        self._next = ""
+        self._last_error = ""
 
     @property
     def _short(self) -> bool:
         return int(self._display.verbosity) == 0
 
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        if not self._short:
+            super().v2_playbook_on_play_start(play)
+            return
+        environment = _environment(play)
+        where = environment.upper() if environment == "production" else environment
+        who = f"{getpass.getuser()}@{socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        self._say(f"\n{play.get_name()}", C.COLOR_HIGHLIGHT)
+        self._say(
+            ", ".join(filter(None, [where, who])), C.COLOR_WARN if environment == "production" else C.COLOR_VERBOSE
+        )
+        if context.CLIARGS.get("check"):
+            self._say("--check: it looks and predicts, and changes nothing", C.COLOR_VERBOSE)
+        self._say("")
+
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if not self._short:
             super().v2_playbook_on_task_start(task, is_conditional)
+            return
+        self._step_began = time.monotonic()
+        if progress_line.IN_TERMINAL and task.action.startswith(OURS):
+            self._draw(f"{self._steps + 1:>3}. {one_line(task.get_name())} ...")
 
     def v2_playbook_on_include(self, included_file: Any) -> None:
         if not self._short:
@@ -62,28 +102,104 @@ class CallbackModule(DefaultCallback):
     def v2_runner_on_skipped(self, result: CallbackTaskResult) -> None:
         if not self._short:
             super().v2_runner_on_skipped(result)
+        self._clear()
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:
         if not self._short:
             super().v2_runner_on_ok(result)
             return
+        self._clear()
         self._handle_warnings(result.result)
         if result.task.action.startswith(OURS):
-            changed = bool(result.result.get("changed"))
-            word = ("would change" if result.task.check_mode else "changed") if changed else "ok"
-            self._say(word, result, C.COLOR_CHANGED if changed else C.COLOR_OK)
+            self._step(result)
         elif result.task.action in C._ACTION_DEBUG:
-            self._display.display(one_line(result.result.get("msg", "")), color=C.COLOR_HIGHLIGHT)
+            self._note(one_line(result.result.get("msg", "")))
 
     def v2_runner_on_failed(self, result: CallbackTaskResult, ignore_errors: bool = False) -> None:
         if not self._short:
             super().v2_runner_on_failed(result, ignore_errors)
             return
+        self._clear()
         self._handle_warnings(result.result)
-        self._say("failed", result, C.COLOR_ERROR)
-
-    def _say(self, word: str, result: CallbackTaskResult, color: str) -> None:
-        name = result.task.name or result.task.action
-        self._display.display(f"{word}: {one_line(name)}: {one_line(result.result.get('msg', ''))}", color=color)
+        self._last_error = one_line(result.result.get("msg", ""))
+        self._steps += result.task.action.startswith(OURS)
+        number = f"{self._steps:>3}. " if result.task.action.startswith(OURS) else INDENT
+        name = one_line(result.task.name or result.task.action)
+        self._say(f"{number}failed: {name}: {self._last_error}", C.COLOR_ERROR, INDENT)
         for line in result.result.get("lines") or []:
-            self._display.display(f"    {line}")
+            self._note(line, None)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        if not self._short:
+            super().v2_playbook_on_stats(stats)
+            return
+        self._clear()
+        hosts = sorted(stats.processed)
+        took = progress_line.clock(time.monotonic() - self._began)
+        is_bad = any(stats.failures.get(host) or stats.dark.get(host) for host in hosts)
+        self._say("")
+        if is_bad and self._changed == 0 and "Refused, nothing was changed" in self._last_error:
+            self._say(f"Refused at step {self._steps}, after {took}: nothing was changed.", C.COLOR_ERROR)
+        elif is_bad:
+            self._say(f"Stopped at step {self._steps}, after {took}.", C.COLOR_ERROR)
+        else:
+            word = "would change" if context.CLIARGS.get("check") else "changed"
+            steps = f"{self._steps} step{'' if self._steps == 1 else 's'}"
+            self._say(f"Done in {took}: {steps}, {self._changed or 'nothing'} {word}.", C.COLOR_OK)
+        if is_bad and (found := _OF_ERROR.search(self._last_error)):
+            self._next = found["next"]
+        if self._next:
+            self._say(f"{_NEXT}{self._next}", C.COLOR_HIGHLIGHT)
+        for host in hosts:
+            counts = stats.summarize(host)
+            shown = " ".join(f"{name}={counts[name]}" for name in ("ok", "changed", "unreachable", "failures"))
+            self._say(f"{host} : {shown.replace('failures', 'failed')}", C.COLOR_VERBOSE)
+
+    def _step(self, result: CallbackTaskResult) -> None:
+        changed = bool(result.result.get("changed"))
+        self._steps += 1
+        self._changed += changed
+        word = ("would change" if result.task.check_mode else "changed") if changed else "ok"
+        seconds = time.monotonic() - self._step_began
+        took = f" ({progress_line.clock(seconds)})" if seconds >= SHOWN_SECONDS else ""
+        name = one_line(result.task.name or result.task.action)
+        self._say(f"{self._steps:>3}. {word}: {name}{took}", C.COLOR_CHANGED if changed else C.COLOR_OK, INDENT)
+        self._note(one_line(result.result.get("msg", "")), C.COLOR_OK if not changed else C.COLOR_CHANGED)
+        for line in result.result.get("lines") or []:
+            self._note(line, None)
+
+    def _note(self, text: str, color: str | None = C.COLOR_HIGHLIGHT) -> None:
+        """A line under a step. What is to be typed next waits for the end."""
+        before, found, following = text.rpartition(_NEXT)
+        if found and (not before or before.endswith(". ")):
+            text, self._next = before.rstrip(), following
+        if text:
+            own = " " * (len(text) - len(text.lstrip()))
+            self._say(f"{INDENT}{text}", color, f"{INDENT}{own}  ")
+
+    def _say(self, text: str, color: str | None = None, hanging: str = "") -> None:
+        """One line; on a screen it is broken between words, and goes on below its beginning."""
+        if progress_line.IN_TERMINAL and hanging:
+            width = max(40, shutil.get_terminal_size().columns - 1)
+            text = "\n".join(textwrap.wrap(text, width, subsequent_indent=hanging, break_on_hyphens=False)) or text
+        self._display.display(text, color=color)
+
+    def _draw(self, text: str) -> None:
+        """The step that is at work, for as long as it is."""
+        self._clear()
+        self._display.display(f"\r{text[: shutil.get_terminal_size().columns - 1]}\x1b[K", newline=False)
+        self._is_drawn = True
+
+    def _clear(self) -> None:
+        if self._is_drawn:
+            self._display.display("\r\x1b[K", newline=False)
+            self._is_drawn = False
+
+
+def _environment(play: Any) -> str:
+    """Which environment the inventory describes, "" where it does not say."""
+    with suppress(Exception):  # whatever an inventory lacks is said by the first step
+        manager = play.get_variable_manager()
+        host = manager._inventory.get_hosts(play.hosts)[0]
+        return str(manager.get_vars(play=play, host=host).get("migration_environment", ""))
+    return ""
