@@ -107,7 +107,7 @@ def test_an_error_is_one_line_and_the_way_out_stands_alone(play):
     assert len(failed) == 2
     assert failed[0].startswith("  2. failed: Go there: ")
     assert failed[1].startswith("     failed: Fail with the first cause: Phase 9 stopped: ")
-    assert said.splitlines()[-2] == "Next: set schedule_begins in the inventory; then: this.yml goes on"
+    assert said.splitlines()[-2] == "Next: set schedule_begins in the inventory"
     assert "Refused at step 2, after" in said.splitlines()[-3]
     assert "Traceback" not in said
 

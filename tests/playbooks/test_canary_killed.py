@@ -15,7 +15,7 @@ HOME, PROMOTED = ("laravel", None), ("task_service", None)
 # What a command says when a step has ended.
 WEIGHT = "changed: Send a share of the traffic to the Task Service"
 FENCE = "changed: Let nobody but the sync write"
-DRAIN = ": Carry over what was written meanwhile: "
+DRAIN = ": Carry over what was written meanwhile"
 PROMOTION = "changed: Let all traffic go to the Task Service"
 UNFENCE = "changed: Let Laravel write its task tables again"
 HOMEWARDS = "changed: Send all traffic to Laravel"
