@@ -121,7 +121,7 @@ def _late(journey: Journey) -> bool:
     """Whether a sync has anything to catch up with, or was late within the time that it tells of."""
     ports = configuration.read(World(journey.folder).services_directory / "sync.json").health_ports
     told = [health.ask(port) for port in ports.values()]
-    return any(one is None or ((one.get("lag_ms_10_s") or {}).get("p95") or 0) > LATE_MS for one in told)
+    return any(one is None or (health.p95_ms(one) or 0) > LATE_MS for one in told)
 
 
 def _is_back(file: Path, pid: int) -> bool:

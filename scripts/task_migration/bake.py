@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from task_migration import judgement, progress
+from task_migration import judgement, progress, traffic_findings
 from task_migration.errors import Failed
+from task_migration.finding import Bounds, Finding, Sample
 from task_migration.gate import details, lines
 from task_migration.gateway_probe import GatewayProbe
 from task_migration.gauge import Gauge
 from task_migration.journal import duration
-from task_migration.judgement import Bounds, Finding, Sample
 from task_migration.metric_source import source
 from task_migration.outcome import Outcome
 
@@ -164,7 +164,7 @@ def _more(sample: Sample, unproven: Finding, hold_seconds: float) -> str:
     """What to type for a proof: traffic goes back now, and the next bake begins to count anew."""
     if not unproven.missing:
         return unproven.next_step
-    sent = judgement.probes(sample.weight, unproven.missing)
+    sent = traffic_findings.probes(sample.weight, unproven.missing)
     if sample.whole is None or not sample.whole.traffic.requests:
         return sent
     longer = math.ceil(hold_seconds + unproven.missing / sample.whole.per_second)

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from task_migration import aws, conditions, database, judgement, stage
+from task_migration import aws, conditions, database, finding, judgement, stage
 from task_migration.conditions import Away, Condition
 from task_migration.errors import MigrationError
 from task_migration.gauge import Gauge
@@ -47,7 +47,7 @@ class Canary:
         task_service: database.Side,
         backward_port: int,
         bounds: conditions.Bounds,
-        canary_bounds: judgement.Bounds,
+        canary_bounds: finding.Bounds,
         recent_seconds: float,
         settle_seconds: float,
         aws_region: str,
@@ -138,7 +138,7 @@ class Canary:
             return self._seen + self._settle
         return max(shifts[-1] + self._settle, self._seen - self._recent - self._figures_take)
 
-    def _way_back(self, backward: Following, sample: judgement.Sample) -> Iterable[Condition]:
+    def _way_back(self, backward: Following, sample: finding.Sample) -> Iterable[Condition]:
         def find_away() -> Away:
             return "laravel" if sample.laravel_trouble else "task_service" if sample.task_service_trouble else None
 

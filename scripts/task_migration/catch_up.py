@@ -139,14 +139,18 @@ def _tasks() -> tuple[str, str]:
 def _look(connection: database.Connection, port: int, proof: int | None) -> _Stand:
     said: Mapping[str, Any] = health.ask(port) or {"state": "not reached", "last_error": ""}
     pending, oldest = change_log.stand(connection)
-    lag = said.get("lag_ms_10_s") or {}
     waits = False
     if proof is not None:
         asked = {"part": _tasks()[0], "key": proof}
         row = connection.execute(queries.statement(_FILE, "still there"), asked).fetchone()
         waits = bool(row and row[0])
     return _Stand(
-        said["state"], pending, max(0.0, (oldest or 0.0) * 1000), lag.get("p95"), str(said["last_error"]), not waits
+        said["state"],
+        pending,
+        max(0.0, (oldest or 0.0) * 1000),
+        health.p95_ms(said),
+        str(said["last_error"]),
+        not waits,
     )
 
 

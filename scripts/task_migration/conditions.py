@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from task_migration import judgement
+from task_migration import finding, health
 from task_migration.consistency_history import Check
-from task_migration.judgement import Finding
+from task_migration.finding import Finding
 from task_migration.probe import Probed
 from task_migration.vitals import HEALTHY
 
@@ -77,8 +77,7 @@ class Sync:
     @property
     def lag_ms(self) -> float | None:
         """The p95 over the last ten seconds; None if it carried nothing."""
-        found = (self.health or {}).get("lag_ms_10_s") or {}
-        return found.get("p95")
+        return health.p95_ms(self.health)
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def of_sync(name: str, sync: Sync, bounds: Bounds) -> tuple[Condition, Condition
     return _sync_latency(f"latency of the {name}", sync, bounds), _sync(name, sync)
 
 
-def of_canary(sample: judgement.Sample, findings: Iterable[Finding], *, late: bool) -> Iterator[Condition]:
+def of_canary(sample: finding.Sample, findings: Iterable[Finding], *, late: bool) -> Iterator[Condition]:
     """The findings of the canary's gate, whose failure takes traffic back; what they don't prove takes nothing back.
 
     ``late`` says that there should be figures of the traffic by now.

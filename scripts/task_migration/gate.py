@@ -9,8 +9,8 @@ from typing import Any
 
 from task_migration import judgement
 from task_migration.errors import Refused
+from task_migration.finding import Bounds, Finding, Sample
 from task_migration.gauge import Gauge
-from task_migration.judgement import Bounds, Finding, Sample
 from task_migration.metric_source import source
 from task_migration.outcome import Outcome
 

@@ -22,17 +22,17 @@ from task_migration import (
     database,
     health,
     journal,
-    judgement,
     queries,
     switch,
     sync_tables,
 )
 from task_migration.consistency_history import Check
 from task_migration.errors import MigrationError, Refused
-from task_migration.judgement import Bounds, Direction, Sample, Window
+from task_migration.finding import Bounds, Direction, Sample, Window
 from task_migration.measuring import in_short
 from task_migration.metric_source import MetricSource, Traffic
 from task_migration.probe import Probe
+from task_migration.traffic_findings import silent
 
 CPU_PERIODS = 3
 """The CPU's figures come later than those of the traffic, by a period or two."""
@@ -173,10 +173,10 @@ class Gauge:
         began = max(start, end - self._periods(self._recent_seconds)) if weight else start
         try:
             recent = self._window(began, end)
-            if weight and judgement.silent(recent.traffic, weight):
+            if weight and silent(recent.traffic, weight):
                 # Counts of one service may come a period later than those of another; they don't twice.
                 longer = self._window(max(start, began - (end - began)), end)
-                if longer.seconds == recent.seconds or not judgement.silent(longer.traffic, weight):
+                if longer.seconds == recent.seconds or not silent(longer.traffic, weight):
                     every = recent.traffic.all_requests
                     trouble = (
                         f"no figures of the Task Service in the last {recent.seconds:.0f} s, of {every:,} requests"

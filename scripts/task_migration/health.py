@@ -7,7 +7,7 @@ import http.client
 import json
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -83,6 +83,12 @@ def answering(vitals: Vitals, port: int) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def p95_ms(told: Mapping[str, Any] | None) -> float | None:
+    """How late the sync was, p95 of the last 10 s, by what GET /health says; None if nothing was carried, or told."""
+    found = ((told or {}).get("lag_ms_10_s") or {}).get("p95")
+    return None if found is None else float(found)
 
 
 def ask(port: int, timeout: float = 2) -> dict[str, Any] | None:

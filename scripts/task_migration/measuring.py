@@ -30,7 +30,7 @@ class Following:
         """How it is now, with the change log that it carries, which somebody else has asked. ``find_away`` is called
         only if it is unwell."""
         told = health.ask(self._health_port)
-        lag = ((told or {}).get("lag_ms_10_s") or {}).get("p95")
+        lag = health.p95_ms(told)
         well = told is not None and told["state"] in HEALTHY
         away = None if well else find_away()
         now = time.monotonic()

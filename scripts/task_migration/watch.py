@@ -18,8 +18,8 @@ from task_migration import (
     checklist,
     conditions,
     database,
+    finding,
     journal,
-    judgement,
     lock,
     phase,
     progress,
@@ -100,7 +100,7 @@ def watch(
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
     canary = None
     if gateway_rest_api_id:
-        canary_bounds = judgement.Bounds(
+        canary_bounds = finding.Bounds(
             canary_error_rate_percent,
             canary_p95_ms,
             canary_p95_samples,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sides import SIGNED_OFF
 from task_migration import journal
+from task_migration.finding import Bounds
 from task_migration.gauge import Gauge
-from task_migration.judgement import Bounds
 from task_migration.metric_source import source
 
 pytestmark = pytest.mark.alone

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from task_migration import judgement
+from task_migration import finding, judgement
 from task_migration.conditions import Bounds, Condition, Sample, Sync, breached, judged, of_canary, of_sync
 from task_migration.consistency_history import Check
-from task_migration.judgement import Direction, Window
+from task_migration.finding import Direction, Window
 from task_migration.metric_source import Traffic
 from task_migration.probe import Probed
 
@@ -108,9 +108,9 @@ def test_a_sync_that_is_blocked_says_why() -> None:
 # The canary
 
 
-CANARY_BOUNDS = judgement.Bounds(0.1, 200, 200, 70, 100, 95, 24, 3600)
+CANARY_BOUNDS = finding.Bounds(0.1, 200, 200, 70, 100, 95, 24, 3600)
 RUNNING = Direction(9801, {"state": "running", "pending": 0, "lag_ms_10_s": {"p95": 30.0}})
-MOVED = judgement.Sample(
+MOVED = finding.Sample(
     weight=25,
     whole=Window(1800, Traffic(5000, 0, 10, 41.0, 20_000, 0)),
     recent=Window(60, Traffic(160, 0, 0, 41.0, 640, 0)),

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from task_migration import judgement, proportion
+from task_migration import judgement, proportion, traffic_findings
 from task_migration.consistency_history import Check
-from task_migration.judgement import Bounds, Direction, Sample, Window, judged, verdict_of
+from task_migration.finding import Bounds, Direction, Finding, Sample, Window
+from task_migration.judgement import judged, verdict_of
 from task_migration.metric_source import Traffic
 from task_migration.probe import Probed
 
@@ -63,7 +64,7 @@ def found(bounds: Bounds = BOUNDS, sample: Sample = WELL, **changes: Any) -> dic
     return {one.name: one.verdict for one in judged(replace(sample, **changes), bounds) if one.verdict != "pass"}
 
 
-def finding(name: str, bounds: Bounds = BOUNDS, sample: Sample = WELL, **changes: Any) -> judgement.Finding:
+def finding(name: str, bounds: Bounds = BOUNDS, sample: Sample = WELL, **changes: Any) -> Finding:
     (one,) = (one for one in judged(replace(sample, **changes), bounds) if one.name == name)
     return one
 
@@ -364,13 +365,13 @@ def test_no_user_moves_before_it_is_known_that_the_gateway_counts(counted: Traff
 
 
 def test_what_is_heard_of_nobody_is_silence_unless_chance_gives_it() -> None:
-    assert judgement.silent(Traffic(0, 0, 0, None, 1300, 0), 25)
-    assert judgement.silent(Traffic(320, 0, 320, None, 1300, 0), 25)
-    assert not judgement.silent(Traffic(320, 320, 0, None, 1300, 320), 25)
-    assert not judgement.silent(Traffic(10, 0, 0, 41.0, 1300, 0), 25)
-    assert not judgement.silent(Traffic(0, 0, 0, None, 20, 0), 5)
-    assert not judgement.silent(Traffic(0, 0, 0, None, None), 25)
-    assert judgement.silent(Traffic(0, 0, 0, None, 5, 0), 100)
+    assert traffic_findings.silent(Traffic(0, 0, 0, None, 1300, 0), 25)
+    assert traffic_findings.silent(Traffic(320, 0, 320, None, 1300, 0), 25)
+    assert not traffic_findings.silent(Traffic(320, 320, 0, None, 1300, 320), 25)
+    assert not traffic_findings.silent(Traffic(10, 0, 0, 41.0, 1300, 0), 25)
+    assert not traffic_findings.silent(Traffic(0, 0, 0, None, 20, 0), 5)
+    assert not traffic_findings.silent(Traffic(0, 0, 0, None, None), 25)
+    assert traffic_findings.silent(Traffic(0, 0, 0, None, 5, 0), 100)
 
 
 def test_a_sync_that_can_not_reach_its_database_is_waited_for() -> None:
