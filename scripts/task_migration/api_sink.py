@@ -31,7 +31,7 @@ from uuid import UUID
 
 import httpx
 
-from task_migration import database
+from task_migration import web_address
 from task_migration.errors import Refused
 
 BACKOFF_SECONDS = 0.2
@@ -252,27 +252,13 @@ class ApiSink:
 
 
 def checked(base_url: str) -> str:
-    """The address without a slash at its end. What it holds beside host and path is not shown: it may be a secret."""
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise Refused(
-            "the address of the Task Service's API won't do",
-            measured=f"{url.scheme if url.scheme in ('http', 'https') else 'neither http nor https'}, "
-            f"host {url.host or 'missing'}",
-            allowed="https://host[:port][/path], with no login, query or fragment in it",
-            next_step="correct it in the inventory",
-        )
-    if url.scheme == "http" and not database.on_this_machine(url.host):
-        raise Refused(
-            "the service token and users' tasks may not leave this machine without TLS",
-            measured=f"http to {url.host}",
-            allowed="https, or http to 127.0.0.1",
-            next_step="correct the address of the Task Service's API in the inventory",
-        )
-    return base_url.rstrip("/")
+    """The address without a slash at its end. Raises Refused for one that won't do."""
+    return web_address.checked(
+        base_url,
+        title="the Task Service's API",
+        exposes="the service token and users' tasks",
+        key="the address of the Task Service's API",
+    )
 
 
 def _read_token(file: str) -> str:

@@ -25,7 +25,8 @@ from typing import Annotated, Any
 
 from task_migration import aws
 from task_migration.errors import MigrationError
-from task_migration.metric_source import DELAY, PERIOD, TEXT, MetricSource, Setting, Traffic, Unmeasured
+from task_migration.metric_source import DELAY, PERIOD, MetricSource, Traffic, Unmeasured
+from task_migration.settings import TEXT, Setting
 
 ATTEMPTS = 3
 """The next look is not far away."""

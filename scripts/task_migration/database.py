@@ -131,6 +131,13 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
         return connection
 
 
+def looking(side: Side, purpose: str) -> Connection:
+    """A session of one transaction, in which nothing can be written. Raises as ``connect``."""
+    connection = connect(side, purpose, autocommit=False)
+    connection.read_only = True
+    return connection
+
+
 def connect_if_there(side: Side, purpose: str) -> Connection | None:
     """As ``connect``; None if nothing answers, for check mode, which predicts what is done once there is a database."""
     if not side.dsn.strip():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from task_migration import local_command, progress
 from task_migration.errors import Failed, Refused
+from task_migration.settings import TEXT_OR_NONE, TIMEOUT, WORDS, WORDS_OR_NONE
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,10 @@ class ByCommand:
     ``look`` prints true or false, as the flag is now; without it nobody can tell, and ``command`` runs each time.
     """
 
-    command: Sequence[str]
-    look: Sequence[str] = ()
-    directory: str = ""
-    timeout_seconds: float = 60
+    command: Annotated[Sequence[str], WORDS]
+    look: Annotated[Sequence[str], WORDS_OR_NONE] = ()
+    directory: Annotated[str, TEXT_OR_NONE] = ""
+    timeout_seconds: Annotated[float, TIMEOUT] = 60
 
 
 class CommandFlag:

@@ -6,10 +6,11 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from task_migration import aws, flag_parameter, progress
 from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.settings import TEXT, TEXT_OR_NONE, TEXTS, TIMEOUT
 
 DOCUMENT = "AWS-RunShellScript"
 LEAST_DELIVERY_SECONDS = 30  # SSM takes no less
@@ -27,12 +28,12 @@ class OnEc2:
     configuration (php-fpm); ``parameter`` is an SSM parameter that new instances read, kept in step.
     """
 
-    targets: Mapping[str, str]
-    directory: str
-    parameter: str = ""
-    user: str = ""
-    reload: str = ""
-    timeout_seconds: float = 300
+    targets: Annotated[Mapping[str, str], TEXTS]
+    directory: Annotated[str, TEXT]
+    parameter: Annotated[str, TEXT_OR_NONE] = ""
+    user: Annotated[str, TEXT_OR_NONE] = ""
+    reload: Annotated[str, TEXT_OR_NONE] = ""
+    timeout_seconds: Annotated[float, TIMEOUT] = 300
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from task_migration import aws, flag_parameter, progress
 from task_migration.errors import Failed, Refused
+from task_migration.settings import TEXT, TIMEOUT
 
 APPEARS_WITHIN_SECONDS = 60.0
 """ECS's answers may lag: for so long a deployment of ours that is not told yet counts as one that is on its way."""
@@ -24,10 +25,10 @@ SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 class OnEcs:
     """The inventory's ``laravel_flag`` of kind ecs. ``timeout_seconds`` bounds the wait for a deployment."""
 
-    parameter: str
-    cluster: str
-    service: str
-    timeout_seconds: float = 900
+    parameter: Annotated[str, TEXT]
+    cluster: Annotated[str, TEXT]
+    service: Annotated[str, TEXT]
+    timeout_seconds: Annotated[float, TIMEOUT] = 900
 
 
 class EcsFlag:

@@ -16,7 +16,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from task_migration import database
+from task_migration import web_address
 from task_migration.errors import Refused
 
 TIMEOUT_SECONDS = 30.0
@@ -116,35 +116,16 @@ class GatewayProbe:
 
 
 def _checked(gateway_url: str, path: str) -> str:
-    """The address of one read. What it holds beside host and path is not shown: it may be a secret."""
-    correct = "correct gateway_url and gateway_probe_path in the inventory"
-    try:
-        url = httpx.URL(gateway_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        scheme = url.scheme if url.scheme in ("http", "https") else "neither http nor https"
-        raise Refused(
-            "no probe can be sent: the gateway's address won't do",
-            measured=f"{scheme}, host {url.host or 'missing'}" if gateway_url else "gateway_url is empty",
-            allowed="https://host[:port][/stage], with no login, query or fragment in it",
-            next_step=correct,
-        )
-    if url.scheme == "http" and not database.on_this_machine(url.host):
-        raise Refused(
-            "a probe's headers may not leave this machine without TLS",
-            measured=f"http to {url.host}",
-            allowed="https, or http to 127.0.0.1",
-            next_step=correct,
-        )
+    """The address of one read."""
+    address = web_address.checked(gateway_url, title="the gateway", exposes="a probe's headers", key="gateway_url")
     if not path.startswith("/"):
         raise Refused(
             "no probe can be sent: its path won't do",
             measured=path or "gateway_probe_path is empty",
             allowed="a path that begins with /",
-            next_step=correct,
+            next_step="correct gateway_probe_path in the inventory",
         )
-    return gateway_url.rstrip("/") + path
+    return address + path
 
 
 def _headers(file: str) -> list[tuple[str, str]]:

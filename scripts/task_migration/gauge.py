@@ -126,7 +126,7 @@ class Gauge:
             shifts = [one for one in standing if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
             if not shifts or str(shifts[-1].evidence.get("to")) != f"{weight:g}":
                 return []
-            ahead = datetime.now(UTC) - _now(laravel)
+            ahead = datetime.now(UTC) - journal.now(laravel)
             return [one.at + ahead for one in shifts]
 
         return self._asked(self._laravel, ask)[0] or []
@@ -247,7 +247,7 @@ class Gauge:
     def _told_by_laravel(self, laravel: database.Connection) -> _Laravel:
         there = self._open.get("task_service")
         fingerprint = catalog.schema_fingerprint(laravel, there) if there else None
-        verdict, now = journal.latest_verdict(laravel), _now(laravel)
+        verdict, now = journal.latest_verdict(laravel), journal.now(laravel)
         if verdict is not None:
             now = min(now, max(verdict.at, now - timedelta(seconds=time.monotonic() - self._made)))
         stale, as_it_was = (
@@ -285,10 +285,3 @@ class Gauge:
             if lost is not None:
                 lost.close()
             return None, in_short(error)
-
-
-def _now(laravel: database.Connection) -> datetime:
-    row = laravel.execute(queries.statement("status.sql", "now")).fetchone()
-    assert row is not None
-    now: datetime = row[0]
-    return now

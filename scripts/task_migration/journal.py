@@ -173,6 +173,14 @@ def ensure(connection: database.Connection) -> None:
             connection.execute(queries.statement("journal.sql", "guard journal", hash=_hash("new")))
 
 
+def now(laravel: database.Connection) -> datetime:
+    """The time by the clock of Laravel's database, which entries are written by."""
+    row = laravel.execute(queries.statement("journal.sql", "now")).fetchone()
+    assert row is not None
+    at: datetime = row[0]
+    return at
+
+
 def entries(connection: database.Connection, phase: str | None = None) -> list[Entry]:
     """What is written down, oldest first: of one phase, or of all. Nothing, if there is no journal yet."""
     if not _there(connection)["journal"]:

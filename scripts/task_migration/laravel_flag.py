@@ -6,8 +6,6 @@ in force minutes later. On the way there it is turned on before any traffic move
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
@@ -18,6 +16,7 @@ from task_migration.flag_by_command import ByCommand, CommandFlag
 from task_migration.flag_on_ec2 import Ec2Flag, OnEc2
 from task_migration.flag_on_ecs import EcsFlag, OnEcs
 from task_migration.outcome import Outcome
+from task_migration.settings import filled
 
 KINDS = ("none", "ecs", "ssm_command", "command")
 
@@ -85,45 +84,9 @@ def _way(kind: str, values: Mapping[str, Any], client: Callable[[str], Any]) -> 
 
 
 def _settings(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
-    """The settings of one kind. Raises Refused for a key that is missing, unknown, or holds what can't be meant."""
-    declared = {one.name: one for one in dataclasses.fields(kind)}
-    given = {name: value for name, value in values.items() if name != "kind"}
-    for name in given:
-        if name not in declared:
-            close = difflib.get_close_matches(name, declared, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise _wrong(values, f"knows no {name}{meant}", ", ".join(declared))
-    for name, one in declared.items():
-        if name not in given:
-            if one.default is dataclasses.MISSING:
-                raise _wrong(values, f"lacks {name}", ", ".join(declared))
-            continue
-        allowed, takes = _TAKES[str(one.type)]
-        if not takes(given[name]) or (one.default is dataclasses.MISSING and not given[name]):
-            raise _wrong(values, f"can't use {name}={given[name]!r}", allowed)
-    return kind(**given)
-
-
-def _wrong(values: Mapping[str, Any], what: str, allowed: str) -> Refused:
-    return Refused(
-        f"the inventory's laravel_flag of kind {values['kind']} {what}",
-        allowed=allowed,
+    return filled(
+        kind,
+        {name: value for name, value in values.items() if name != "kind"},
+        named=f"laravel_flag of kind {values['kind']}",
         next_step="correct laravel_flag in the inventory",
     )
-
-
-_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("some text", lambda value: isinstance(value, str)),
-    "float": (
-        "seconds from 1 to 7,200",
-        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 7200,
-    ),
-    "Sequence[str]": (
-        "a list of words",
-        lambda value: isinstance(value, list | tuple) and all(isinstance(word, str) and word for word in value),
-    ),
-    "Mapping[str, str]": (
-        "a mapping of names to texts",
-        lambda value: isinstance(value, Mapping) and all(isinstance(one, str) and one for one in value.values()),
-    ),
-}

@@ -6,22 +6,19 @@ never taken for none.
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Protocol
 
 from task_migration.errors import MigrationError, Refused
+from task_migration.settings import Setting, filled, is_a, seconds
 
 if TYPE_CHECKING:
     from task_migration.cloudwatch import OnCloudWatch
 
 KINDS = ("cloudwatch", "prometheus")
-
-_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,12 @@ class MetricSource(Protocol):
         """The CPU of the Task Service's database in its worst period. Raises Unmeasured."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What one key of ``metric_source`` takes: in words, and as a test."""
-
-    allowed: str
-    takes: Callable[[Any], bool]
-
-
-def _is(kind: Any, value: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-TEXT = Setting("some text", lambda value: isinstance(value, str) and bool(value.strip()))
 PERIOD = Setting(
     "1, 5, 10, 30 or a multiple of 60, up to 3,600",
-    lambda value: _is(int, value) and (value in (1, 5, 10, 30) or (value in range(60, 3601) and value % 60 == 0)),
+    lambda value: is_a(int, value) and (value in (1, 5, 10, 30) or (value in range(60, 3601) and value % 60 == 0)),
 )
-DELAY = Setting("seconds from 0 to 3,600", lambda value: _is(int | float, value) and 0 <= value <= 3600)
+DELAY = seconds(0, 3600)
+_NEXT_STEP = "fill in metric_source in the inventory as roles/gate/README.md shows"
 
 
 def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: str) -> MetricSource:
@@ -100,13 +85,14 @@ def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: st
     if kind == "cloudwatch":
         return CloudWatch(on_cloudwatch(settings), aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
     if kind == "prometheus":
-        in_prometheus = _settings(InPrometheus, given, f"metric_source of kind {kind}")
-        return Prometheus(in_prometheus, _settings(Queries, in_prometheus.queries, "metric_source.queries"))
+        told = filled(InPrometheus, given, named="metric_source of kind prometheus", next_step=_NEXT_STEP)
+        queries = filled(Queries, told.queries, named="metric_source.queries", next_step=_NEXT_STEP)
+        return Prometheus(told, queries)
     raise Refused(
         "the inventory's metric_source does not say where the canary's figures are",
         measured=f"kind {kind}" if "kind" in settings else "no kind",
         allowed=f"kind {' or '.join(KINDS)}",
-        next_step="fill in metric_source in the inventory as roles/gate/README.md shows",
+        next_step=_NEXT_STEP,
     )
 
 
@@ -115,31 +101,4 @@ def on_cloudwatch(settings: Mapping[str, Any]) -> OnCloudWatch:
     from task_migration.cloudwatch import OnCloudWatch
 
     given = {name: value for name, value in settings.items() if name != "kind"}
-    return _settings(OnCloudWatch, given, "metric_source of kind cloudwatch")
-
-
-def _settings(kind: type[_Settings], given: Mapping[str, Any], named: str) -> _Settings:
-    """The settings of one kind. Raises Refused for a key that is missing, unknown, or holds what can't be meant."""
-    declared = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    takes = get_type_hints(kind, include_extras=True)
-    for name in given:
-        if name not in declared:
-            close = difflib.get_close_matches(str(name), declared, n=1)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            raise _wrong(named, f"knows no {name}{meant}", ", ".join(declared))
-    for name, one in declared.items():
-        if name in given:
-            setting: Setting = takes[name].__metadata__[0]
-            if not setting.takes(given[name]):
-                raise _wrong(named, f"can't use {name}={given[name]!r}", setting.allowed)
-        elif one.default is dataclasses.MISSING:
-            raise _wrong(named, f"lacks {name}", ", ".join(declared))
-    return kind(**given)
-
-
-def _wrong(named: str, what: str, allowed: str) -> Refused:
-    return Refused(
-        f"the inventory's {named} {what}",
-        allowed=allowed,
-        next_step="correct metric_source in the inventory as roles/gate/README.md shows",
-    )
+    return filled(OnCloudWatch, given, named="metric_source of kind cloudwatch", next_step=_NEXT_STEP)

@@ -92,14 +92,14 @@ def migration_report(
     made_at = datetime.now(UTC).replace(microsecond=0)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
     signed_off = sorted(quarantine_signed_off or {})
-    with database.said(laravel), _looking(laravel) as connection:
+    with database.said(laravel), database.looking(laravel, "report") as connection:
         entries = journal.entries(connection)
         verdict = journal.latest_verdict(connection)
         history = _history(connection)
         sides = {"laravel": sync_report.asked(connection, signed_off)}
     if task_service_dsn and not stand["task_service"]["trouble"]:
         try:
-            with database.said(task_service), _looking(task_service) as connection:
+            with database.said(task_service), database.looking(task_service, "report") as connection:
                 sides["task_service"] = sync_report.asked(connection, signed_off)
         except MigrationError as error:
             stand["task_service"]["trouble"] = error.what
@@ -152,12 +152,6 @@ def migration_report(
         atomic.write(path, text)
         atomic.write(path.with_name(f"migration-latest{name if path is page else '.json'}"), text)
     return Outcome(False, f"{message}: {page}", {**found, "report": str(page), "json": str(machine)})
-
-
-def _looking(side: database.Side) -> database.Connection:
-    connection = database.connect(side, "report", autocommit=False)
-    connection.read_only = True
-    return connection
 
 
 def _history(laravel: database.Connection) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 import httpx
 
-from task_migration import database
-from task_migration.errors import Refused
-from task_migration.metric_source import DELAY, PERIOD, TEXT, MetricSource, Setting, Traffic, Unmeasured
+from task_migration import web_address
+from task_migration.metric_source import DELAY, PERIOD, MetricSource, Traffic, Unmeasured
+from task_migration.settings import TEXT, Setting
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_ERROR = 300
@@ -68,7 +68,12 @@ class Prometheus(MetricSource):
     name = "Prometheus"
 
     def __init__(self, settings: InPrometheus, queries: Queries) -> None:
-        self._url = _checked(settings.url) + "/api/v1/query"
+        self._url = (
+            web_address.checked(
+                settings.url, title="Prometheus", exposes="what is asked of Prometheus", key="metric_source.url"
+            )
+            + "/api/v1/query"
+        )
         self._queries = queries
         self.period_seconds = settings.period_seconds
         self.delay_seconds = settings.delay_seconds
@@ -122,26 +127,6 @@ class Prometheus(MetricSource):
                 next_step="look at Prometheus, and at metric_source.url in the inventory",
             ) from error
         return _number(name, answer)
-
-
-def _checked(url: str) -> str:
-    """The address without a slash at its end. What it holds beside scheme and host is not shown: it may be a secret."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    scheme = parsed.scheme if parsed.scheme in ("http", "https") else ""
-    alone = not (parsed.userinfo or parsed.query or parsed.fragment)
-    private = scheme == "https" or database.on_this_machine(parsed.host or "nowhere")
-    if scheme and parsed.host and alone and private:
-        return url.rstrip("/")
-    raise Refused(
-        "the address of Prometheus won't do",
-        measured=f"{scheme or 'neither http nor https'}, host {parsed.host or 'missing'}"
-        + ("" if alone else ", with a login, query or fragment"),
-        allowed="https://host[:port][/path] with nothing else in it, or http to this machine",
-        next_step="correct metric_source.url in the inventory",
-    )
 
 
 def _number(name: str, answer: httpx.Response) -> float | None:

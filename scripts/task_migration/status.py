@@ -139,7 +139,7 @@ def status(
         raise Refused("there is no such phase", measured=", ".join(unknown), allowed=", ".join(known))
     laravel = database.laravel(laravel_dsn)
     marks, unended = runs.marks(report_directory), runs.left_unended(report_directory)
-    with database.said(laravel), _looking(laravel) as connection:
+    with database.said(laravel), database.looking(laravel, "status") as connection:
         here = _ask_laravel(connection)
         broken = journal.broken(connection, marks)
         there = _ask_task_service(connection, task_service_dsn)
@@ -267,21 +267,13 @@ def _tests_in(lines: Iterable[str]) -> list[MigrationTest]:
     return found
 
 
-def _looking(side: database.Side) -> database.Connection:
-    connection = database.connect(side, "status", autocommit=False)
-    connection.read_only = True
-    return connection
-
-
 def _ask_laravel(connection: database.Connection) -> Laravels:
-    now = connection.execute(queries.statement("status.sql", "now")).fetchone()
-    assert now is not None
     holders = connection.execute(queries.statement("lock.sql", "holders"), {"which": lock.OPERATOR}).fetchall()
     there = change_log.exists(connection)
     length, oldest = change_log.stand(connection) if there else (None, None)
     held = holders[0][0].removeprefix("task_migration lock ").split() if holders else ["", ""]
     return Laravels(
-        now=now[0],
+        now=journal.now(connection),
         entries=journal.entries(connection),
         verdict=journal.latest_verdict(connection),
         change_log_length=length,
@@ -299,7 +291,7 @@ def _ask_task_service(laravel: database.Connection, dsn: str) -> TaskServices:
         return TaskServices(trouble="not made yet")
     side = database.task_service(dsn)
     try:
-        with database.said(side), _looking(side) as connection:
+        with database.said(side), database.looking(side, "status") as connection:
             copied = chunks.finished_at(connection) is not None
             return TaskServices(copied, catalog.schema_fingerprint(laravel, connection) if copied else None)
     except MigrationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from task_migration import catalog, database, journal, queries
+from task_migration import catalog, database, journal
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
@@ -20,11 +20,10 @@ def verdict(*, laravel_dsn: str, task_service_dsn: str, verdict_max_age_hours: f
         database.connect(task_service, "gate") as there,
     ):
         catalog.require_known_columns(here)
-        row = here.execute(queries.statement("status.sql", "now")).fetchone()
-        assert row is not None
+        now = journal.now(here)
         last = journal.latest_verdict(here)
         fingerprint = catalog.schema_fingerprint(here, there)
-    stale = journal.stale_because(last, row[0], verdict_max_age_hours, fingerprint)
+    stale = journal.stale_because(last, now, verdict_max_age_hours, fingerprint)
     if stale or last is None:
         raise Refused(
             "the two sides are not proven equal as they are now",
@@ -32,7 +31,7 @@ def verdict(*, laravel_dsn: str, task_service_dsn: str, verdict_max_age_hours: f
             allowed=f"a green verdict of these tables, at most {verdict_max_age_hours:g} h old",
             next_step="ansible-playbook phase-2.2-verify.yml",
         )
-    age = row[0] - last.at
+    age = now - last.at
     return Outcome(
         False,
         f"verdict: green, {journal.duration(age)} old",

@@ -224,7 +224,7 @@ def test_a_bound_is_written_in_seconds(slow_ms, written):
     ("changes", "said"),
     [
         ({"url": ""}, r"can't use url=''; allowed: some text"),
-        ({"url": "http://prometheus.example.com"}, r"measured: http, host prometheus.example.com; allowed: https"),
+        ({"url": "http://prometheus.example.com"}, r"measured: http to prometheus.example.com; allowed: https"),
         ({"url": "https://me:hunter2@prometheus.example.com"}, r"https, host \S+, with a login, query or frag"),
         ({"url": "https://prometheus.example.com?token=hunter2"}, r"with a login, query or fragment"),
         ({"url": "ftp://prometheus.example.com"}, r"measured: neither http nor https"),

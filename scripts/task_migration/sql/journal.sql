@@ -1,5 +1,8 @@
 -- The record of what was done, and the verdicts that later gates lean on: both only ever grow.
 
+-- name: now
+SELECT pg_catalog.clock_timestamp();
+
 -- name: there
 SELECT pg_catalog.to_regclass('task_migration.journal_end') IS NOT NULL AS journal_end,
        pg_catalog.to_regclass('task_migration.journal') IS NOT NULL AS journal,

@@ -1,2 +1,0 @@
--- name: now
-SELECT clock_timestamp();
