@@ -133,13 +133,14 @@ class Journey:
         if found["failed requests"]:
             raise WentWrong(f"users: {found['failed requests']} requests failed, and no fault was meant")
 
-    def follow(self, most: int) -> None:
-        """Types what status says is next until nothing is left. Raises WentWrong if that takes more commands."""
+    def follow(self, most: int) -> str:
+        """Types what status says is next until nothing is left, and gives what it said last. Raises WentWrong if that
+        takes more commands."""
         for _ in range(most):
             said = self.type(Step("how far it is, and what comes next", ("status.yml",)))
             following = next((found for line in reversed(said.splitlines()) if (found := _NEXT.search(line))), None)
             if following is None:
-                return
+                return said
             self.type(Step("what status says is next", tuple(shlex.split(following[1]))))
         raise WentWrong(f"status.yml: after {most} more commands something is still left to type")
 
@@ -168,6 +169,9 @@ LAB_DOWN = Step("the lab goes down", ("lab-down.yml",))
 PREPARE = Step("phase 2.1", ("phase-2.1-prepare.yml",))
 VERIFY = Step("phase 2.2, with the rollback test", ("phase-2.2-verify.yml",))
 DUAL_WRITE = Step("phase 2.3, while users write", ("phase-2.3-dual-write.yml",))
+WATCH_A_WHILE = Step(
+    "the watch asks the API: no request fails", ("watch.yml", "-e", "watch_seconds=6", "-e", "watch_interval_seconds=2")
+)
 PROOF = Step("nothing is on its way any more, and both sides are equal", ("phase-2.2-verify.yml",))
 CLEANUP = Step("phase 2.5, signed", ("phase-2.5-cleanup.yml", "-e", "approve=yes"))
 

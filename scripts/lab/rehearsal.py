@@ -26,7 +26,20 @@ from task_migration.outcome import Outcome
 
 from lab import down
 from lab.breakage import FAULTS
-from lab.journey import CLEANUP, DUAL_WRITE, PREPARE, PROJECT, PROOF, VERIFY, Journey, Step, WentWrong, canary, lab_up
+from lab.journey import (
+    CLEANUP,
+    DUAL_WRITE,
+    PREPARE,
+    PROJECT,
+    PROOF,
+    VERIFY,
+    WATCH_A_WHILE,
+    Journey,
+    Step,
+    WentWrong,
+    canary,
+    lab_up,
+)
 from lab.postgres_server import free_port
 
 _CLIMB_AGAIN = {"sync killed": (), "database restarted": (0, 5, 25), "breach": (5, 25)}
@@ -79,7 +92,7 @@ def straight(trip: Journey, kind: str, dump: str) -> None:
     """The journey from nothing to its end, with this fault at a quarter of the users. Raises WentWrong."""
     trip.go(lab_up(dump=dump), PREPARE, VERIFY)
     with trip.users() as ledger:
-        trip.go(DUAL_WRITE, *canary(5, 25))
+        trip.go(DUAL_WRITE, WATCH_A_WHILE, *canary(5, 25))
         trip.fault = FAULTS[kind](trip)
         trip.go(*canary(*_CLIMB_AGAIN[kind]), *canary(50, 100))
     trip.go(PROOF)

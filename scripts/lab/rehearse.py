@@ -9,6 +9,7 @@ at.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -26,28 +27,32 @@ LEFT_TO_CONFIRM = 3
 
 def travel(trip: Journey, tasks: int) -> None:
     """All of it: forward, back and forward again. Raises WentWrong."""
+    without_test = (*VERIFY.command, "-e", "rollback_test=false")
     trip.go(
         journey.lab_up(tasks),
         Step("phase 2.1 says what it would do", (*PREPARE.command, "--check")),
         PREPARE,
         again(PREPARE),
-        VERIFY,
+        Step("phase 2.2", without_test),
         Step("the way back", ("rollback-2.1.yml",)),
         PREPARE,
-        Step("phase 2.2, once more", (*VERIFY.command, "-e", "rollback_test=false")),
+        VERIFY,
     )
     with trip.users() as ledger:
         trip.go(
             DUAL_WRITE,
-            Step("the way back, while users write", ("rollback-2.3.yml",)),
-            Step("phase 2.3, once more: what was written meanwhile is caught up with", DUAL_WRITE.command),
-            *canary(5, 25, 50, 100),
-            again(canary(100)[0]),
+            journey.forced(100),
             Step("the way back, from the end", ("rollback-2.4.yml",)),
             *canary(5, 25),
         )
         trip.fault = breach(trip)
-        trip.go(journey.forced(100))
+        trip.go(
+            Step("the way back, while users write", ("rollback-2.3.yml",)),
+            Step("phase 2.3, once more: what was written meanwhile is caught up with", DUAL_WRITE.command),
+            journey.WATCH_A_WHILE,
+            *canary(5, 25, 50, 100),
+            again(canary(100)[0]),
+        )
     trip.go(PROOF)
     trip.settle(ledger)
     with trip.users() as ledger:
@@ -58,7 +63,9 @@ def travel(trip: Journey, tasks: int) -> None:
             again(CLEANUP),
         )
     trip.refuse_failures(ledger)
-    trip.follow(LEFT_TO_CONFIRM)
+    said = trip.follow(LEFT_TO_CONFIRM)
+    if not (counted := re.search(r"(\d+) of (\d+) items checked", said)) or counted[1] != counted[2]:
+        raise journey.WentWrong(f"status.yml: at the end {counted[0] if counted else 'no item is checked'}")
     _show_branch(trip)
 
 

@@ -19,6 +19,7 @@ from task_migration.switch import Position
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
 CONFIDENCE = 0.95
+"""What is usual; whoever asks for less is told so."""
 NO_WAY_BACK = "no_way_back"
 """The journal's item that says so: what a way back needs is taken away from here on."""
 _OF_THE_SYNC = {"switch", "consistency"}
@@ -74,7 +75,7 @@ class MigrationTest:
 class Evidence:
     """All that is known: the journal, oldest first; the last verdict; the migration tests, oldest first; how the
     switches stand; the newest consistency check, and after how many seconds it says nothing any more; whether the fence
-    stands."""
+    stands; and how sure an error rate has to be."""
 
     journal: Sequence[Entry] = ()
     verdict: Verdict | None = None
@@ -83,6 +84,7 @@ class Evidence:
     consistency: Check | None = None
     consistency_seconds: float = 7200
     fenced: bool = False
+    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
     if "migration_tests" in item.evidence:
         return _by_tests(item, int(item.evidence["migration_tests"]), evidence)
     if "error_rate" in item.evidence:
-        return _by_requests(phase, item, float(item.evidence["error_rate"]), evidence.journal)
+        return _by_requests(phase, item, float(item.evidence["error_rate"]), evidence)
     entry, missing = _proof(phase, item, evidence.journal)
     if entry is not None and past_return(evidence.journal) and item.evidence.keys() & _OF_THE_SYNC:
         return Checked(item, True, entry.who, entry.at, "until the end of the migration")
@@ -314,14 +316,15 @@ def _by_check(item: Item, entry: Entry, evidence: Evidence) -> Checked:
     return Checked(item, True, entry.who, check.at, f"{check.word}, in {check.seconds:.1f} s")
 
 
-def _by_requests(phase: Phase, item: Item, percent: float, journal: Sequence[Entry]) -> Checked:
+def _by_requests(phase: Phase, item: Item, percent: float, evidence: Evidence) -> Checked:
     """To say with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995 clean ones, and more where
     some failed."""
-    counted = [entry for entry in journal if entry.phase == phase.phase and entry.item == "error_rate"]
+    counted = [one for one in evidence.journal if one.phase == phase.phase and one.item == "error_rate"]
     requests = sum(int(entry.evidence.get("requests", 0)) for entry in counted)
     errors = sum(int(entry.evidence.get("errors", 0)) for entry in counted)
-    needed = proportion.needed(errors, percent / 100, CONFIDENCE)
-    said = f"{errors:,} of {requests:,} requests failed"
+    needed = proportion.needed(errors, percent / 100, evidence.confidence)
+    caveat = f", at {100 * evidence.confidence:g} % confidence" if evidence.confidence < CONFIDENCE else ""
+    said = f"{errors:,} of {requests:,} requests failed{caveat}"
     if requests < needed:
         return Checked(item, False, missing=f"{said}; it takes {needed:,} to say so: {item.command}")
     return Checked(item, True, counted[-1].who, counted[-1].at, said)

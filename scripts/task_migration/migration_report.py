@@ -62,6 +62,7 @@ def migration_report(
     aws_endpoint_url: str = "",
     schedule_begins: str = "",
     laravel_timezone: str,
+    canary_confidence_percent: float = 95,
     check: bool = False,
 ) -> Outcome:
     """Writes migration-<UTC time>.<language>.html and .json, and both as migration-latest. In check mode it writes
@@ -88,6 +89,7 @@ def migration_report(
         aws_endpoint_url=aws_endpoint_url,
         schedule_begins=schedule_begins,
         laravel_timezone=laravel_timezone,
+        canary_confidence_percent=canary_confidence_percent,
     ).details
     made_at = datetime.now(UTC).replace(microsecond=0)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)

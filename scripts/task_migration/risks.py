@@ -70,11 +70,9 @@ def _dual_write(known: Known) -> Held:
     if not checks or not checks["checks"]:
         return Held("not measured")
     passed = bool(checks["last_passed"])
-    en = (
-        f"{checks['checks']:,} checks, {checks['failed']:,} failed, the newest {'passed' if passed else 'did not pass'}"
-    )
-    newest = "成功" if passed else "不成功"
-    ja = f"チェック {checks['checks']:,} 回、失敗 {checks['failed']:,} 回、最新は{newest}"
+    newest = "passed" if passed else "did not pass"
+    en = f"checks: {checks['checks']:,}, of them failed: {checks['failed']:,}; the newest {newest}"
+    ja = f"チェック {checks['checks']:,} 回、失敗 {checks['failed']:,} 回、最新は{'成功' if passed else '不成功'}"
     return Held("held" if passed else "not held", en, ja)
 
 
@@ -91,11 +89,9 @@ def _program(known: Known) -> Held:
     runs = max(rehearsed, known.migration_tests)
     if not runs:
         return Held("not measured")
-    kind_en = "rehearsals" if rehearsed >= known.migration_tests else "copies"
-    kind_ja = "リハーサル" if rehearsed >= known.migration_tests else "移行テスト"
-    return Held(
-        "held" if runs >= TESTS else "not held", f"{runs} green {kind_en} of {TESTS}", f"{kind_ja} {runs} 回成功"
-    )
+    kinds = ("rehearsals", "リハーサル") if rehearsed >= known.migration_tests else ("copies", "移行テスト")
+    en, ja = f"green {kinds[0]}: {runs}, asked for {TESTS}", f"{kinds[1]} {runs} 回成功、条件は {TESTS} 回以上"
+    return Held("held" if runs >= TESTS else "not held", en, ja)
 
 
 MEASURES: dict[str, Callable[[Known], Held]] = {

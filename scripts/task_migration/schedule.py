@@ -51,8 +51,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Kept:
-    """A phase held against its window: the days on which it began and ended, None for not yet; ``off`` as Window.off of
-    what it is off by most."""
+    """A phase held against its window: the days on which it first began and ended, None for not yet; ``off`` as
+    Window.off: of its end, or of today while it has none, if that is late, else of its beginning."""
 
     planned: Planned
     began: date | None
@@ -88,7 +88,7 @@ def schedule(
 
     ``schedule_begins`` is the first day of phase 2.1 ("" for no schedule); ``answer`` is what the operator said, or
     ``ask`` to be told whether there is something to ask. Check mode only warns. Details: ``off_days``, ``asks``,
-    ``question``, and ``evidence`` for the journal, {} within the window.
+    ``question``, and ``evidence``, what the journal holds if the run goes on: {} within the window and in check mode.
     """
     nothing = {"off_days": 0, "asks": False, "question": "", "evidence": {}}
     if not schedule_begins:
@@ -101,11 +101,12 @@ def schedule(
     if not off:
         return Outcome(False, f"schedule: {what} is planned for {window}, today is {today}", nothing)
     said = f"{what} is planned for {window}, today is {today}, {told(off)}"
+    answered = "yes when asked" if answer == "ask" else "yes beforehand"
     details = {
         "off_days": off,
         "asks": answer == "ask" and not check,
-        "question": f"{said}. Type yes to go on all the same",
-        "evidence": {"outside_schedule": said},
+        "question": f"{said}. Type yes to go on all the same; until you answer, watch.yml can't act",
+        "evidence": {} if check else {"outside_schedule": f"planned {window}, on {today}, {told(off)}, {answered}"},
     }
     if answer not in ("ask", "yes") and not check:
         raise Refused(
@@ -160,11 +161,19 @@ def kept(schedule_begins: str, entries: Sequence[Entry], laravel_timezone: str, 
 def _kept(one: Planned, entries: Sequence[Entry], where: ZoneInfo, today: date) -> Kept:
     own = [entry for entry in entries if entry.phase == one.phase and entry.item == "phase"]
     began = next((entry.at.astimezone(where).date() for entry in own if entry.result == "started"), None)
-    is_done = checklist.state_of(one.phase, entries).state == "done"
-    ended = own[-1].at.astimezone(where).date() if own and is_done else None
-    late = max(one.window.off(ended or today), 0)
+    ended = _ended(one.phase, own)
+    ended_on = ended.at.astimezone(where).date() if ended else None
+    late = max(one.window.off(ended_on or today), 0)
     early = min(one.window.off(began), 0) if began else 0
-    return Kept(one, began, ended, late or early)
+    return Kept(one, began, ended_on, late or early)
+
+
+def _ended(phase: str, own: Sequence[Entry]) -> Entry | None:
+    """The entry with which the phase was first done, None unless it is done now: to run it again later makes it no
+    later."""
+    if checklist.state_of(phase, own).state != "done":
+        return None
+    return next(one for number, one in enumerate(own, 1) if checklist.state_of(phase, own[:number]).state == "done")
 
 
 def zone(laravel_timezone: str) -> ZoneInfo:

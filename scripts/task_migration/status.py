@@ -126,6 +126,7 @@ def status(
     aws_endpoint_url: str = "",
     schedule_begins: str = "",
     laravel_timezone: str,
+    canary_confidence_percent: float = 95,
 ) -> Outcome:
     """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
 
@@ -153,6 +154,7 @@ def status(
         here.consistency,
         2.0 * consistency_every_seconds,
         here.fenced_since is not None,
+        canary_confidence_percent / 100,
     )
     syncs = _ask_syncs(here, sync_health_ports or {})
     traffic = None

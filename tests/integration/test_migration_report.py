@@ -201,6 +201,12 @@ def test_half_a_migration_shows_the_copy_where_nothing_was_verified(migration):
     assert "expected 148 = copied 146 + quarantined 2 + in flight 0" in migration.page()
 
 
+def test_without_a_schedule_the_page_says_so_and_nothing_is_late(migration):
+    assert migration_page.words("en")["no_schedule"] in migration.page(schedule_begins="")
+    late = migration.page(schedule_begins="2020-01-01")
+    assert re.search(r"days late: \d+", late)
+
+
 def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(migration):
     with pytest.raises(Refused, match=r"Laravel's database .* can't be reached"):
         migration.report(laravel_dsn=NOWHERE)
@@ -239,6 +245,17 @@ def test_the_json_holds_what_the_page_says(whole):
         *((5, "shift"), (25, "shift"), (5, "by_itself"), (0, "rollback"), (5, "shift"), (25, "shift")),
     ]
     assert facts["operators"] == ["sato@ops"]
+    ended, late = (
+        {one["phase"] for one in facts["schedule"] if one["ended"]},
+        {one["phase"] for one in facts["schedule"] if one["off_days"] > 0},
+    )
+    assert (ended, late) == ({"2.1", "2.2", "2.3"}, {"2.4"})
+    assert {one["id"]: one["state"] for one in facts["risks"]} == {
+        "users_without_cognito": "not held",
+        "tags": "held",
+        "program": "not held",
+        **dict.fromkeys(("dual_write", "database_down"), "not measured"),
+    }
     assert {one["id"]: one["state"] for one in facts["criteria"]} == {
         **dict.fromkeys(("counts", "content", "tags", "p95", "sync_time", "cpu", "uptime", "error_rate"), "met"),
         "downtime": "not measured",
@@ -275,6 +292,9 @@ def test_the_plans_words_stand_in_the_japanese_page(whole):
         "データベースCPU使用率",
         "切り替え",
         "並行運用",
+        "Laravel コード削除完了",
+        "Multi-AZ構成 + 自動フェイルオーバー",
+        "影響度",
     ):
         assert word in page, word
 

@@ -59,10 +59,17 @@ def test_at_a_terminal_any_answer_but_yes_touches_nothing(prepared, answer):
     assert untouched(prepared) == before
 
 
+def test_ctrl_c_at_the_question_touches_nothing(prepared):
+    before = untouched(prepared)
+    shown, code = typed(prepared, "\x03")
+    assert code != 0, shown
+    assert untouched(prepared) == before
+
+
 def test_at_a_terminal_yes_goes_on_and_is_written_down(prepared):
     shown, code = typed(prepared, "yes")
     assert code == 0, shown
-    assert any("days late" in evidence.get("outside_schedule", "") for evidence in starts(prepared))
+    assert any(one.get("outside_schedule", "").endswith("days late, yes when asked") for one in starts(prepared))
 
 
 def test_without_a_terminal_it_is_refused_with_what_to_type_unless_it_was_answered_beforehand(prepared):
@@ -76,6 +83,12 @@ def test_without_a_terminal_it_is_refused_with_what_to_type_unless_it_was_answer
         "WARNING: phase 2.2 is planned for 2025-12-22..2025-12-28"
         in prepared.must(*LATE, "-e", "outside_schedule=yes").said
     )
+    assert any(one.get("outside_schedule", "").endswith("days late, yes beforehand") for one in starts(prepared))
+
+
+def test_the_way_home_asks_nobody(prepared):
+    ran = prepared.must("phase-2.4-canary.yml", "-e", "weight=0", "-e", "schedule_begins=2025-12-15", "--check")
+    assert "is planned for" not in ran.said
 
 
 def test_check_mode_warns_and_asks_nobody(prepared):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from task_migration import checklist, schedule
+from task_migration.arguments import parameters
 from task_migration.errors import Refused
 from task_migration.journal import Entry
 from task_migration.schedule import Window
 
+PLAYBOOKS = sorted((Path(__file__).resolve().parents[2] / "playbooks").glob("*.yml"))
 TOKYO = ZoneInfo("Asia/Tokyo")
 THE_PLANS = {
     "2.1": "2025-12-15..2025-12-21",
@@ -62,13 +65,17 @@ def test_outside_it_asks_and_takes_no_answer_but_yes():
     found = asked(8, answer="ask")
     assert found.details["asks"]
     assert "2 days late. Type yes" in found.details["question"]
+    assert "watch.yml can't act" in found.details["question"]  # the lock is held meanwhile
     for answer in ("", "no", "y", "ja"):
         with pytest.raises(Refused, match=r"2 days late.*-e outside_schedule=yes"):
             asked(8, answer=answer)
     done = asked(8, answer="yes")
     assert "WARNING: phase 2.1 is planned for" in done.message
-    assert done.details["evidence"]["outside_schedule"].endswith("2 days late")
     assert not done.changed
+    for answer, how in (("ask", "yes when asked"), ("yes", "yes beforehand")):
+        evidence = asked(8, answer=answer).details["evidence"]
+        assert evidence["outside_schedule"].endswith(f", 2 days late, {how}")
+        assert "planned" in checklist.figures(evidence)  # short enough for the page
 
 
 def test_a_weight_has_days_of_its_own():
@@ -81,7 +88,7 @@ def test_a_weight_has_days_of_its_own():
 def test_check_mode_warns_and_asks_nobody():
     found = asked(8, answer="ask", check=True)
     assert "WARNING" in found.message
-    assert not found.details["asks"]
+    assert (found.details["asks"], found.details["evidence"]) == (False, {})
 
 
 @pytest.mark.parametrize(("begins", "zone"), [("15.12.2025", "Asia/Tokyo"), ("2025-12-15", "Asia/Tokio")])
@@ -118,3 +125,35 @@ def test_what_is_not_done_by_its_last_day_is_late_and_what_began_before_its_firs
     found = schedule.kept("2025-12-15", done, "Asia/Tokyo", datetime(2025, 12, 31, tzinfo=UTC))
     assert str(found["2.1"]) == "planned 2025-12-15..2025-12-21, 5 days early"
     assert schedule.kept("", done, "Asia/Tokyo", datetime.now(UTC)) == {}
+
+
+def test_to_run_a_phase_again_later_makes_it_no_later():
+    days = {1: 15, 2: 16, 3: 30, 4: 30}
+    results = ("started", "done", "started", "done")
+    entries = [
+        entry(number, result, datetime(2025, 12, days[number], tzinfo=UTC)) for number, result in enumerate(results, 1)
+    ]
+    now = datetime(2025, 12, 31, tzinfo=UTC)
+    found = schedule.kept("2025-12-15", entries, "Asia/Tokyo", now)["2.1"]
+    assert (found.ended, found.off) == (date(2025, 12, 16), 0)
+    again = schedule.kept("2025-12-15", entries[:3], "Asia/Tokyo", now)["2.1"]
+    assert (again.ended, again.off) == (None, 10)  # it is not done now
+
+
+def test_the_canary_ends_at_the_whole_of_the_traffic():
+    ends = ((5, 12), (25, 14), (50, 15), (100, 20))
+    entries = [
+        entry(number, "done", datetime(2026, 1, day, tzinfo=UTC), "2.4", weight=weight)
+        for number, (weight, day) in enumerate(ends, 1)
+    ]
+    now = datetime(2026, 1, 16, tzinfo=UTC)
+    assert schedule.kept("2025-12-15", entries[:3], "Asia/Tokyo", now)["2.4"].ended is None
+    found = schedule.kept("2025-12-15", entries, "Asia/Tokyo", now)["2.4"]
+    assert (found.ended, found.off) == (date(2026, 1, 20), 2)
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
+def test_the_phases_ask_and_no_way_back_does(playbook):
+    asks = "schedule_phase:" in playbook.read_text()
+    assert asks == playbook.stem.startswith("phase-")
+    assert asks == (playbook.stem in parameters()["outside_schedule"].only)

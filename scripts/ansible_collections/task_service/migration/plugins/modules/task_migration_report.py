@@ -58,6 +58,11 @@ options:
       - The loopback ports on which the syncs tell of their health, C(forward) and C(backward).
     type: dict
     default: {}
+  canary_confidence_percent:
+    description:
+      - How sure an error rate has to be.
+    type: float
+    default: 95
 attributes:
   check_mode:
     description: Looks, and writes no report.
