@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -31,6 +32,7 @@ _WORDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
+    "day": "a day in quotes, such as '2026-01-31'",
     "dict": """a mapping, typed as -e '{"name": {"key": "value"}}'""",
     "list": """a list of words, typed as -e '{"name": ["one", "two"]}'""",
 }
@@ -69,6 +71,8 @@ class Parameter:
             return isinstance(value, bool) or str(value).strip().lower() in _TRUTHS
         if self.type in ("int", "float"):
             return self._takes_number(value)
+        if self.type == "day":
+            return isinstance(value, str) and (_is_day(value) if value else self.empty)
         if self.type == "dsn":
             return isinstance(value, str) and _is_connection_string(value)
         return isinstance(value, str) and bool(value.strip() or self.empty) and value in (self.choices or (value,))
@@ -96,6 +100,14 @@ def parameters() -> dict[str, Parameter]:
     """Every declared parameter by its name."""
     declared = yaml.safe_load((files("task_migration") / "parameters.yml").read_text(encoding="utf-8"))
     return {name: _declared(name, **fields) for name, fields in declared.items()}
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _declared(name: str, **fields: Any) -> Parameter:

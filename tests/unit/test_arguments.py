@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from task_migration.arguments import Parameter, arguments, parameters
 from task_migration.errors import Refused
@@ -51,6 +53,9 @@ def test_a_parameter_of_another_playbook_is_refused_by_the_name_of_that_playbook
     ("name", "value"),
     [
         ("lab_tasks", "abc"),
+        ("schedule_begins", "15.12.2025"),
+        ("schedule_begins", date(2025, 12, 15)),
+        ("fence_until", "soon"),
         ("lab_tasks", "0"),
         ("lab_tasks", "1.5"),
         ("lab_tasks", True),
