@@ -11,7 +11,15 @@ from task_migration.errors import Refused
 
 def inventory(**changes):
     """A whole inventory, as the playbook sees it."""
-    of_type = {"int": 1000, "float": 2.0, "bool": True, "dict": {}, "list": ["x"], "dsn": "dbname=x"}
+    of_type = {
+        "int": 1000,
+        "float": 2.0,
+        "bool": True,
+        "dict": {},
+        "list": ["x"],
+        "dsn": "dbname=x",
+        "day": "2026-01-31",
+    }
     values = {
         name: one.minimum if one.minimum is not None else one.choices[0] if one.choices else of_type.get(one.type, "x")
         for name, one in parameters().items()
