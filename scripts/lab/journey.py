@@ -26,7 +26,7 @@ from lab.ledger import read
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = PROJECT / "playbooks"
 REQUESTS_PER_SECOND = 200
-REASON = "each weight was proven in this rehearsal"
+REASON = "a rehearsal of the way back from the end"
 _NEXT = re.compile(r"Next: +ansible-playbook +([^(]+?) *(?:\(.*)?$")
 
 

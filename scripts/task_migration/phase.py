@@ -15,8 +15,9 @@ def phase(
     """Refuses unless ``phase`` is done; or unless nothing of it is left to be taken back; looks only.
 
     ``taken back`` also holds for a phase that never began; a rollback that did not come to its end took nothing back.
-    Details: ``state``, ``done``, the items that were done and not taken back, in the order in which they were. Raises
-    Refused with what to type first, or if there is no such phase.
+    Details: ``state``; ``done``, the items that were done and not taken back, in the order in which they were; and
+    ``begun``, what a run that was cut off had written down with its start, {} if none was. Raises Refused with what to
+    type first, or if there is no such phase.
     """
     known = {one.phase: one for one in checklist.phases()}
     if phase not in known:
@@ -32,7 +33,8 @@ def phase(
         _refuse_left(phase, state, entries)
     newest = {one.item: one.result for one in standing_entries if one.phase == phase and one.result != "refused"}
     done = [item for item, result in newest.items() if result == "done"]
-    return Outcome(False, f"phase {phase}: {state}", {"state": state.state, "done": done})
+    begun = dict(state.last.evidence) if state.last is not None and state.state == "interrupted" else {}
+    return Outcome(False, f"phase {phase}: {state}", {"state": state.state, "done": done, "begun": begun})
 
 
 def refuse_past_return(laravel: database.Connection, playbook: str) -> None:

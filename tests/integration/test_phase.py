@@ -24,10 +24,22 @@ def test_a_phase_that_is_not_done_is_refused_with_what_to_type(dsn):
     with pytest.raises(Refused, match="measured: interrupted"):
         phase(laravel_dsn=dsn, phase="2.3", standing="done")
     write(dsn, "2.3", "done")
-    assert phase(laravel_dsn=dsn, phase="2.3", standing="done").details == {"state": "done", "done": ["phase"]}
+    assert phase(laravel_dsn=dsn, phase="2.3", standing="done").details == {
+        "state": "done",
+        "done": ["phase"],
+        "begun": {},
+    }
     write(dsn, "rollback-2.3", "started")
     with pytest.raises(Refused, match="not started"):
         phase(laravel_dsn=dsn, phase="2.3", standing="done")
+
+
+def test_what_a_run_that_was_cut_off_had_begun_with_is_told_until_it_ends(dsn):
+    write(dsn, "2.4", "started", **{"from": 5, "weight": 25})
+    told = phase(laravel_dsn=dsn, phase="2.4", standing="any").details
+    assert (told["state"], told["begun"]) == ("interrupted", {"from": 5, "weight": 25})
+    write(dsn, "2.4", "failed", cause="no")
+    assert phase(laravel_dsn=dsn, phase="2.4", standing="any").details["begun"] == {}
 
 
 def test_nothing_behind_a_canary_may_be_taken_back_before_it_is(dsn):

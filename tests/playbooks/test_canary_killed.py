@@ -50,6 +50,18 @@ def test_a_shift_goes_on_and_comes_to_its_end_though_both_syncs_are_killed_too(v
     assert [health.ask(port)["pid"] for port in visited.health_ports] != pids
 
 
+def test_a_forced_shift_that_was_killed_falls_back_to_where_it_came_from(visited):
+    visited.must(*BACK)
+    words = visited.canary(25, *FORCED)
+    killed(visited, *words, at=WEIGHT, leaves=("laravel", 25.0))
+    killed(visited, *words, at="baking at 25 %", leaves=("laravel", 25.0))
+    visited.fail(0.5)
+    ran = visited.type(*words)
+    visited.fail(0)
+    assert ran.code != 0
+    assert visited.traffic() == HOME
+
+
 def test_a_promotion_goes_on_and_from_its_middle_the_way_back_does_too(visited):
     words = visited.canary(100, *FORCED)
     killed(visited, *words, "-e", "canary_quiet_seconds=3", at="quiet for", leaves=("laravel", 100.0))

@@ -47,7 +47,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(state), and C(done), the items that were done.
+  description: C(state); C(done), the items that were done; and C(begun), what a run that was cut off had begun with.
   type: dict
   returned: success
 refused:
