@@ -34,7 +34,7 @@ from lab.processes import Background
 from lab.up import up
 from lab.world import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS, VARIABLE, World
 from sides import SIGNED_OFF, Sides
-from task_migration import aws, configuration, consistency, journal, judgement, proportion
+from task_migration import aws, configuration, consistency, journal, proportion, traffic_findings
 from task_migration.bake import bake
 from task_migration.errors import Failed, Refused
 from task_migration.gate import gate
@@ -391,7 +391,7 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
         )
         assert re.search(r"-e weight=5 -e canary_probe_rate=\d+ sends", said)
         # In seconds what takes half an hour, and at the lab's confidence.
-        monkeypatch.setattr(judgement, "PROOF_SECONDS", 10)
+        monkeypatch.setattr(traffic_findings, "PROOF_SECONDS", 10)
         rate = int(re.search(r"-e canary_probe_rate=(\d+)", _refused(options))[1])
         outcome = bake(
             **{**options, "canary_interval_seconds": 1, "canary_bake_seconds": 4, "canary_hold_seconds": 120},

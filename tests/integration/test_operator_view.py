@@ -53,6 +53,7 @@ def play(tmp_path):
         path.write_text(PLAY.format(more=more, note=note, environment=environment))
         command = [str(BIN / "ansible-playbook"), str(path), "-i", "localhost,", "-c", "local", *words]
         given = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
+        given.pop("COLUMNS", None)  # where it is set, it counts for more than the terminal
         if columns:
             return at_terminal(command, given, columns)
         done = subprocess.run(command, cwd=PROJECT, env=given, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from interrupted import Interruptions, Killed
 from sides import Sides
-from task_migration import capture, change_log, sync
+from task_migration import capture, change_log, queries, sync
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.sync import Settings, Worker
 from workers import Both, capture_there, standing
@@ -335,6 +335,26 @@ def test_two_workers_never_carry_one_task_out_of_order(both: Both, task: int, gr
     assert len(set(seen)) > 20
     both.settle()
     assert title(ground, "task_service", task) == str(last)
+
+
+def test_a_plan_that_was_made_while_the_log_was_empty_takes_a_batch_of_a_full_one_and_no_more(ground):
+    """A session keeps its plans; a log that was empty when one was made may hold a night's writes the next time."""
+    take = queries.statement("change_log.sql", "take")
+    asked = {"lanes": list(range(8)), "newest": 2**62, "entries": 100}
+    with psycopg.connect(ground.laravel_dsn, autocommit=True) as session:
+        session.execute("SET plan_cache_mode = force_generic_plan")
+        session.execute("SET statement_timeout = '20s'")
+        session.execute("TRUNCATE task_migration.change_log")
+        session.execute("VACUUM ANALYZE task_migration.change_log")
+        session.execute(take, asked, prepare=True)
+        session.execute(
+            "INSERT INTO task_migration.change_log (part, key, root, changed_at)"
+            " SELECT 'tasks', -n, -n, now() FROM generate_series(1, 50000) n"
+        )
+        try:
+            assert len(session.execute(take, asked, prepare=True).fetchall()) == 100
+        finally:
+            session.execute("TRUNCATE task_migration.change_log")
 
 
 def test_a_huge_change_log_is_carried_as_fast_as_a_small_one(both: Both, ground: Sides) -> None:

@@ -55,10 +55,8 @@ def test_a_forced_shift_that_was_killed_falls_back_to_where_it_came_from(visited
     words = visited.canary(25, *FORCED)
     killed(visited, *words, at=WEIGHT, leaves=("laravel", 25.0))
     killed(visited, *words, at="baking at 25 %", leaves=("laravel", 25.0))
-    visited.fail(0.5)
-    ran = visited.type(*words)
-    visited.fail(0)
-    assert ran.code != 0
+    ran = visited.type(*words, "-e", "canary_p95_ms=1")
+    assert ran.code != 0, ran.said
     assert visited.traffic() == HOME
 
 

@@ -33,15 +33,16 @@ FOR UPDATE OF lane;
 
 -- name: take
 -- Oldest first. The rows stay locked, and come back if the transaction does not commit. An entry with no claim
--- ('-infinity': put there by us, no write of anybody's) gives way to any write.
+-- ('-infinity': put there by us, no write of anybody's) gives way to any write. An array, since that is made once: as a
+-- set the plan that was made while the log was empty looked for these rows anew for each row of the log.
 DELETE FROM task_migration.change_log
-WHERE id IN (
+WHERE id = ANY (ARRAY (
     SELECT id FROM task_migration.change_log
     WHERE (root & 7) = ANY (%(lanes)s) AND id <= %(newest)s
     ORDER BY id
     LIMIT %(entries)s
     FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING id, part, key, root, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
 
 -- name: wait for all lanes
@@ -60,13 +61,13 @@ SELECT ARRAY (
 
 -- name: take those of many tasks
 DELETE FROM task_migration.change_log
-WHERE id IN (
+WHERE id = ANY (ARRAY (
     SELECT id FROM task_migration.change_log
     WHERE root IS NULL AND id <= %(newest)s
     ORDER BY id
     LIMIT %(entries)s
     FOR UPDATE SKIP LOCKED
-)
+))
 RETURNING part, key, CASE WHEN isfinite(changed_at) THEN extract(epoch FROM changed_at)::float8 END;
 
 -- name: pending of tasks
