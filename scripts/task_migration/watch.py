@@ -229,8 +229,11 @@ def _refuse_if_off(laravel: database.Side, canary: Canary | None) -> None:
 def _no_way_back(laravel_dsn: str) -> str:
     """That the migration has ended, "" as long as it has not: then nothing could be taken back."""
     side = database.laravel(laravel_dsn)
-    with database.said(side), database.connect(side, "watch") as connection:
-        entry = checklist.past_return(checklist.standing(journal.entries(connection)))
+    try:
+        with database.said(side), database.connect(side, "watch") as connection:
+            entry = checklist.past_return(checklist.standing(journal.entries(connection)))
+    except MigrationError:
+        return ""  # it is asked again at the next look
     return f"phase 2.5 has begun, {journal.when(entry.at)}: there is nothing to take back any more" if entry else ""
 
 

@@ -251,7 +251,7 @@ def test_check_mode_says_what_it_would_do_and_sends_nothing(canary, baking, gate
     [
         ({"gateway_url": ""}, "gateway_url is empty"),
         ({"gateway_url": "http://tasks.example.com"}, "may not leave this machine without TLS"),
-        ({"gateway_url": "https://me:secret@tasks.example.com"}, "the gateway's address won't do"),
+        ({"gateway_url": "https://me:secret@tasks.example.com"}, "the address of the gateway won't do"),
         ({"gateway_probe_path": "api/tasks"}, "a path that begins with /"),
         ({"gateway_probe_headers_file": "/nowhere"}, "can't be read from /nowhere"),
     ],
