@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 from task_migration import configuration, health
+from task_migration.pid_file import PidFile
 
 from lab.availability import Fault
 from lab.journey import Journey, Step, WentWrong, fault
@@ -29,7 +30,7 @@ LATE_MS = 100
 def sync_killed(journey: Journey) -> Fault | None:
     """Both syncs die of SIGKILL, as out of memory; what keeps them alive must bring them back. Users notice nothing."""
     services = World(journey.folder).services_directory
-    victims = {file: _pid(file) for file in sorted(services.glob("*sync*.child.pid"))}
+    victims = {file: pid for file in sorted(services.glob("*sync*.child.pid")) if (pid := PidFile(file).holder())}
     if not victims:
         raise WentWrong(f"the sync could not be killed: no process of it is told of in {services}")
     journey.tell(f"\n=== the syncs are killed: {', '.join(file.name.removesuffix('.child.pid') for file in victims)}")
@@ -125,14 +126,7 @@ def _late(journey: Journey) -> bool:
 
 
 def _is_back(file: Path, pid: int) -> bool:
-    return _pid(file) not in (0, pid)
-
-
-def _pid(file: Path) -> int:
-    try:
-        return int(file.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 0
+    return PidFile(file).holder() not in (None, 0, pid)
 
 
 def _wait(until: Callable[[], bool], otherwise: str, seconds: float = PATIENCE_SECONDS) -> None:

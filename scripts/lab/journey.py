@@ -26,6 +26,8 @@ from lab.ledger import read
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = PROJECT / "playbooks"
 REQUESTS_PER_SECOND = 200
+LEFT_TO_CONFIRM = 3
+"""How many more commands the end of the migration may take: what no machine can know."""
 REASON = "a rehearsal of the way back from the end"
 _NEXT = re.compile(r"Next: +ansible-playbook +([^(]+?) *(?:\(.*)?$")
 

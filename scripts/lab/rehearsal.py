@@ -29,6 +29,7 @@ from lab.breakage import FAULTS
 from lab.journey import (
     CLEANUP,
     DUAL_WRITE,
+    LEFT_TO_CONFIRM,
     PREPARE,
     PROJECT,
     PROOF,
@@ -44,7 +45,6 @@ from lab.postgres_server import free_port
 
 _CLIMB_AGAIN = {"sync killed": (), "database restarted": (0, 5, 25), "breach": (5, 25)}
 """What is typed after the fault, before the journey goes on: the figures of a fault let no weight pass."""
-_LEFT_TO_CONFIRM = 3
 _FIGURES = ("requests", "failed requests", "failed during the fault", "acknowledged", "lost", "doubled", "in conflict")
 
 
@@ -98,7 +98,7 @@ def straight(trip: Journey, kind: str, dump: str) -> None:
     trip.go(PROOF)
     trip.settle(ledger)
     trip.go(CLEANUP)
-    trip.follow(_LEFT_TO_CONFIRM)
+    trip.follow(LEFT_TO_CONFIRM)
 
 
 @contextmanager

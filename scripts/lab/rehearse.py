@@ -21,8 +21,6 @@ from lab.world import World
 
 LAB = PROJECT / ".lab"
 REPORT = PROJECT / "reports" / "local" / "migration-latest.en.html"
-LEFT_TO_CONFIRM = 3
-"""How many more commands the end of the migration may take: what no machine can know."""
 
 
 def travel(trip: Journey, tasks: int) -> None:
@@ -63,7 +61,7 @@ def travel(trip: Journey, tasks: int) -> None:
             again(CLEANUP),
         )
     trip.refuse_failures(ledger)
-    said = trip.follow(LEFT_TO_CONFIRM)
+    said = trip.follow(journey.LEFT_TO_CONFIRM)
     if not (counted := re.search(r"(\d+) of (\d+) items checked", said)) or counted[1] != counted[2]:
         raise journey.WentWrong(f"status.yml: at the end {counted[0] if counted else 'no item is checked'}")
     _show_branch(trip)
