@@ -164,10 +164,11 @@ def _wrong(step: Step, code: int, said: str) -> str:
 def lab_up(tasks: int = 0, dump: str = "") -> Step:
     """``tasks`` 0: the plan's 150."""
     words = (*(("-e", f"lab_tasks={tasks}") if tasks else ()), *(("-e", f"laravel_dump={dump}") if dump else ()))
-    return Step("the lab comes up", ("lab-up.yml", *words))
+    return Step("the lab comes up, reached as production is", ("lab-up.yml", "-e", "lab_secure=yes", *words))
 
 
 LAB_DOWN = Step("the lab goes down", ("lab-down.yml",))
+ROLES = Step("a login for each purpose", ("database-roles.yml",))
 PREPARE = Step("phase 2.1", ("phase-2.1-prepare.yml",))
 VERIFY = Step("phase 2.2, with the rollback test", ("phase-2.2-verify.yml",))
 DUAL_WRITE = Step("phase 2.3, while users write", ("phase-2.3-dual-write.yml",))

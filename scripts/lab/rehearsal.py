@@ -33,6 +33,7 @@ from lab.journey import (
     PREPARE,
     PROJECT,
     PROOF,
+    ROLES,
     VERIFY,
     WATCH_A_WHILE,
     Journey,
@@ -90,7 +91,7 @@ def rehearsal(
 
 def straight(trip: Journey, kind: str, dump: str) -> None:
     """The journey from nothing to its end, with this fault at a quarter of the users. Raises WentWrong."""
-    trip.go(lab_up(dump=dump), PREPARE, VERIFY)
+    trip.go(lab_up(dump=dump), ROLES, PREPARE, VERIFY)
     with trip.users() as ledger:
         trip.go(DUAL_WRITE, WATCH_A_WHILE, *canary(5, 25))
         trip.fault = FAULTS[kind](trip)

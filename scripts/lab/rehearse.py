@@ -28,6 +28,8 @@ def travel(trip: Journey, tasks: int) -> None:
     without_test = (*VERIFY.command, "-e", "rollback_test=false")
     trip.go(
         journey.lab_up(tasks),
+        journey.ROLES,
+        again(journey.ROLES),
         Step("phase 2.1 says what it would do", (*PREPARE.command, "--check")),
         PREPARE,
         again(PREPARE),

@@ -127,7 +127,7 @@ def _look(
     ):
         verify.require_copy(origin, destination)
         flow = forward(origin, destination)
-        details = verify.details_of(flow, verify.differences(flow, carry=False, listener=listener), signed_off)
+        details = verify.details_of(flow, verify.differences(flow, listener=listener), signed_off)
         dead = _dead_letters(origin, destination, signed_off)
         pending = change_log.length(origin)
     tables = details["tables"]

@@ -6,6 +6,10 @@ SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %(name)s;
 -- name: create login
 CREATE ROLE {login} LOGIN NOSUPERUSER {attributes};
 
+-- name: let others see sessions
+-- as the master login of RDS may
+GRANT pg_read_all_stats TO {login} WITH ADMIN OPTION;
+
 -- name: set password
 ALTER ROLE {login} PASSWORD {password};
 
