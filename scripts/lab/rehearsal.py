@@ -26,6 +26,7 @@ from task_migration.outcome import Outcome
 
 from lab import down
 from lab.breakage import FAULTS
+from lab.hunt import Hunt
 from lab.journey import (
     CLEANUP,
     DUAL_WRITE,
@@ -43,6 +44,7 @@ from lab.journey import (
     lab_up,
 )
 from lab.postgres_server import free_port
+from lab.world import World
 
 _CLIMB_AGAIN = {"sync killed": (), "database restarted": (0, 5, 25), "breach": (5, 25)}
 """What is typed after the fault, before the journey goes on: the figures of a fault let no weight pass."""
@@ -100,6 +102,7 @@ def straight(trip: Journey, kind: str, dump: str) -> None:
     trip.settle(ledger)
     trip.go(CLEANUP)
     trip.follow(LEFT_TO_CONFIRM)
+    trip.refuse_secrets()
 
 
 @contextmanager
@@ -133,12 +136,14 @@ def _rehearse(directory: Path, number: int, kind: str, dump: str, tell: Callable
     reports.mkdir()
     log = reports / "commands.log"
     why = ""
-    with log.open("w", encoding="utf-8", buffering=1) as file:
+    hunt = Hunt(World(_lab(directory)), reports)
+    with log.open("w", encoding="utf-8", buffering=1) as file, hunt:
         trip = Journey(
             _lab(directory),
             _place(directory, reports),
             tell=lambda line: print(line, file=file),
             on_step=lambda step: tell(_said(step)),
+            hunt=hunt,
         )
         try:
             straight(trip, kind, dump)

@@ -6,6 +6,8 @@ A connection string holds no password. Its ``passfile`` names where one is kept,
     a file of libpq's, mode 0600
 ``arn:aws:secretsmanager:...``
     a secret in AWS Secrets Manager that holds {"username": ..., "password": ...}, as RDS keeps its master login
+``rds-managed``
+    the same for the login that RDS keeps itself: which secret that is, RDS tells, as each new instance has another
 ``rds-iam``
     none is kept: a token of IAM's, good for 15 minutes, for the role's own name
 
@@ -28,7 +30,7 @@ from task_migration import atomic, aws
 from task_migration.errors import Refused
 from task_migration.loopback import on_this_machine
 
-IAM = "rds-iam"
+IAM, MANAGED = "rds-iam", "rds-managed"
 TEMPLATE = "{role}"
 _SECRET = re.compile(r"arn:aws[\w-]*:secretsmanager:(?P<region>[\w-]+):\d*:secret:(?P<name>.+)")
 _RDS = re.compile(r"\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.rds\.amazonaws\.com(?:\.cn)?$")
@@ -60,7 +62,8 @@ def parts(dsn: str) -> dict[str, Any]:
 
 def is_kept_elsewhere(dsn: str) -> bool:
     """Whether the password can have changed since it was fetched: it is in Secrets Manager."""
-    return bool(_SECRET.fullmatch(str(conninfo_to_dict(dsn).get("passfile", ""))))
+    passfile = str(conninfo_to_dict(dsn).get("passfile", ""))
+    return passfile == MANAGED or bool(_SECRET.fullmatch(passfile))
 
 
 def login(dsn: str, *, renewed: bool = False) -> str:
@@ -71,6 +74,8 @@ def login(dsn: str, *, renewed: bool = False) -> str:
     """
     given = parts(dsn)
     passfile = str(given.get("passfile", ""))
+    if passfile == MANAGED:
+        passfile = _managed(given, renewed)
     if secret := _SECRET.fullmatch(passfile):
         del given["passfile"]
         kept = _secret(passfile, secret["region"], renewed)
@@ -118,7 +123,7 @@ def forget(dsn: str) -> None:
                 client.delete_secret(SecretId=passfile, ForceDeleteWithoutRecovery=True)
             except client.exceptions.ResourceNotFoundException:
                 return
-    elif passfile != IAM and Path(passfile).exists():
+    elif passfile not in (IAM, MANAGED) and Path(passfile).exists():
         _rewrite(Path(passfile), str(given["user"]), given, [])
 
 
@@ -167,19 +172,51 @@ def _understood(arn: str, text: str) -> dict[str, str]:
     return {key: kept[key] for key in ("username", "password")}
 
 
+def _managed(given: Mapping[str, Any], renewed: bool) -> str:
+    """The ARN of the secret in which RDS keeps its own login to this host."""
+    host = str(given.get("host", ""))
+    region, name = _on_rds(host, MANAGED), host.split(".")[0]
+    key = f"{MANAGED} {host}"
+    if renewed:
+        _SEEN.pop(key, None)
+    if key not in _SEEN:
+        client = aws.client("rds", aws_region=region, aws_endpoint_url=os.environ.get("AWS_ENDPOINT_URL_RDS", ""))
+        with aws.said(f"look at the database {name}"):
+            (instance,) = client.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
+        _SEEN[key] = {"arn": instance.get("MasterUserSecret", {}).get("SecretArn", "")}
+    if not (arn := _SEEN[key]["arn"]):
+        raise Refused(
+            f"RDS does not keep the password of {name} itself",
+            measured=f"passfile={MANAGED}, and the instance has no managed secret",
+            next_step="let Terraform make it with manage_master_user_password, or name another passfile",
+        )
+    return arn
+
+
+def _on_rds(host: str, passfile: str) -> str:
+    """The region in which RDS runs this host."""
+    if found := _RDS.search(host):
+        return found["region"]
+    raise Refused(
+        f"{host or 'this machine'} is not RDS's own address",
+        measured=f"passfile={passfile}",
+        allowed="the database's own address (....rds.amazonaws.com), not another name for it",
+        next_step="correct host in the inventory's connection string, or name another passfile",
+    )
+
+
 def _token(given: Mapping[str, Any]) -> str:
     host, user = str(given.get("host", "")), str(given.get("user", ""))
-    found = _RDS.search(host)
-    if found is None or not user:
+    region = _on_rds(host, IAM)
+    if not user:
         raise Refused(
-            f"IAM has no token for {user or 'no user'} on {host or 'this machine'}",
-            measured=f"passfile={IAM}",
-            allowed="a user, and the database's own address on RDS (....rds.amazonaws.com), not another name for it",
-            next_step="correct host and user in the inventory's connection string, or name a passfile",
+            f"IAM has no token for nobody on {host}",
+            measured=f"passfile={IAM}, and no user",
+            next_step="name user in the inventory's connection string",
         )
-    client = aws.client("rds", aws_region=found["region"])
+    client = aws.client("rds", aws_region=region)
     with aws.said(f"log in to {host} as {user}"):
         token: str = client.generate_db_auth_token(
-            DBHostname=host, Port=int(given.get("port", 5432)), DBUsername=user, Region=found["region"]
+            DBHostname=host, Port=int(given.get("port", 5432)), DBUsername=user, Region=region
         )
     return token

@@ -187,8 +187,31 @@ def test_iam_signs_a_token_for_the_databases_own_address(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("where", ["host=task-service.example.com user=tm_sync", f"host={HOST}", "user=tm_sync"])
 def test_iam_has_no_token_for_another_name_or_for_nobody(where: str) -> None:
-    with pytest.raises(Refused, match=r"IAM has no token for .*passfile=rds-iam.*rds\.amazonaws\.com"):
+    with pytest.raises(Refused, match=r"(not RDS's own address.*allowed: |for nobody on ).*next: "):
         credentials.login(f"{where} dbname=task_service passfile=rds-iam")
+
+
+def test_rds_tells_where_it_keeps_its_own_login(
+    aws: str, secrets_manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emulator names that login admin, whatever was asked for."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_RDS", aws)
+    client = boto3.client(
+        "rds", endpoint_url=aws, region_name=REGION, aws_access_key_id="emulated", aws_secret_access_key="emulated"
+    )
+    asked = {"Engine": "postgres", "DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20, "MasterUsername": "admin"}
+    client.create_db_instance(DBInstanceIdentifier="task-service", ManageMasterUserPassword=True, **asked)
+    dsn = f"host={HOST} dbname=task_service user=admin passfile=rds-managed"
+    given = conninfo_to_dict(credentials.login(dsn))
+    told = client.describe_db_instances(DBInstanceIdentifier="task-service")["DBInstances"][0]["MasterUserSecret"]
+    kept = json.loads(secrets_manager.get_secret_value(SecretId=told["SecretArn"])["SecretString"])
+    assert given["password"] == kept["password"]
+    assert credentials.is_kept_elsewhere(dsn)
+    client.create_db_instance(DBInstanceIdentifier="unmanaged", MasterUserPassword="not-managed-1", **asked)
+    with pytest.raises(Refused, match="RDS does not keep the password of unmanaged itself"):
+        credentials.login(dsn.replace("host=task-service", "host=unmanaged"))
+    with pytest.raises(Refused, match="look at the database missing"):
+        credentials.login(dsn.replace("host=task-service", "host=missing"))
 
 
 def test_the_roots_of_rds_are_the_default_on_rds_alone() -> None:

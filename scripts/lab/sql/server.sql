@@ -19,5 +19,14 @@ SELECT 1 FROM pg_catalog.pg_database WHERE datname = %(name)s;
 -- name: create database
 CREATE DATABASE {database} OWNER {owner} TEMPLATE {template} STRATEGY FILE_COPY;
 
+-- name: databases
+SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname;
+
+-- name: tables of
+SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %(schema)s ORDER BY tablename;
+
+-- name: rows
+SELECT row_to_json(one)::text FROM {table} one;
+
 -- name: drop database
 DROP DATABASE IF EXISTS {database} WITH (FORCE);
