@@ -37,7 +37,8 @@ def up(
 
     ``lab_tasks`` is how many tasks Laravel's database is filled with, 150 (the plan's scale) or more; with
     ``laravel_dump`` that file of pg_dump's goes in instead. One that is filled keeps what it has. In one that is
-    ``lab_secure`` the runbook reaches the databases by TLS alone, with a login for each purpose, as in production.
+    ``lab_secure`` the runbook reaches the databases by TLS alone, with a login for each purpose, as in production; it
+    stays so.
     Terraform makes the Task Service's server afterwards, on the port set aside for it here; the Task Service's app runs
     already, and answers 503 until then. AWS keeps nothing on disk: one that is started anew sends all traffic to
     Laravel. ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with anything
@@ -54,6 +55,7 @@ def up(
         )
     asked = Filled(0, dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
     known = world.endpoints()
+    lab_secure = lab_secure or "laravel_tls_port" in known
     target_runs_at = world.task_service_server(0).running_port()
     server = world.laravel_server(_port(known.get("laravel_port"), world.laravel_server(0).running_port()))
     target = world.task_service_server(_port(known.get("task_service_port"), target_runs_at, server.port))

@@ -238,7 +238,9 @@ def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     """The lab, up, with whatever earlier tests did to it; ask for ``fresh`` or ``prepared`` to know its state."""
     lab = Lab(project, tmp_path_factory.mktemp("playbooks"), (free_port(), free_port()))
     try:
-        lab.must("lab-up.yml")
+        # As production is reached: by TLS, with a login for each purpose.
+        lab.must("lab-up.yml", "-e", "lab_secure=yes")
+        lab.must("database-roles.yml")
         yield lab
     finally:
         lab.must("lab-down.yml")

@@ -24,7 +24,8 @@ def promoted(project, tmp_path_factory):
     """A lab of its own at 100 %, with users: what this ends has no way back, and other tests need theirs."""
     lab = Lab(project, tmp_path_factory.mktemp("cleanup"), (free_port(), free_port()))
     try:
-        lab.must("lab-up.yml")
+        lab.must("lab-up.yml", "-e", "lab_secure=yes")
+        lab.must("database-roles.yml")
         lab.must("phase-2.1-prepare.yml")
         lab.must("phase-2.2-verify.yml", "-e", "rollback_test=false")
         lab.must("phase-2.3-dual-write.yml")
