@@ -31,12 +31,13 @@ def database_roles(
     task_service_dsn: str,
     laravel_admin_dsn: str = "",
     task_service_admin_dsn: str = "",
-    state: Literal["present", "absent", "reader"] = "present",
+    state: Literal["present", "renewed", "absent", "reader"] = "present",
     check: bool = False,
 ) -> Outcome:
     """Makes the roles of one side with their passwords and grants, or drops them: all, or all but the reader.
 
-    A role whose password does not open the database any more gets a new one. What a dropped role made belongs to the
+    A role that is there and whose password this machine has not gets a new one only if ``renewed``: another machine may
+    be at work with the one in force. What a dropped role made belongs to the
     owner of Laravel's tables then, or to the Task Service's admin. Details: ``roles`` that were made or dropped, and
     those that are ``there`` now. Raises Refused without an admin's connection string, and where the admin may not do
     it.
@@ -63,8 +64,8 @@ def database_roles(
             said = f"database roles: nothing answers at {admin_side.address}; phase 2.1 makes them with the database"
             return Outcome(False, said, {"roles": [], "there": []})
         with admin:
-            if state == "present":
-                return _present(admin, served, check)
+            if state in ("present", "renewed"):
+                return _present(admin, served, state == "renewed", check)
             return _absent(admin, served, KEPT if state == "reader" else (), check)
 
 
@@ -72,9 +73,12 @@ def _title(side: str) -> str:
     return database.Side(side, "").title  # type: ignore[arg-type]
 
 
-def _present(admin: database.Connection, side: database.Side, check: bool) -> Outcome:
+def _present(admin: database.Connection, side: database.Side, renewed: bool, check: bool) -> Outcome:
     there = _there(admin, side)
-    new = [role for role in ROLES if role not in there or not _opens(side, role)]
+    closed = [role for role in there if not _opens(side, role)]
+    if closed and not renewed:
+        raise _not_ours(side, closed)
+    new = [role for role in ROLES if role not in there or role in closed]
     if check:
         return _outcome(side, new, there, "would be made")
     with _allowed(admin), admin.transaction():
@@ -128,6 +132,16 @@ def _opens(side: database.Side, role: str) -> bool:
     except Refused:
         return False
     return True
+
+
+def _not_ours(side: database.Side, closed: Sequence[str]) -> Refused:
+    return Refused(
+        f"the logins of {side.title} are there, and this machine has not their passwords",
+        measured=f"{', '.join(grants.login_of(side, role) for role in closed)} can't log in from here",
+        allowed="what the machine that made them keeps, which the sync may be at work with",
+        next_step="copy what passfile in the inventory's connection string names from there; or, for new passwords, "
+        "which the other machine then needs: ansible-playbook database-roles.yml -e database_roles=renewed",
+    )
 
 
 def _join(admin: database.Connection, side: database.Side) -> None:

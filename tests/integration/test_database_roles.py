@@ -205,7 +205,9 @@ def test_what_is_refused_names_the_role_and_what_to_type(copied_by_role: ByRole)
         session.execute("DELETE FROM tasks")
 
 
-def test_made_again_nothing_changes_and_a_lost_password_is_made_anew(by_role: ByRole, tmp_path: Path) -> None:
+def test_made_again_nothing_changes_and_a_lost_password_is_renewed_only_when_asked(
+    by_role: ByRole, tmp_path: Path
+) -> None:
     assert by_role.roles("laravel", check=True).changed
     with pytest.raises(Refused, match=r"does not accept the password.*next: ansible-playbook database-roles.yml"):
         database.connect(by_role.side("laravel"), "status")
@@ -215,8 +217,10 @@ def test_made_again_nothing_changes_and_a_lost_password_is_made_anew(by_role: By
     assert "as asked" in again.message
     kept = (tmp_path / "pgpass").read_text().splitlines()
     (tmp_path / "pgpass").write_text("\n".join(kept[1:]) + "\n")
-    assert by_role.roles("laravel", check=True).details["roles"] == [by_role.login("laravel", "owner")]
-    assert by_role.roles("laravel").details["roles"] == [by_role.login("laravel", "owner")]
+    with pytest.raises(Refused, match=r"_owner can't log in from here.*next: copy .*database_roles=renewed"):
+        by_role.roles("laravel")
+    assert by_role.roles("laravel", state="renewed", check=True).details["roles"] == [by_role.login("laravel", "owner")]
+    assert by_role.roles("laravel", state="renewed").details["roles"] == [by_role.login("laravel", "owner")]
     assert not by_role.roles("laravel", check=True).changed
 
 

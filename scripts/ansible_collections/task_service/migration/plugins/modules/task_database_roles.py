@@ -7,8 +7,7 @@ module: task_database_roles
 author: The Task Service team
 short_description: Makes or drops the database roles of one side
 description:
-  - One login for each purpose, with its password and with what it may do. A role whose password does not open the
-    database any more gets a new one.
+  - One login for each purpose, with its password and with what it may do.
   - Where the side's connection string has no C({role}) in it, one login does everything, and nothing is made.
   - A database that is not there yet gets its roles when it is made.
 extends_documentation_fragment:
@@ -36,8 +35,9 @@ options:
   state:
     description:
       - All of them, none, or none but the one that reads the journal (C(reader)).
+      - C(renewed) is as C(present), with new passwords for those that can't log in from here.
     type: str
-    choices: [present, absent, reader]
+    choices: [present, renewed, absent, reader]
     default: present
 attributes:
   check_mode:
