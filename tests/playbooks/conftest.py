@@ -17,6 +17,7 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from lab.hunt import Hunt
 from lab.postgres_server import free_port
 from lab.world import AWS_REGION, REST_API_ID, STAGE, VARIABLE, World
 from task_migration import aws, health
@@ -76,6 +77,7 @@ class Lab:
     project: Path
     folder: Path
     health_ports: tuple[int, int]
+    hunt: Hunt | None = None
 
     @property
     def place(self) -> list[str]:
@@ -95,12 +97,20 @@ class Lab:
         done = subprocess.run(
             [str(BIN / "ansible-playbook"), *words, *(self.place if place else ())],
             cwd=self.project / cwd,
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", **environment},
+            env={**self._environment(), **environment},
             capture_output=True,
             text=True,
             check=False,
         )
-        return Ran(done.stdout + done.stderr, done.returncode)
+        said = done.stdout + done.stderr
+        if self.hunt:
+            self.hunt.printed.append(said)
+            self.hunt.learn()
+        return Ran(said, done.returncode)
+
+    def _environment(self) -> dict[str, str]:
+        found = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"}
+        return {**found, **(self.hunt.environment if self.hunt else {})}
 
     def must(self, *words: str) -> Ran:
         """As ``type``, for what has to succeed."""
@@ -118,7 +128,7 @@ class Lab:
         with subprocess.Popen(
             [str(BIN / "ansible-playbook"), *words, *self.place],
             cwd=self.project / "playbooks",
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"},
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
