@@ -1,0 +1,69 @@
+"""Fixtures: Terraform on a copy of the project's modules and environments, with a provider.
+
+    def test_something(root):
+        staging = root("environments/staging")      # initialised, its state beside it
+        staging.apply()
+
+The provider is ``stand_in``'s, one for each process. Where a registry of providers can be reached,
+``TASK_MIGRATION_AWS_PROVIDER=real`` has the real one checked against instead; what would ask AWS is skipped then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from roots import Root
+from stand_in import serving
+
+IS_REAL = os.environ.get("TASK_MIGRATION_AWS_PROVIDER") == "real"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and shutil.which("terraform") is None:
+            item.add_marker(pytest.mark.skip(reason="terraform is not installed"))
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[dict[str, str]]:
+    """What Terraform's environment needs to find the provider."""
+    if IS_REAL:
+        yield {}
+        return
+    with serving() as environment:
+        yield environment
+
+
+@pytest.fixture
+def stand_in(provider: dict[str, str]) -> dict[str, str]:
+    """The same for a test that applies, which a real provider would do in AWS."""
+    if IS_REAL:
+        pytest.skip("a real provider would ask AWS")
+    return provider
+
+
+@pytest.fixture
+def checkout(project: Path, tmp_path: Path) -> Path:
+    """A copy of ``terraform/`` that a test may change."""
+    copy = tmp_path / "terraform"
+    shutil.copytree(project / "terraform", copy, symlinks=True, ignore=shutil.ignore_patterns(".terraform*"))
+    return copy
+
+
+@pytest.fixture
+def root(checkout: Path, provider: dict[str, str], tmp_path: Path) -> Callable[[str], Root]:
+    """``root("modules/iam")`` is ready for every verb; an environment's state is a file, and not in S3."""
+
+    def ready(name: str) -> Root:
+        made = Root(checkout / name, tmp_path / "data" / name, provider)
+        if name.startswith("environments/"):
+            (made.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        made.init()
+        return made
+
+    return ready
