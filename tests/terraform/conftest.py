@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from roots import Root
+from roots import Root, copy_of, ready_root
 from stand_in import serving
 
 IS_REAL = os.environ.get("TASK_MIGRATION_AWS_PROVIDER") == "real"
@@ -50,20 +50,11 @@ def stand_in(provider: dict[str, str]) -> dict[str, str]:
 @pytest.fixture
 def checkout(project: Path, tmp_path: Path) -> Path:
     """A copy of ``terraform/`` that a test may change."""
-    copy = tmp_path / "terraform"
-    shutil.copytree(project / "terraform", copy, symlinks=True, ignore=shutil.ignore_patterns(".terraform*"))
-    return copy
+    return copy_of(project, tmp_path / "terraform")
 
 
 @pytest.fixture
 def root(checkout: Path, provider: dict[str, str], tmp_path: Path) -> Callable[[str], Root]:
     """``root("modules/iam")`` is ready for every verb; an environment's state is a file, and not in S3."""
 
-    def ready(name: str) -> Root:
-        made = Root(checkout / name, tmp_path / "data" / name, provider)
-        if name.startswith("environments/"):
-            (made.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
-        made.init()
-        return made
-
-    return ready
+    return lambda name: ready_root(checkout, tmp_path / "data", name, provider)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,21 @@ class Root:
         file = self.data / "values.tfvars.json"
         file.write_text(json.dumps(self.variables))
         return f"-var-file={file}"
+
+
+def copy_of(project: Path, copy: Path) -> Path:
+    """A copy of ``terraform/``, without what Terraform left there."""
+    shutil.copytree(project / "terraform", copy, symlinks=True, ignore=shutil.ignore_patterns(".terraform*"))
+    return copy
+
+
+def ready_root(checkout: Path, data: Path, name: str, provider: dict[str, str]) -> Root:
+    """An initialised root module of a copy; an environment's state is a file beside it, and not in S3."""
+    root = Root(checkout / name, data / name, provider)
+    if name.startswith("environments/"):
+        (root.directory / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+    root.init()
+    return root
 
 
 def planned(plan: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:

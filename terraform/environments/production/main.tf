@@ -25,14 +25,12 @@ module "task_service_rds" {
 module "migration_runner" {
   source = "../../modules/migration_runner"
 
-  name      = "${local.name}-runner"
-  vpc_id    = var.vpc_id
-  subnet_id = var.runner_subnet_id
-  databases = {
-    "Laravel"      = { security_group_id = var.laravel_database_security_group_id, port = var.laravel_database_port }
-    "Task Service" = { security_group_id = module.task_service_rds.security_group_id, port = 5432 }
-  }
-  policy_arns = module.iam.runner_policy_arns
+  name                  = "${local.name}-runner"
+  vpc_id                = var.vpc_id
+  subnet_id             = var.runner_subnet_id
+  laravel_database      = { security_group_id = var.laravel_database_security_group_id, port = var.laravel_database_port }
+  task_service_database = { security_group_id = module.task_service_rds.security_group_id, port = 5432 }
+  policy_arns           = module.iam.runner_policy_arns
 }
 
 # Laravel's database has a security group already; this adds to it.

@@ -15,13 +15,22 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   to_port           = 443
 }
 
-resource "aws_vpc_security_group_egress_rule" "database" {
-  for_each = var.databases
-
+# Two resources and no for_each over both: when the Task Service's database is destroyed and made again, the rule that leads to it goes
+# along, and this machine must not lose Laravel meanwhile.
+resource "aws_vpc_security_group_egress_rule" "laravel" {
   security_group_id            = aws_security_group.this.id
-  description                  = each.key
-  referenced_security_group_id = each.value.security_group_id
+  description                  = "Laravel's database"
+  referenced_security_group_id = var.laravel_database.security_group_id
   ip_protocol                  = "tcp"
-  from_port                    = each.value.port
-  to_port                      = each.value.port
+  from_port                    = var.laravel_database.port
+  to_port                      = var.laravel_database.port
+}
+
+resource "aws_vpc_security_group_egress_rule" "task_service" {
+  security_group_id            = aws_security_group.this.id
+  description                  = "the Task Service's database"
+  referenced_security_group_id = var.task_service_database.security_group_id
+  ip_protocol                  = "tcp"
+  from_port                    = var.task_service_database.port
+  to_port                      = var.task_service_database.port
 }

@@ -13,9 +13,14 @@ variable "subnet_id" {
   type        = string
 }
 
-variable "databases" {
-  description = "Where the runner may connect, by name: each database's security group and port."
-  type        = map(object({ security_group_id = string, port = number }))
+variable "laravel_database" {
+  description = "Where Laravel's database is reached: its security group and its port."
+  type        = object({ security_group_id = string, port = number })
+}
+
+variable "task_service_database" {
+  description = "Where the Task Service's database is reached: its security group and its port."
+  type        = object({ security_group_id = string, port = number })
 }
 
 variable "policy_arns" {

@@ -6,14 +6,12 @@ mock_provider "aws" {
 }
 
 variables {
-  name      = "task-service-staging-runner"
-  vpc_id    = "vpc-1"
-  subnet_id = "subnet-1"
-  databases = {
-    "Laravel"      = { security_group_id = "sg-laravel", port = 5432 }
-    "Task Service" = { security_group_id = "sg-task-service-database", port = 5433 }
-  }
-  policy_arns = { traffic = "arn:aws:iam::123456789012:policy/task-service-staging-traffic" }
+  name                  = "task-service-staging-runner"
+  vpc_id                = "vpc-1"
+  subnet_id             = "subnet-1"
+  laravel_database      = { security_group_id = "sg-laravel", port = 5432 }
+  task_service_database = { security_group_id = "sg-task-service-database", port = 5433 }
+  policy_arns           = { traffic = "arn:aws:iam::123456789012:policy/task-service-staging-traffic" }
 }
 
 run "nobody_reaches_it" {
@@ -50,7 +48,10 @@ run "it_reaches_both_databases_and_https" {
     error_message = "HTTPS to everywhere, and no other port."
   }
   assert {
-    condition     = { for name, rule in aws_vpc_security_group_egress_rule.database : name => "${rule.referenced_security_group_id}:${rule.to_port}" } == { "Laravel" = "sg-laravel:5432", "Task Service" = "sg-task-service-database:5433" }
+    condition = {
+      for rule in [aws_vpc_security_group_egress_rule.laravel, aws_vpc_security_group_egress_rule.task_service] :
+      rule.referenced_security_group_id => rule.to_port if rule.from_port == rule.to_port
+    } == { sg-laravel = 5432, sg-task-service-database = 5433 }
     error_message = "Each database by its group."
   }
 }
