@@ -81,10 +81,10 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
 
 
 def _absent(terraform: Terraform, check: bool) -> Outcome:
-    there = terraform.resources(TARGET)
-    gone = Plan(not there, dict.fromkeys(there, "delete"), Path())
-    if not there:
-        return _outcome(False, "there is no database of the Task Service", {}, gone)
+    if not terraform.resources(TARGET):
+        return _outcome(False, "there is no database of the Task Service", {}, Plan(True, {}, Path()))
+    # What may not be destroyed (prevent_destroy) is refused here, while nothing has been touched yet.
+    gone = terraform.plan(TARGET, destroy=True)
     if check:
         return _outcome(True, f"would {_told(gone, {'delete': 'destroy'})}", {}, gone)
     terraform.destroy(TARGET)
