@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,17 @@ def root(checkout: Path, provider: dict[str, str], tmp_path: Path) -> Callable[[
     """``root("modules/iam")`` is ready for every verb; an environment's state is a file, and not in S3."""
 
     return lambda name: ready_root(checkout, tmp_path / "data", name, provider)
+
+
+@pytest.fixture(scope="session")
+def applied(project: Path, tmp_path_factory: pytest.TempPathFactory, provider: dict[str, str]) -> Callable[[str], Path]:
+    """Each environment in AWS, applied once: where it is, by name."""
+
+    @cache
+    def once(name: str) -> Path:
+        directory = tmp_path_factory.mktemp("applied")
+        ready = ready_root(copy_of(project, directory / "terraform"), directory / "data", name, provider)
+        ready.apply()
+        return directory
+
+    return once

@@ -186,9 +186,7 @@ class StandIn(service.ProviderServicer):
         return protocol.ValidateDataResourceConfig.Response(diagnostics=_refused(block, decoded(request.config)))
 
     def UpgradeResourceState(self, request: Any, context: Any) -> Any:
-        return protocol.UpgradeResourceState.Response(
-            upgraded_state=protocol.DynamicValue(json=request.raw_state.json)
-        )
+        return protocol.UpgradeResourceState.Response(upgraded_state=protocol.DynamicValue(json=request.raw_state.json))
 
     def ReadResource(self, request: Any, context: Any) -> Any:
         return protocol.ReadResource.Response(new_state=request.current_state, private=request.private)
