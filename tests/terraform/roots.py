@@ -29,7 +29,13 @@ VARIABLES: dict[str, Any] = {
     "sets_account_logging": True,
     "principal_arns": [f"arn:aws:iam::{ACCOUNT}:user/night"],
     "alert_topic_arn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:alerts",
-    "laravel_flag": {"parameter": "/app/TASK_SERVICE_ENABLED", "cluster": "app", "service": "laravel"},
+    "laravel_flag": {  # as in the inventory, with what Terraform does not ask for
+        "kind": "ecs",
+        "parameter": "/app/TASK_SERVICE_ENABLED",
+        "cluster": "app",
+        "service": "laravel",
+        "timeout_seconds": 900,
+    },
 }
 
 

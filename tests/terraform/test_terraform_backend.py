@@ -166,3 +166,18 @@ def test_production_is_refused_at_the_gate_even_where_somebody_typed_that_it_may
         with pytest.raises(Refused, match=r"Instance cannot be destroyed.*terraform_data\.stays"):
             staging(**production, check=check)
     assert bucket.Object("task-service/production.tfstate").get()["Body"].read().decode() == state
+
+
+def test_the_runners_access_ends_where_nothing_else_may_be_destroyed(staging, checkout, applied, bucket):
+    name = "environments/production"
+    state = (applied(name) / "terraform" / name / "terraform.tfstate").read_text()
+    bucket.put_object(Key="task-service/production.tfstate", Body=state)
+    ended = staging(
+        terraform_directory=str(checkout / name),
+        terraform_variables=VARIABLES | {"runner_access": False},
+        allow_destroy=False,
+    )
+    assert ended.details["actions"] == {
+        'aws_vpc_security_group_ingress_rule.temporary["migration runner"]': "delete",
+        'module.task_service_rds.aws_vpc_security_group_ingress_rule.temporary["migration runner"]': "delete",
+    }

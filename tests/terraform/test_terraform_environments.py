@@ -71,7 +71,7 @@ def test_meanwhile_the_runner_reaches_both_databases_and_no_rule_names_an_addres
     assert rules.keys() == {
         "module.task_service_rds.aws_vpc_security_group_ingress_rule.task_service",
         'module.task_service_rds.aws_vpc_security_group_ingress_rule.temporary["migration runner"]',
-        'aws_vpc_security_group_ingress_rule.laravel["migration runner"]',
+        'aws_vpc_security_group_ingress_rule.temporary["migration runner"]',
     }
     assert not any(rule.get("cidr_ipv4") or rule.get("cidr_ipv6") for rule in rules.values())
 
@@ -84,7 +84,7 @@ def test_other_zones_than_the_plans_are_refused(root, stand_in):
 def test_taking_the_runners_access_away_takes_its_two_rules_and_nothing_else(standing):
     production = standing(IN_AWS[0])
     assert actions(plan(production, {"runner_access": False})) == {
-        'aws_vpc_security_group_ingress_rule.laravel["migration runner"]': ["delete"],
+        'aws_vpc_security_group_ingress_rule.temporary["migration runner"]': ["delete"],
         'module.task_service_rds.aws_vpc_security_group_ingress_rule.temporary["migration runner"]': ["delete"],
     }
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 TERRAFORM = Path(__file__).parents[2] / "terraform"
 MODULES = sorted(f"modules/{folder.name}" for folder in (TERRAFORM / "modules").iterdir() if folder.is_dir())
@@ -59,6 +60,16 @@ def test_staging_rehearses_productions_very_text():
     assert shared == FILES
     for name in shared:
         assert (staging / name).resolve() == production / name
+
+
+@pytest.mark.parametrize("name", IN_AWS)
+def test_the_inventory_gives_every_value_that_is_asked_for_and_no_other(project, name):
+    text = (TERRAFORM / name / "variables.tf").read_text()
+    blocks = {block.split('"')[0]: block for block in text.split('variable "')[1:]}
+    inventory = project / "inventories" / name.split("/")[1] / "group_vars/all.yml"
+    given = yaml.safe_load(inventory.read_text())["terraform_variables"].keys()
+    assert given <= blocks.keys()
+    assert {one for one, block in blocks.items() if "\n  default" not in block} <= given
 
 
 @pytest.mark.parametrize("name", IN_AWS)

@@ -209,6 +209,22 @@ def test_a_plan_that_destroys_is_refused_where_nothing_may_be_destroyed(stage, a
     assert stage.verbs == ["plan"]
 
 
+def test_what_is_temporary_goes_where_nothing_else_may(stage):
+    rules = [change("delete", f'aws_vpc_security_group_ingress_rule.temporary["{name}"]') for name in "ab"]
+    stage.play(plan=[{"out": rules, "code": 2}], state_list=[THERE])
+    assert stage.provision().changed
+    assert stage.verbs == ["plan", "plan", "apply"]
+
+
+@pytest.mark.parametrize(
+    "address", ["x.temporary_rule", "module.temporary.x.this", 'x.this["temporary"]', "x.nottemporary"]
+)
+def test_what_is_only_called_alike_does_not_go(stage, address):
+    stage.play(plan=[{"out": [change("delete", address)], "code": 2}], state_list=[THERE])
+    with pytest.raises(Refused, match="would destroy something"):
+        stage.provision()
+
+
 def test_a_tainted_database_is_made_anew_where_destruction_is_allowed(stage):
     replace = {"out": [change("replace")], "code": 2}
     stage.play(plan=[replace, replace, NOTHING], state_list=[THERE])

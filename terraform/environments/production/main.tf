@@ -34,7 +34,7 @@ module "migration_runner" {
 }
 
 # Laravel's database has a security group already; this adds to it.
-resource "aws_vpc_security_group_ingress_rule" "laravel" {
+resource "aws_vpc_security_group_ingress_rule" "temporary" {
   for_each = toset(local.temporary)
 
   security_group_id            = var.laravel_database_security_group_id
