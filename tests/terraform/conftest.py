@@ -40,7 +40,7 @@ def provider() -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stand_in(provider: dict[str, str]) -> dict[str, str]:
     """The same for a test that applies, which a real provider would do in AWS."""
     if IS_REAL:
@@ -62,13 +62,13 @@ def root(checkout: Path, provider: dict[str, str], tmp_path: Path) -> Callable[[
 
 
 @pytest.fixture(scope="session")
-def applied(project: Path, tmp_path_factory: pytest.TempPathFactory, provider: dict[str, str]) -> Callable[[str], Path]:
+def applied(project: Path, tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Callable[[str], Path]:
     """Each environment in AWS, applied once: where it is, by name."""
 
     @cache
     def once(name: str) -> Path:
         directory = tmp_path_factory.mktemp("applied")
-        ready = ready_root(copy_of(project, directory / "terraform"), directory / "data", name, provider)
+        ready = ready_root(copy_of(project, directory / "terraform"), directory / "data", name, stand_in)
         ready.apply()
         return directory
 

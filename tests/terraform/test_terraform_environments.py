@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -74,6 +75,13 @@ def test_meanwhile_the_runner_reaches_both_databases_and_no_rule_names_an_addres
         'aws_vpc_security_group_ingress_rule.temporary["migration runner"]',
     }
     assert not any(rule.get("cidr_ipv4") or rule.get("cidr_ipv6") for rule in rules.values())
+
+
+def test_every_rule_and_group_is_described_in_letters_that_ec2_takes(plan_of):
+    plan = plan_of(IN_AWS[0])
+    for kind in (INGRESS, "aws_vpc_security_group_egress_rule", "aws_security_group"):
+        for address, values in planned(plan, kind).items():
+            assert re.fullmatch(r"[a-zA-Z0-9 ._:/()#,@\[\]+=&;{}!$*-]{1,255}", values["description"]), address
 
 
 def test_other_zones_than_the_plans_are_refused(root, stand_in):

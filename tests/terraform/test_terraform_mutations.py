@@ -11,7 +11,7 @@ INVALID = [
     (RDS, "main.tf", "multi_az  ", "multi_zone  ", 'An argument named "multi_zone" is not expected here'),
     (RDS, "main.tf", "storage_encrypted = true", 'storage_encrypted = "very"', "a bool is required"),
     (RDS, "main.tf", 'instance_class = "db.t4g.micro"', "", 'The argument "instance_class" is required'),
-    (RDS, "main.tf", 'engine         = "postgres"', 'resource_id = "db-1"', "resource_id is an answer"),
+    (RDS, "main.tf", 'engine         = "postgres"', 'resource_id = "db-1"', "resource_id"),
     (RDS, "outputs.tf", "aws_db_instance.this.address", "aws_db_instance.this.adress", "no argument, nested block"),
     (GATEWAY, "main.tf", "access_log_settings {", "access_log {", "Blocks of type"),
     (RUNNER, "main.tf", "http_tokens ", "http_token ", 'An argument named "http_token" is not expected here'),

@@ -45,7 +45,7 @@ locals {
         Effect    = "Allow"
         Action    = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
         Resource  = ["arn:aws:secretsmanager:${local.here}:secret:rds!db-*"]
-        Condition = { StringEquals = { "secretsmanager:ResourceTag/aws:rds:primaryDBInstanceArn" = local.database } }
+        Condition = { StringEquals = { "aws:ResourceTag/aws:rds:primaryDBInstanceArn" = local.database } }
       },
     ]
     # Enough for phase 2.1 to see that everything is there: it plans under the lock, and writes no state.

@@ -19,7 +19,7 @@ resource "aws_vpc_security_group_egress_rule" "https" {
 # along, and this machine must not lose Laravel meanwhile.
 resource "aws_vpc_security_group_egress_rule" "laravel" {
   security_group_id            = aws_security_group.this.id
-  description                  = "Laravel's database"
+  description                  = "Laravel, its database"
   referenced_security_group_id = var.laravel_database.security_group_id
   ip_protocol                  = "tcp"
   from_port                    = var.laravel_database.port
@@ -28,7 +28,7 @@ resource "aws_vpc_security_group_egress_rule" "laravel" {
 
 resource "aws_vpc_security_group_egress_rule" "task_service" {
   security_group_id            = aws_security_group.this.id
-  description                  = "the Task Service's database"
+  description                  = "the Task Service, its database"
   referenced_security_group_id = var.task_service_database.security_group_id
   ip_protocol                  = "tcp"
   from_port                    = var.task_service_database.port
