@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from roots import Root, copy_of, ready_root
+from roots import Root, copy_of, ready_root, taken_from
 from stand_in import serving
 
 IS_REAL = os.environ.get("TASK_MIGRATION_AWS_PROVIDER") == "real"
@@ -54,11 +54,25 @@ def checkout(project: Path, tmp_path: Path) -> Path:
     return copy_of(project, tmp_path / "terraform")
 
 
-@pytest.fixture
-def root(checkout: Path, provider: dict[str, str], tmp_path: Path) -> Callable[[str], Root]:
-    """``root("modules/iam")`` is ready for every verb; an environment's state is a file, and not in S3."""
+@pytest.fixture(scope="session")
+def initialised(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, provider: dict[str, str]
+) -> Callable[[str], Path]:
+    """Each root module, initialised once: where it is, by name."""
 
-    return lambda name: ready_root(checkout, tmp_path / "data", name, provider)
+    @cache
+    def once(name: str) -> Path:
+        directory = tmp_path_factory.mktemp("initialised")
+        ready_root(copy_of(project, directory / "terraform"), directory / "data", name, provider)
+        return directory
+
+    return once
+
+
+@pytest.fixture
+def root(initialised: Callable[[str], Path], tmp_path: Path, provider: dict[str, str]) -> Callable[[str], Root]:
+    """``root("modules/iam")`` is ready for every verb; an environment's state is a file, and not in S3."""
+    return lambda name: taken_from(initialised(name), name, tmp_path, provider)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +87,9 @@ def applied(project: Path, tmp_path_factory: pytest.TempPathFactory, stand_in: d
         return directory
 
     return once
+
+
+@pytest.fixture
+def standing(applied: Callable[[str], Path], tmp_path: Path, stand_in: dict[str, str]) -> Callable[[str], Root]:
+    """An environment that was applied, to do with as one likes."""
+    return lambda name: taken_from(applied(name), name, tmp_path, stand_in)

@@ -49,6 +49,7 @@ def bucket(emulator, monkeypatch):
         "AWS_SECRET_ACCESS_KEY": "emulated",
         "AWS_REGION": "ap-northeast-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "CHECKPOINT_DISABLE": "1",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }.items():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
-from roots import LARAVEL, TASK_SERVICE, Root, Unsuccessful, actions, planned
+from roots import LARAVEL, TASK_SERVICE, Unsuccessful, actions, planned
 
 DATABASE = "module.task_service_rds.aws_db_instance.this"
 STAGE = "aws_api_gateway_stage"
@@ -19,17 +18,6 @@ INGRESS = "aws_vpc_security_group_ingress_rule"
 def plan_of(root, stand_in):
     """The plan of an environment where nothing is yet."""
     return lambda name, **variables: plan(root(name), variables)
-
-
-@pytest.fixture
-def standing(applied, tmp_path, stand_in):
-    """An environment that was applied, to do with as one likes."""
-
-    def copied(name):
-        shutil.copytree(applied(name), tmp_path, symlinks=True, dirs_exist_ok=True)
-        return Root(tmp_path / "terraform" / name, tmp_path / "data" / name, stand_in)
-
-    return copied
 
 
 def plan(ready, variables):
