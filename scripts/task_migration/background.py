@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from task_migration import configuration, health, mapping_directory
+from task_migration import configuration, health, mapping_directory, metric_data
 from task_migration.configuration import Configuration
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
@@ -54,13 +54,14 @@ def background(
     alert_command: Sequence[str] = (),
     aws_region: str,
     aws_endpoint_url: str = "",
+    metrics_namespace: str = "",
     check: bool = False,
 ) -> Outcome:
     """Has one service kept alive as the inventory says, or takes it away, together with its further workers.
 
     What they are told is written to ``service_directory``/sync.json, its owner's alone. Taking away needs neither that
     file nor a database. Details: ``services``, those that were changed. Raises Refused if something else answers where
-    the sync is to listen, or for a number of workers that can't be.
+    the sync is to listen, or for a number of workers or a namespace of metrics that can't be.
     """
     plan = _Plan(
         name,
@@ -83,15 +84,20 @@ def background(
         service_token_file=service_token_file,
         ca_file=task_service_ca_file,
     )
+    metrics = {
+        "metrics_namespace": metric_data.checked(metrics_namespace),
+        "migration_environment": migration_environment,
+        "aws_region": aws_region,
+        "aws_endpoint_url": aws_endpoint_url,
+    }
     checks = {
         "quarantine_signed_off": dict(quarantine_signed_off or {}),
         "alert_topic_arn": alert_topic_arn,
         "alert_command": list(alert_command),
-        "aws_region": aws_region,
-        "aws_endpoint_url": aws_endpoint_url,
+        **metrics,
     }
     ports = {str(direction): int(port) for direction, port in sync_health_ports.items()}
-    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen())
+    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen(), metrics)
     _refuse_what_can_not_be(keeper, plan, ports)
     if check:
         changed = _would_change(keeper, plan, told)
