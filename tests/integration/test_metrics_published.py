@@ -8,9 +8,9 @@ import time
 import pytest
 from lab.aws_emulator import AwsEmulator
 from lab.postgres_server import free_port
-from published import Published
+from published import NAMESPACE, REGION, Published
 from sides import SIGNED_OFF
-from task_migration import health
+from task_migration import aws, health
 from task_migration.background import background
 from task_migration.errors import Refused
 from task_migration.switch import switch
@@ -29,26 +29,31 @@ def published(emulator):
 
 
 @pytest.fixture
-def kept(copied, tmp_path, published):
-    """``kept(name, **more)`` keeps a service alive that publishes; everything is taken away in the end."""
-    port = free_port()
+def told(copied, tmp_path, published):
+    """What the inventory says; everything is taken away in the end."""
     values = {
         **copied.both,
         **published.told,
         "service_kind": "process",
         "service_directory": str(tmp_path / "services"),
-        "sync_health_ports": {"forward": port, "backward": free_port()},
+        "sync_health_ports": {"forward": free_port(), "backward": free_port()},
         "quarantine_signed_off": SIGNED_OFF,
     }
     switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on")
-
-    def go(name, **more):
-        assert background(name=name, **{**values, **more}).changed
-        return port
-
-    yield go
+    yield values
     for name in ("sync_forward", "consistency"):
         background(name=name, state="absent", **values)
+
+
+@pytest.fixture
+def kept(told):
+    """``kept(name, **more)`` keeps a service alive that publishes; gives the port on which the sync tells."""
+
+    def go(name, **more):
+        assert background(name=name, **{**told, **more}).changed
+        return told["sync_health_ports"]["forward"]
+
+    return go
 
 
 def write(copied, times):
@@ -102,6 +107,76 @@ def test_a_cloudwatch_that_never_answers_is_said_once_in_the_log_and_nothing_is_
         assert time.monotonic() - began < 5
     assert log.read_text().count("not published") == 1
     assert "entries carried in" in log.read_text()
+
+
+@pytest.fixture
+def alarm(emulator, published):
+    """The alarm on the silence of the check, as Terraform makes it; ``alarm()`` tells whether it has its voice."""
+    cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url)
+    name = "task-service-local-migration-consistency-silent"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name,
+        Namespace=NAMESPACE,
+        MetricName="ConsistencyAge",
+        Statistic="Maximum",
+        Period=300,
+        EvaluationPeriods=2,
+        Threshold=7200,
+        ComparisonOperator="GreaterThanThreshold",
+        ActionsEnabled=False,
+    )
+
+    def has_voice():
+        (found,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return found["ActionsEnabled"]
+
+    yield has_voice
+    cloudwatch.delete_alarms(AlarmNames=[name])
+
+
+def test_the_alarm_on_silence_has_a_voice_as_long_as_there_is_something_to_be_silent(told, alarm):
+    check = {"name": "consistency", **told}
+    assert background(**check, check=True).changed
+    assert not alarm()
+    assert background(**check).changed
+    assert alarm()
+    assert not background(**check).changed
+    assert background(**check, state="absent", check=True).changed
+    assert alarm()
+    assert background(**check, state="absent").changed
+    assert not alarm()
+    assert not background(**check, state="absent").changed
+
+
+def test_a_voice_that_was_taken_by_hand_is_given_again_and_is_a_change(told, alarm, emulator):
+    check = {"name": "consistency", **told}
+    background(**check)
+    aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url).disable_alarm_actions(
+        AlarmNames=["task-service-local-migration-consistency-silent"]
+    )
+    assert background(**check, check=True).changed
+    assert background(**check).changed
+    assert alarm()
+
+
+def test_without_a_namespace_nobody_asks_for_an_alarm(told, alarm):
+    background(**{**told, "metrics_namespace": ""}, name="consistency")
+    assert not alarm()
+
+
+def test_an_alarm_that_can_not_be_reached_keeps_no_service_from_ending_and_says_what_to_type(told, alarm):
+    check = {"name": "consistency", **told}
+    background(**check)
+    with silent() as url:
+        began = time.monotonic()
+        ended = background(**{**check, "aws_endpoint_url": url}, state="absent")
+        assert time.monotonic() - began < 15
+    assert ended.changed
+    (line,) = ended.lines
+    assert line.endswith(
+        "it may ring though nothing is wrong: aws cloudwatch disable-alarm-actions --alarm-names "
+        "task-service-local-migration-consistency-silent"
+    )
 
 
 def test_a_namespace_that_cloudwatch_would_not_take_is_refused_before_anything_is_written(kept, tmp_path):
