@@ -12,7 +12,7 @@ locals {
     "least"   = "LessThanThreshold"
   }
 
-  short = { Milliseconds = "ms", Seconds = "s", Percent = "%", Count = "", None = "" }
+  short = { Milliseconds = "ms", Seconds = "s", Percent = "%", Count = "" }
 
   # Of each direction: in alarm when `bad` of `looks` minutes are out of bounds, and no data is no news.
   of_direction = {
@@ -50,8 +50,8 @@ locals {
       # A check is a point in an hour: what it found stands until the next one.
       differences = {
         metric = "ConsistencyDifferences", statistic = "Maximum", allowed = "at most", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
-        about  = "Laravel and the Task Service differ"
-        type   = "phase-2.2-verify.yml names every row, reconcile.yml mends them"
+        about  = "Laravel and the Task Service differ: phase 2.2 names every row, and reconcile.yml mends them"
+        type   = "phase-2.2-verify.yml"
       }
       inconsistent = {
         metric = "ConsistencyVerdict", statistic = "Minimum", allowed = "least", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
@@ -61,7 +61,7 @@ locals {
       dead-letters = {
         metric = "DeadLetters", statistic = "Maximum", allowed = "at most", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
         about  = "writes could not be carried to the other side"
-        type   = "sync-report.yml names them"
+        type   = "sync-report.yml"
       }
       api-errors = {
         metric = "ApiErrorRate", statistic = "Average", allowed = "at most", bound = var.trigger_error_rate_percent, period = 60, looks = 2, bad = 2
@@ -75,8 +75,8 @@ locals {
       }
       canary-red = {
         metric = "CanaryVerdict", statistic = "Minimum", allowed = "least", bound = 0, period = 60, looks = 1, bad = 1, missing = "notBreaching"
-        about  = "the gate of the canary is red; watch.yml and the phase itself take it back, and if neither runs"
-        type   = "phase-2.4-canary.yml -e weight=0"
+        about  = "the gate of the canary is red: whoever watches takes back what has to be; if nobody does"
+        type   = "watch.yml"
       }
       canary-errors = {
         metric = "CanaryErrorRate", statistic = "Maximum", allowed = "below", bound = var.canary_error_rate_percent, period = 60, looks = 5, bad = 3
@@ -115,7 +115,7 @@ locals {
       consistency-silent = {
         metric = "ConsistencyAge", statistic = "Maximum", allowed = "at most", bound = 2 * var.consistency_every_seconds, period = 300, looks = 2, bad = 2
         about  = "the newest consistency check is too old or could not look, or nobody watches"
-        type   = "status.yml; then watch.yml, if it does not run"
+        type   = "status.yml"
       }
     },
   )
@@ -126,9 +126,14 @@ locals {
       local.metrics[one.metric].directed ? { Direction = one.direction } : {},
     )
   }
+  # A verdict speaks for itself.
+  allowed = {
+    for name, one in merge(local.measured, local.silent) : name =>
+    one.allowed == "least" ? "" : " (allowed: ${trimspace("${one.allowed} ${one.bound} ${local.short[local.metrics[one.metric].unit]}")})"
+  }
   descriptions = {
     for name, one in merge(local.measured, local.silent) : name =>
-    "${one.about} (allowed: ${one.allowed == "least" ? "at least" : one.allowed} ${trimspace("${one.bound} ${local.short[local.metrics[one.metric].unit]}")}). Type: ${local.playbook} ${one.type}"
+    "${one.about}${local.allowed[name]}. Type: ${local.playbook} ${one.type}"
   }
 }
 

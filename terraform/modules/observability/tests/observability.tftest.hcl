@@ -107,7 +107,7 @@ run "every_metric_is_on_the_dashboard" {
     error_message = "A dashboard is 24 wide."
   }
   assert {
-    condition     = strcontains(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[1].properties.markdown, "canary-red | `phase-2.4-canary.yml -e weight=0`")
+    condition     = strcontains(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[1].properties.markdown, "canary-red | `watch.yml`")
     error_message = "What to type stands beside what rings."
   }
 }
