@@ -150,7 +150,7 @@ def bake(
             "probes": sent.requests if sent else 0,
             "probes_failed": sent.failed if sent else 0,
         },
-        lines(sample, findings),
+        (*lines(sample, findings), *metrics.lines),
     )
 
 

@@ -132,7 +132,7 @@ def consistency(
             allowed="no difference, every row accounted for, nothing that could not be carried",
             next_step="ansible-playbook phase-2.2-verify.yml names every row, reconcile.yml mends them",
         )
-    return Outcome(False, found.line(), {**found.details, "passed": found.passed, "keys": found.keys})
+    return Outcome(False, found.line(), {**found.details, "passed": found.passed, "keys": found.keys}, metrics.lines)
 
 
 def _look(

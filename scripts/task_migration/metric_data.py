@@ -74,6 +74,11 @@ class Publisher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell an operator: nothing, unless nothing can be published."""
+        return (f"metrics are not published: {self.trouble}",) if self.trouble else ()
+
     def put(self, figures: Mapping[str, float | None], direction: str = "") -> None:
         """Hands figures over, by the names of the catalogue, as of now, and returns at once; None is left out.
 

@@ -187,7 +187,7 @@ def watch(
             if is_breached and hindrance:
                 found.append(Condition("way back", "red", hindrance, "Laravel answers, and nobody else is at work"))
             seconds = time.monotonic() - began
-            note = line(sample, found, number, of_canary)
+            note = line(sample, found, number, of_canary) + ("; metrics are not published" if metrics.trouble else "")
             listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
             if position is not None and not position.is_on and (ended := _no_way_back(laravel_dsn)):
                 return _ended(ended, [], probe, seconds)

@@ -101,6 +101,8 @@ def test_each_look_is_published(baking):
         assert published.value("CanaryWeight", "Minimum") == 25
         assert published.value("CanaryErrorRate", "Maximum") == 0
         assert published.value("CanaryLatencyP95", "Maximum") == 41
+    outcome, _ = baking(**published.told)  # and nobody is there any more
+    assert outcome.lines[-1].startswith("metrics are not published: AWS can't be reached to publish metrics")
 
 
 def test_a_failure_ends_it_at_the_next_look_and_says_what_failed(canary, baking):

@@ -422,7 +422,7 @@ def test_good_figures_are_shown_and_a_verdict_that_is_not_there_moves_nobody(mov
     assert "WARNS canary: verdict: nothing has been verified yet" in shown[0]
 
 
-def test_each_look_is_published_and_a_cloudwatch_that_takes_none_ends_no_watch(moved, figures, emulator):
+def test_each_look_is_published_and_a_cloudwatch_that_takes_none_ends_no_watch(dual_write, moved, figures, emulator):
     figures.are(hits=50, of=200, errors=3)
     published = Published(emulator.url, "watched")
     looked, _ = moved.watching(check=True, **published.told)
@@ -441,6 +441,11 @@ def test_each_look_is_published_and_a_cloudwatch_that_takes_none_ends_no_watch(m
     assert 0 < published.value("ConsistencyAge", "Maximum") < 60
     assert published.value("VerifyVerdict", "Maximum") == 0
     assert published.value("DeadLetters", "Maximum") == 0
+    with database.connect(database.laravel(dual_write.laravel_dsn), "test") as connection:
+        journal.keep_verdict(connection, {"passed": True, "schema_fingerprint": ""})
+    moved.watching(watch_seconds=60, **published.told)
+    assert published.value("VerifyVerdict", "Maximum") == 1
+    assert 0 < published.value("VerifyVerdictAge", "Maximum") < 60
 
 
 @contextmanager
