@@ -18,10 +18,21 @@ ADDED = {
     f"{who}_{name}": value
     for who in ("awx", "tower")
     for name, value in {
-        **{"job_id": 71, "job_template_id": 8, "job_template_name": "x", "job_launch_type": "workflow"},
-        **{"user_id": 3, "user_name": "anna", "user_email": "anna@example.com", "user_first_name": "Anna"},
-        **{"inventory_id": 2, "inventory_name": "task-migration", "project_revision": "573067e", "parent_job": None},
-        **{"workflow_job_id": 70, "workflow_job_name": "x", "workflow_job_launch_type": "manual"},
+        "job_id": 71,
+        "job_template_id": 8,
+        "job_template_name": "x",
+        "job_launch_type": "workflow",
+        "user_id": 3,
+        "user_name": "anna",
+        "user_email": "anna@example.com",
+        "user_first_name": "Anna",
+        "inventory_id": 2,
+        "inventory_name": "task-migration",
+        "project_revision": "573067e",
+        "parent_job": None,
+        "workflow_job_id": 70,
+        "workflow_job_name": "x",
+        "workflow_job_launch_type": "manual",
     }.items()
 }
 
