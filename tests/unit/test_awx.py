@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,12 @@ def test_phase_25_waits_for_a_second_person():
     steps = {one["identifier"]: one for one in flow["related"]["workflow_nodes"]}
     assert [one["identifier"] for one in steps["approve"]["related"]["success_nodes"]] == ["cleanup"]
     assert steps["cleanup"]["extra_data"] == {"approve": "true"}
+
+
+def test_the_page_for_the_operator_names_what_there_is():
+    page = (PROJECT / "docs/awx.md").read_text()
+    asset = assets("production")
+    there = {one["name"] for kind in ("job_templates", "workflow_job_templates") for one in asset[kind]}
+    told = set(re.findall(r"`(production [\w.-]+)`", page))
+    assert told >= {one["name"] for one in asset["workflow_job_templates"]}
+    assert told <= there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -135,3 +136,33 @@ def test_a_secret_is_not_committed(found, text):
 
 def test_a_passfile_is_no_secret(found):
     assert not found((PROJECT / "inventories/production/group_vars/all.yml").read_text())
+
+
+# Navigator
+
+
+@pytest.fixture(scope="module")
+def navigator(tmp_path_factory):
+    """The settings as ansible-navigator itself reads them in the project's root."""
+    log = tmp_path_factory.mktemp("navigator") / "log"
+    done = subprocess.run(
+        [BIN / "ansible-navigator", "settings", "--effective", "--mode", "stdout"],
+        cwd=PROJECT,
+        env={**os.environ, "ANSIBLE_NAVIGATOR_LOG_FILE": str(log)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return yaml.safe_load(done.stdout)["ansible-navigator"]
+
+
+def test_navigator_runs_on_this_machine_and_keeps_nothing(navigator):
+    assert navigator["execution-environment"]["enabled"] is False
+    assert navigator["playbook-artifact"]["enable"] is False
+    assert navigator["ansible"]["inventory"]["entries"] == [str(PROJECT / "inventories/local")]
+
+
+def test_what_navigator_logs_is_not_committed():
+    log = yaml.safe_load((PROJECT / "ansible-navigator.yml").read_text())["ansible-navigator"]["logging"]["file"]
+    assert subprocess.run(["git", "check-ignore", "-q", log], cwd=PROJECT, check=False).returncode == 0
