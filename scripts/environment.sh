@@ -1,5 +1,6 @@
 # Sourced by scripts/rehearse, scripts/test and scripts/bench: goes to the project's root and makes sure of its own .venv.
-# No virtual environment has to be active; one that is stale or half made is made anew or brought up to date.
+# No virtual environment has to be active; one that is stale or half made is made anew or brought up to date. PYTHON names
+# another interpreter than the newest one that is found.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,13 +10,13 @@ stop() {
 }
 
 python=""
-for candidate in python3.13 python3.12 python3.11 python3 python; do
+for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do
   if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     python=$candidate
     break
   fi
 done
-[ -n "$python" ] || stop "Python 3.11 or later is needed; found: $(python3 --version 2>/dev/null || echo none). Install it, then type this again."
+[ -n "$python" ] || stop "Python 3.11 or later is needed; found: $("${PYTHON:-python3}" --version 2>/dev/null || echo none). Install it, then type this again."
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   stop "This Python can't make virtual environments; on Debian and Ubuntu: apt install python3-venv. Then type this again."
 

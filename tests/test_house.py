@@ -25,7 +25,7 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 INVENTORIES = sorted(folder for folder in (ROOT / "inventories").iterdir() if folder.is_dir())
 PYTHON = [
     file
-    for folder in ("task_migration", "lab", "ansible_collections")
+    for folder in ("task_migration", "lab", "awx", "ansible_collections")
     for file in sorted((ROOT / "scripts" / folder).rglob("*.py"))
 ]
 ROLE_WORDS = ("ansible.builtin.import_role", "ansible.builtin.include_role")

@@ -15,7 +15,7 @@ from task_migration import alarm_voice, configuration, health, mapping_directory
 from task_migration.configuration import Configuration
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
-from task_migration.service import Host, Service, engine, host
+from task_migration.service import Host, Service, ends_with_the_job, engine, host
 from task_migration.sync import Settings
 
 Name = Literal["sync_forward", "sync_backward", "consistency"]
@@ -62,9 +62,13 @@ def background(
 
     What they are told is written to ``service_directory``/sync.json, its owner's alone. Taking away needs neither that
     file nor a database. With ``metrics_namespace`` the alarm on its silence is given its voice, or loses it; what
-    CloudWatch refuses of that is a line and no failure. Details: ``services``, those that were changed. Raises Refused
-    if something else answers where the sync is to listen, or for a number of workers or a namespace that can't be.
+    CloudWatch refuses of that is a line and no failure. In a container that ends with the job nothing is begun or taken
+    away: that the machine's own sync runs is looked at, and Refused is raised where it does not. Details: ``services``,
+    those that were changed. Raises Refused if something else answers where the sync is to listen, or for a number of
+    workers or a namespace that can't be.
     """
+    if ends_with_the_job():
+        return _of_the_machine(name, state, sync_health_ports)
     where = {
         "migration_environment": migration_environment,
         "aws_region": aws_region,
@@ -186,6 +190,25 @@ def _refuse_what_can_not_be(keeper: Host, plan: _Plan, ports: Mapping[str, int])
             allowed="one on each port of this machine",
             next_step="end it, or choose another port in sync_health_ports of the inventory",
         )
+
+
+def _of_the_machine(name: Name, state: str, ports: Mapping[str, int]) -> Outcome:
+    """The hourly check has no port: it is begun with the sync forward, and stands for it here."""
+    direction = "forward" if name == "consistency" else name.removeprefix("sync_")
+    port = int(ports[direction])
+    said = health.ask(port)
+    runs = said is not None and said["direction"] == direction
+    if state == "absent":
+        left = "is left to the machine, where the same playbook takes it away" if runs else "is not there"
+        return _outcome(name, [], "", left, alarm_voice.Voice())
+    if not runs:
+        raise Refused(
+            f"the sync {direction} can't be begun here: it would end with this job of AWX's",
+            measured=f"no sync {direction} answers on {health.HOST}:{port}",
+            allowed="one that runs there already",
+            next_step="type this playbook on the machine that keeps the sync, then launch this job again (docs/awx.md)",
+        )
+    return _outcome(name, [], "", "kept alive by the machine, and not by this job", alarm_voice.Voice())
 
 
 def _outcome(name: Name, changed: list[str], done: str, else_: str, voice: alarm_voice.Voice) -> Outcome:

@@ -79,6 +79,11 @@ def engine(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "task_migration", *arguments)
 
 
+def ends_with_the_job() -> bool:
+    """Whether this is a container that AWX made for one job: what is begun in it is gone when the job has ended."""
+    return os.environ.get("AWX_ISOLATED_DATA_DIR", "").startswith("/runner/")
+
+
 def package_folder() -> Path:
     """The folder to find this package in, for a process that starts elsewhere."""
     return Path(str(task_migration.__file__)).resolve().parents[1]

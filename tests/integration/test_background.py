@@ -85,5 +85,39 @@ def test_a_number_of_workers_that_can_not_be_is_refused(told):
         background(name="sync_forward", **told, sync_workers=9)
 
 
+@pytest.fixture
+def job_of_awx(monkeypatch):
+    monkeypatch.setenv("AWX_ISOLATED_DATA_DIR", "/runner/artifacts/71")
+
+
+@pytest.mark.parametrize("name", ["sync_forward", "consistency"])
+def test_nothing_is_begun_that_would_end_with_a_job_of_awx(told, job_of_awx, tmp_path, name):
+    for check in (True, False):
+        with pytest.raises(Refused, match=r"would end with this job.*no sync forward answers.*type this playbook on"):
+            background(name=name, **told, check=check)
+    assert not (tmp_path / "services").exists()
+
+
+@pytest.mark.parametrize("name", ["sync_forward", "consistency"])
+def test_what_the_machine_keeps_alive_is_enough_for_a_job_of_awx_and_is_left_to_it(told, job_of_awx, tmp_path, name):
+    with health.answering(Vitals("forward", Stop()), told["sync_health_ports"]["forward"]):
+        assert "kept alive by the machine" in background(name=name, **told).message
+        away = background(name=name, **told, state="absent")
+    assert (away.changed, "left to the machine" in away.message) == (False, True)
+    assert "is not there" in background(name=name, **told, state="absent").message
+    assert not (tmp_path / "services").exists()
+
+
+def test_a_sync_of_the_other_direction_is_not_enough(told, job_of_awx):
+    port = told["sync_health_ports"]["forward"]
+    with health.answering(Vitals("backward", Stop()), port), pytest.raises(Refused, match="can't be begun here"):
+        background(name="sync_forward", **told)
+
+
+def test_ansible_runner_without_a_container_begins_services(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWX_ISOLATED_DATA_DIR", str(tmp_path / "artifacts/1"))
+    assert background(name="sync_forward", **told, check=True).changed
+
+
 def test_two_environments_share_a_machine():
     assert service_name("staging", "sync_forward") != service_name("production", "sync_forward")

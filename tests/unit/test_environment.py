@@ -41,11 +41,11 @@ class Machine:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def begin(self):
+    def begin(self, **more):
         done = subprocess.run(
             [shutil.which("bash"), "-c", "set -euo pipefail; source scripts/environment.sh; echo begun"],
             cwd=self.folder,
-            env={"PATH": str(self.bin), "HOME": "/nonexistent"},
+            env={"PATH": str(self.bin), "HOME": "/nonexistent", **more},
             capture_output=True,
             text=True,
             check=False,
@@ -99,6 +99,18 @@ def test_a_venv_that_came_with_a_copy_of_the_folder_is_made_anew(machine):
     machine.folder = elsewhere
     assert machine.begin()[0]
     assert machine.times("made") == 2
+
+
+def test_another_interpreter_can_be_named(machine):
+    machine.put("python3.99", PYTHON.replace("{python}", sys.executable).replace("echo made", "echo made by 3.99"))
+    assert machine.begin(PYTHON="python3.99")[0]
+    assert (machine.folder / "made").read_text() == "made by 3.99\n"
+
+
+def test_an_interpreter_that_was_named_and_is_not_here_is_not_another_one(machine):
+    begun, printed = machine.begin(PYTHON="python3.98")
+    assert not begun
+    assert "found: none" in printed
 
 
 OLD_PYTHON = """#!/bin/sh

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = Path(playbook._file_name).stem
+        self._try(lambda: _take_name_from_awx(load_extra_vars(playbook._loader)))
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if self._recorder is None:
@@ -116,3 +118,13 @@ class CallbackModule(CallbackBase):
         except Exception as error:
             self._gave_up = True
             self._display.warning(f"this run is not written down in runs.jsonl any more: {error}")
+
+
+def _take_name_from_awx(variables: Mapping[str, Any]) -> None:
+    """AWX runs every job as the same account; whoever launched it is told by a variable, and is who the journal means.
+
+    Set before the first step, so that whatever the run begins has it too.
+    """
+    user = variables.get("awx_user_name")
+    if user and "AWX_ISOLATED_DATA_DIR" in os.environ:
+        os.environ["LOGNAME"] = str(user)

@@ -1,0 +1,108 @@
+"""All that `awx import` needs for one environment: its inventory, a job template for each playbook, the workflows.
+
+What they refer to and do not make (organization, project, execution environment) is made by hand once: docs/awx.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from awx.playbook import Playbook, playbooks
+from awx.survey import survey
+from awx.workflows import WORKFLOWS, Key, Workflow, nodes
+
+NAME = "task-migration"
+"""The project's and the execution environment's name in AWX."""
+FOLDER = "/var/lib/task_migration"
+"""Outlives a job: AWX is told to show it to its containers. Everything else that a job writes is gone with it."""
+ORGANIZATION: Key = {"name": "Default", "type": "organization"}
+PROJECT: Key = {"organization": ORGANIZATION, "name": NAME, "type": "project"}
+IMAGE: Key = {"name": NAME, "type": "execution_environment"}
+
+# Whoever may launch a job could set all of it, alert_command too, which is run. What is asked is in the survey.
+_NEVER_ASKED = (
+    *("scm_branch", "diff_mode", "variables", "limit", "tags", "skip_tags", "verbosity", "inventory", "credential"),
+    *("execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups"),
+)
+
+
+def assets(environment: str) -> dict[str, list[dict[str, Any]]]:
+    """What awx import is given, by kind; the environment is an inventory's name."""
+    inventory = _key("inventory", f"{NAME} {environment}")
+    found = list(playbooks())
+    keys = {one.name: _key("job_template", f"{environment} {one.name}") for one in found}
+    return {
+        "inventory": [
+            {"name": inventory["name"], "organization": ORGANIZATION, "kind": "", "natural_key": inventory},
+        ],
+        "inventory_sources": [_inventory_source(environment, inventory)],
+        "job_templates": [_job_template(one, environment, inventory, keys[one.name]) for one in found],
+        "workflow_job_templates": [_workflow(one, environment, keys) for one in WORKFLOWS],
+    }
+
+
+def _key(kind: str, name: str) -> Key:
+    return {"organization": ORGANIZATION, "name": name, "type": kind}
+
+
+def _inventory_source(environment: str, inventory: Key) -> dict[str, Any]:
+    name = f"inventories/{environment}"
+    return {
+        "name": name,
+        "inventory": inventory,
+        "source": "scm",
+        "source_project": PROJECT,
+        "source_path": f"{name}/hosts.yml",
+        "overwrite": True,
+        "overwrite_vars": True,
+        # A way back must not wait for a git server.
+        "update_on_launch": False,
+        "natural_key": {**_key("inventory_source", name), "inventory": inventory},
+    }
+
+
+def _job_template(playbook: Playbook, environment: str, inventory: Key, key: Key) -> dict[str, Any]:
+    questions = survey(playbook.name, playbook.defaults)
+    template = {
+        "name": key["name"],
+        "description": playbook.title,
+        "job_type": "run",
+        "inventory": inventory,
+        "project": PROJECT,
+        "playbook": playbook.path,
+        "execution_environment": IMAGE,
+        "extra_vars": json.dumps(_places(environment), indent=2),
+        "allow_simultaneous": False,
+        "survey_enabled": bool(questions["spec"]),
+        # Run or check. Who goes back at night is not asked.
+        "ask_job_type_on_launch": playbook.is_change and not playbook.is_way_back,
+        **{f"ask_{what}_on_launch": False for what in _NEVER_ASKED},
+        "natural_key": key,
+    }
+    if questions["spec"]:
+        template["related"] = {"survey_spec": questions}
+    return template
+
+
+def _places(environment: str) -> dict[str, str]:
+    """AWX copies the inventory to a place of its own, from where its relative paths lead nowhere; and see FOLDER."""
+    return {
+        "inventory_dir": f"/runner/project/inventories/{environment}",
+        "report_directory": f"{FOLDER}/{environment}/reports",
+        "rehearsal_directory": f"{FOLDER}/rehearsals",
+    }
+
+
+def _workflow(workflow: Workflow, environment: str, templates: dict[str, Key]) -> dict[str, Any]:
+    key = _key("workflow_job_template", f"{environment} {workflow.name}")
+    return {
+        "name": key["name"],
+        "description": workflow.title,
+        "organization": ORGANIZATION,
+        "allow_simultaneous": False,
+        "survey_enabled": False,
+        **{f"ask_{what}_on_launch": False for what in ("variables", "inventory", "limit", "scm_branch", "labels")},
+        "related": {"workflow_nodes": nodes(workflow, key, templates)},
+        "natural_key": key,
+    }

@@ -1,0 +1,69 @@
+"""The questions that AWX asks before it runs a playbook: that playbook's parameters, with the bounds that they have.
+
+A question that is left blank is not handed on, so that the playbook's own default holds. Nothing is asked that holds a
+secret: those are in files and credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from task_migration.arguments import Parameter, parameters
+
+# Keys of the inventory that a playbook is run with in more than one way, as the README says.
+ALSO_ASKED: Mapping[str, tuple[str, ...]] = {
+    "report": ("report_language",),
+    "rollback-2.1": ("allow_destroy",),
+}
+LONGEST_TEXT = 1024
+_TYPES = {"int": "integer", "float": "float", "str": "text", "path": "text", "day": "text"}
+
+
+def survey(playbook: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The survey of one playbook, in AWX's form; ``spec`` is empty if there is nothing to ask.
+
+    ``defaults`` are the playbook's own, shown where they can be. Raises ValueError for a parameter that no survey can
+    ask for: a mapping, a list or a connection string.
+    """
+    declared = parameters()
+    own = [one for one in declared.values() if playbook in one.only]
+    asked = own + [declared[name] for name in ALSO_ASKED.get(playbook, ())]
+    asked.sort(key=lambda one: playbook not in one.needed)
+    return {"name": "", "description": "", "spec": [_question(one, playbook, defaults.get(one.name)) for one in asked]}
+
+
+def _question(parameter: Parameter, playbook: str, default: object) -> dict[str, Any]:
+    question: dict[str, Any] = {
+        "question_name": parameter.name,
+        "question_description": f"{parameter.about} ({parameter.allowed})",
+        "variable": parameter.name,
+        "required": playbook in parameter.needed,
+        "new_question": False,
+    }
+    if parameter.type == "bool" or parameter.choices:
+        choices = ["false", "true"] if parameter.type == "bool" else [str(choice) for choice in parameter.choices]
+        # A choice of AWX's is text, whatever it means.
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        more = {"default": shown} if shown in choices else {}
+        return {**question, "type": "multiplechoice", "choices": choices, **more}
+    if parameter.type not in _TYPES:
+        raise ValueError(f"no survey can ask for {parameter.name}, which is {parameter.allowed}")
+    return {**question, "type": _TYPES[parameter.type], **_bounds(parameter), **_shown(parameter, default)}
+
+
+def _bounds(parameter: Parameter) -> dict[str, int]:
+    """AWX takes whole numbers only, of text the length; what lies between is refused by the playbook."""
+    if parameter.type not in ("int", "float"):
+        return {"min": 0 if parameter.empty else 1, "max": LONGEST_TEXT}
+    bounds = {"min": parameter.minimum, "max": parameter.maximum}
+    return {name: int(bound) for name, bound in bounds.items() if bound is not None and bound == int(bound)}
+
+
+def _shown(parameter: Parameter, default: object) -> dict[str, Any]:
+    """AWX wants a default of exactly the question's type: 0.0 and not 0."""
+    if default in (None, ""):
+        return {}
+    if parameter.type == "float":
+        return {"default": float(str(default))}
+    return {"default": int(str(default)) if parameter.type == "int" else str(default)}
