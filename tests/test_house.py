@@ -218,7 +218,7 @@ def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(fil
     changing = {
         *("provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"),
         *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary", "cutover"),
-        *("cleanup", "laravel_code"),
+        *("cleanup", "laravel_code", "stamp"),
     }
     roles = [(task, one) for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
     used = [one["name"] for _, one in roles]

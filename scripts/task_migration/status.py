@@ -176,7 +176,7 @@ def status(
     stale = journal.stale_because(here.verdict, here.now, verdict_max_age_hours, there.schema_fingerprint)
     kept = schedule.kept(schedule_begins, standing, laravel_timezone, here.now)
     plans = approval.waiting(standing)
-    following = _approved_first(_next(here, there, states, checked, stale), plans, here.now)
+    following = _next(here, there, states, checked, stale, plans)
     shown = phases or known
     items = [one for phase in shown for one in checked[phase]]
     message = (
@@ -338,6 +338,7 @@ def _next(
     states: Mapping[str, PhaseState],
     checked: Mapping[str, list[Checked]],
     stale: str | None,
+    plans: Iterable[approval.Waiting],
 ) -> Next:
     if here.running:
         return Next("ansible-playbook status.yml", f"{here.running} is at work, by {here.holder_who}; look again")
@@ -359,24 +360,27 @@ def _next(
         if states[phase.phase].state != "done":
             if stale and phase.phase != "2.2" and states["2.2"].state == "done":
                 return _mend(here.verdict) or Next("ansible-playbook phase-2.2-verify.yml", stale)
-            if (phase.complete or phase is others[-1]) and states[phase.phase].state == "not started":
+            plan = next((one for one in plans if one.entry.phase == phase.phase), None)
+            is_begun = plan is not None or states[phase.phase].state != "not started"
+            if (phase.complete or phase is others[-1]) and not is_begun:
                 before = [one for name, items in checked.items() if name < phase.phase for one in items]
                 if left := _open(before):  # before the first user comes, or the last way back goes, all of it is proven
                     return left
             following = checklist.following(phase, checked[phase.phase])
-            return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase], following)
+            return (
+                _mend(here.verdict) or _of_two(plan, here.now) or _begin_or_go_on(phase, states[phase.phase], following)
+            )
     return _open(one for items in checked.values() for one in items) or Next("", "nothing is left to type")
 
 
-def _approved_first(following: Next, plans: Iterable[approval.Waiting], now: datetime) -> Next:
-    """What comes before the next command, or instead of it, where a plan of that was shown already."""
-    for plan in plans:
-        if following.command and plan.command.startswith(following.command):
-            if approvers := plan.approvers(now):
-                return Next(plan.command, f"approved by {', '.join(approvers)}")
-            approve = f"ansible-playbook approve.yml -e plan={plan.digest[: approval.SHORT]}"
-            return Next(approve, f"by somebody else than {plan.by}, then {plan.command}")
-    return following
+def _of_two(plan: approval.Waiting | None, now: datetime) -> Next | None:
+    """What comes next of a plan that takes two people."""
+    if plan is None:
+        return None
+    if approvers := plan.approvers(now):
+        return Next(plan.command, f"approved by {', '.join(approvers)}")
+    approve = f"ansible-playbook approve.yml -e plan={plan.digest[: approval.SHORT]}"
+    return Next(approve, f"by somebody else than {plan.by}, then {plan.command}")
 
 
 def _open(items: Iterable[Checked]) -> Next | None:
