@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -117,6 +118,19 @@ class Lab:
         ran = self.type(*words)
         assert ran.code == 0, ran.said
         return ran
+
+    def approved(self, *words: str) -> str:
+        """Types what takes two people, which is refused, and as the second one approves it; how the other is named."""
+        ran = self.type(*words, "-e", "approvals_required=1")
+        assert ran.code != 0, ran.said
+        assert len(ran.errors) == 1, ran.said
+        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}), and you: ", ran.said)
+        assert asked, ran.said
+        assert "whoever planned it can't approve it" in self.type("approve.yml", "-e", asked[2]).errors[0]
+        assert f"Next: {asked[1]} -e {asked[2]} (by somebody else than " in self.must("status.yml").said
+        done = self.type("approve.yml", "-e", asked[2], LOGNAME="second_person")
+        assert done.code == 0, done.said
+        return f"second_person@{socket.gethostname()}"
 
     def canary(self, weight: int, *words: str) -> tuple[str, ...]:
         """What is typed to send so much of the traffic to the Task Service, judged as quickly as can be."""

@@ -183,8 +183,11 @@ def test_the_watch_brings_everybody_home_within_a_minute_of_the_breach(visited):
 
 def test_100_percent_is_fenced_and_promoted_and_again_nothing_changes(visited):
     at(visited, 0)
-    visited.must(*visited.canary(100, *FORCED))
+    other = visited.approved(*visited.canary(100, *FORCED))
+    assert visited.traffic() == HOME
+    visited.must(*visited.canary(100, *FORCED, "-e", "approvals_required=1"))
     assert visited.traffic() == PROMOTED
+    assert f"approved by {other}" in visited.must("status.yml").said
     assert [item for _, item, result in visited.entries()[-4:] if result == "done"] == [
         *("weight_100", "fence", "promotion", "phase")
     ]

@@ -90,8 +90,19 @@ def test_check_says_what_would_happen_and_touches_nothing(promoted, checkout):
     assert "clean-up: would take away" in ran.said
 
 
+def test_it_takes_two_people(promoted, checkout):
+    before = promoted.untouched()
+    promoted.approved(*SIGNED, "-e", f"laravel_checkout={checkout}")
+    assert promoted.untouched() == before
+    assert (
+        "Next: ansible-playbook phase-2.5-cleanup.yml -e approve=yes (approved by " in promoted.must("status.yml").said
+    )
+
+
 def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_command_goes_on(promoted, checkout):
-    promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
+    both = (*SIGNED, "-e", "approvals_required=1")
+    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Carry over what was written meanwhile")
+    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
     assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
     promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: took away")
     ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}")
