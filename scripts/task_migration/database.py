@@ -45,6 +45,7 @@ ROLES: Mapping[str, str] = {
     "preflight": "owner",
     "quiet": "owner",
     "schema": "owner",
+    "stamp": "owner",
     "sequences": "owner",
     "user_mapping": "owner",
     "withdraw": "owner",

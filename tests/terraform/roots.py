@@ -28,6 +28,17 @@ VARIABLES: dict[str, Any] = {
     "laravel_upstream": LARAVEL,
     "sets_account_logging": True,
     "principal_arns": [f"arn:aws:iam::{ACCOUNT}:user/night"],
+    "bounds": {
+        "canary_error_rate_percent": 0.1,
+        "canary_p95_ms": 200,
+        "canary_sync_latency_ms": 100,
+        "canary_cpu_percent": 70,
+        "trigger_error_rate_percent": 5,
+        "trigger_latency_ms": 500,
+        "consistency_every_seconds": 3600,
+        "verdict_max_age_hours": 24,
+        "change_log_warn_entries": 100000,
+    },
     "alert_topic_arn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:alerts",
     "laravel_flag": {  # as in the inventory, with what Terraform does not ask for
         "kind": "ecs",

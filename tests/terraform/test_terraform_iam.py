@@ -20,6 +20,9 @@ FLAG = f"arn:aws:ssm:{HERE}:parameter/app/TASK_SERVICE_ENABLED"
 SERVICE = f"arn:aws:ecs:{HERE}:service/app/laravel"
 TOPIC = f"arn:aws:sns:{HERE}:alerts"
 ALARM = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production-errors"
+LOGIN = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_sync"
+READER = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_reader"
+MARK = "aws:ResourceTag/aws:rds:primaryDBInstanceArn"
 SECRET = f"arn:aws:secretsmanager:{HERE}:secret:rds!db-1"
 STATE = "arn:aws:s3:::terraform-states/task-service/production.tfstate"
 ROLES = ("observer", "operator", "break-glass")
@@ -51,7 +54,9 @@ def speaks_of(statement, action, resource, database):
     if not any(fnmatchcase(action, one) for one in statement["Action"]):
         return False
     marked = statement.get("Condition", {}).get("StringEquals", {})
-    if marked and marked != {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": database}:
+    if "aws:ResourceTag/aws:rds:primaryDBInstanceArn" in marked and marked != {
+        "aws:ResourceTag/aws:rds:primaryDBInstanceArn": database
+    }:
         return False
     if "NotResource" in statement:
         return not any(fnmatchcase(resource, one) for one in statement["NotResource"])
@@ -81,6 +86,11 @@ ASKED = [
     ("cloudwatch:ListMetrics", "*"),
     ("cloudwatch:DescribeAlarms", "*"),
     ("cloudwatch:PutMetricAlarm", ALARM),
+    ("cloudwatch:PutMetricData", "*"),
+    ("cloudwatch:EnableAlarmActions", ALARM),
+    ("cloudwatch:DisableAlarmActions", ALARM),
+    ("rds-db:connect", LOGIN),
+    ("rds:DescribeDBInstances", DATABASE),
     ("ecs:DescribeServices", SERVICE),
     ("ecs:UpdateService", SERVICE),
     ("sns:Publish", TOPIC),
@@ -131,12 +141,25 @@ def test_no_role_leads_to_another(policies, action):
 
 
 def test_an_observer_changes_nothing(policies):
-    changing = ("PATCH", "Put", "Update", "Publish", "Start", "Delete", "Create")
+    changing = ("PATCH", "Put", "Update", "Publish", "Start", "Delete", "Create", "Enable", "Disable", "rds-db")
     for action, resource in ASKED:
         if any(word in action for word in changing):
             assert not policies.allow("observer", action, resource), action
     assert not policies.allow("observer", "secretsmanager:GetSecretValue", SECRET)
     assert policies.allow("observer", "cloudwatch:GetMetricData", "*")
+    assert policies.allow("observer", "rds-db:connect", READER)
+
+
+def test_nobody_logs_in_as_the_master_or_the_application_by_a_token(policies):
+    for name in ("task_service_admin", "laravel", "postgres"):
+        login = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/{name}"
+        assert not any(policies.allow(role, "rds-db:connect", login) for role in policies.of)
+
+
+def test_metrics_are_published_in_the_runbooks_own_namespace_alone(policies):
+    for role in ("operator", "runner"):
+        (one,) = (one for one in policies.of[role] if "cloudwatch:PutMetricData" in one["Action"])
+        assert one["Condition"] == {"StringEquals": {"cloudwatch:namespace": "TaskMigration"}}
 
 
 def test_break_glass_moves_traffic_and_does_nothing_else(policies):

@@ -57,6 +57,25 @@ module "tasks_gateway" {
   sets_account_logging = var.sets_account_logging
 }
 
+module "observability" {
+  source = "../../modules/observability"
+
+  migration_environment      = local.environment
+  aws_region                 = var.aws_region
+  db_instance                = local.name
+  alarm_topic_arns           = compact([var.alert_topic_arn])
+  metrics_namespace          = var.metrics_namespace
+  canary_error_rate_percent  = var.bounds.canary_error_rate_percent
+  canary_p95_ms              = var.bounds.canary_p95_ms
+  canary_sync_latency_ms     = var.bounds.canary_sync_latency_ms
+  canary_cpu_percent         = var.bounds.canary_cpu_percent
+  trigger_error_rate_percent = var.bounds.trigger_error_rate_percent
+  trigger_latency_ms         = var.bounds.trigger_latency_ms
+  consistency_every_seconds  = var.bounds.consistency_every_seconds
+  verdict_max_age_hours      = var.bounds.verdict_max_age_hours
+  change_log_warn_entries    = var.bounds.change_log_warn_entries
+}
+
 module "iam" {
   source = "../../modules/iam"
 
@@ -71,5 +90,6 @@ module "iam" {
   runner_arn            = module.migration_runner.arn
   state                 = { bucket = var.state_bucket, key = local.state_key }
   alert_topic_arn       = var.alert_topic_arn
+  metrics_namespace     = var.metrics_namespace
   laravel_flag          = var.laravel_flag
 }

@@ -111,3 +111,24 @@ variable "runner_access" {
   type        = bool
   default     = true
 }
+
+variable "metrics_namespace" {
+  description = "Where the runbook publishes its metrics."
+  type        = string
+  default     = "TaskMigration"
+}
+
+variable "bounds" {
+  description = "What the alarms hold the metrics against: the inventory's own bounds, by their names there."
+  type = object({
+    canary_error_rate_percent  = number
+    canary_p95_ms              = number
+    canary_sync_latency_ms     = number
+    canary_cpu_percent         = number
+    trigger_error_rate_percent = number
+    trigger_latency_ms         = number
+    consistency_every_seconds  = number
+    verdict_max_age_hours      = number
+    change_log_warn_entries    = number
+  })
+}

@@ -2,12 +2,12 @@ locals {
   roles = {
     observer = {
       description = "Looks at everything and changes nothing"
-      policies    = ["look", "never"]
+      policies    = ["look", "read", "never"]
       hours       = 8
     }
     operator = {
       description = "Runs the phases: moves traffic, turns Laravel's flag, opens sessions on the runner"
-      policies    = ["look", "traffic", "operate", "plan", "session", "never"]
+      policies    = ["look", "traffic", "operate", "logins", "publish", "plan", "session", "never"]
       hours       = 4
     }
     break-glass = {
