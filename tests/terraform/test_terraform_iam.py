@@ -19,7 +19,8 @@ STAGE, ANOTHER_STAGE = f"{API}/stages/live", f"{API}/stages/admin"
 FLAG = f"arn:aws:ssm:{HERE}:parameter/app/TASK_SERVICE_ENABLED"
 SERVICE = f"arn:aws:ecs:{HERE}:service/app/laravel"
 TOPIC = f"arn:aws:sns:{HERE}:alerts"
-ALARM = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production-errors"
+ALARMS = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production"
+ALARM, SILENCE = f"{ALARMS}-errors", f"{ALARMS}-migration-sync-forward-silent"
 SECRET = f"arn:aws:secretsmanager:{HERE}:secret:rds!db-1"
 STATE = "arn:aws:s3:::terraform-states/task-service/production.tfstate"
 ROLES = ("observer", "operator", "break-glass")
@@ -51,6 +52,8 @@ def speaks_of(statement, action, resource, database):
     if not any(fnmatchcase(action, one) for one in statement["Action"]):
         return False
     marked = statement.get("Condition", {}).get("StringEquals", {})
+    if "cloudwatch:namespace" in marked:
+        return marked == {"cloudwatch:namespace": "TaskMigration"}
     if marked and marked != {"aws:ResourceTag/aws:rds:primaryDBInstanceArn": database}:
         return False
     if "NotResource" in statement:
@@ -81,6 +84,9 @@ ASKED = [
     ("cloudwatch:ListMetrics", "*"),
     ("cloudwatch:DescribeAlarms", "*"),
     ("cloudwatch:PutMetricAlarm", ALARM),
+    ("cloudwatch:PutMetricData", "*"),
+    ("cloudwatch:EnableAlarmActions", SILENCE),
+    ("cloudwatch:DisableAlarmActions", SILENCE),
     ("ecs:DescribeServices", SERVICE),
     ("ecs:UpdateService", SERVICE),
     ("sns:Publish", TOPIC),
@@ -130,8 +136,15 @@ def test_no_role_leads_to_another(policies, action):
     assert not any(policies.allow(role, action, "*") for role in policies.of)
 
 
+def test_terraforms_alarms_are_not_the_runbooks_to_alter_nor_to_silence(policies):
+    owned = (f"{ALARMS}-migration-differences", f"{ALARMS}-database-cpu")
+    for role in policies.of:
+        assert not any(policies.allow(role, "cloudwatch:PutMetricAlarm", alarm) for alarm in (*owned, SILENCE))
+        assert not any(policies.allow(role, "cloudwatch:DisableAlarmActions", alarm) for alarm in owned)
+
+
 def test_an_observer_changes_nothing(policies):
-    changing = ("PATCH", "Put", "Update", "Publish", "Start", "Delete", "Create")
+    changing = ("PATCH", "Put", "Update", "Publish", "Start", "Delete", "Create", "Enable", "Disable")
     for action, resource in ASKED:
         if any(word in action for word in changing):
             assert not policies.allow("observer", action, resource), action

@@ -57,6 +57,16 @@ module "tasks_gateway" {
   sets_account_logging = var.sets_account_logging
 }
 
+# By name and not by what the database's module tells: who destroys that one shall not take the alarms along.
+module "observability" {
+  source = "../../modules/observability"
+
+  migration_environment = local.environment
+  aws_region            = var.aws_region
+  db_instance           = local.name
+  alarm_topic_arns      = compact([var.alert_topic_arn])
+}
+
 module "iam" {
   source = "../../modules/iam"
 

@@ -67,3 +67,8 @@ output "role_arns" {
   description = "The roles to take: observer, operator, break-glass."
   value       = module.iam.role_arns
 }
+
+output "dashboard_name" {
+  description = "The dashboard for the night: CloudWatch, Dashboards."
+  value       = module.observability.dashboard_name
+}

@@ -59,6 +59,12 @@ variable "alert_topic_arn" {
   default     = ""
 }
 
+variable "metrics_namespace" {
+  description = "The namespace in CloudWatch in which the runbook may publish."
+  type        = string
+  default     = "TaskMigration"
+}
+
 variable "laravel_flag" {
   description = "The SSM parameter (its name) and the ECS service (its cluster and name) by which Laravel's flag is turned; {} if it has none."
   type = object({
