@@ -140,6 +140,13 @@ def test_no_role_leads_to_another(policies, action):
     assert not any(policies.allow(role, action, "*") for role in policies.of)
 
 
+def test_terraforms_alarms_are_not_the_runbooks_to_alter_nor_to_silence(policies):
+    owned = (f"{ALARMS}-migration-differences", f"{ALARMS}-database-cpu")
+    for role in policies.of:
+        assert not any(policies.allow(role, "cloudwatch:PutMetricAlarm", alarm) for alarm in (*owned, SILENCE))
+        assert not any(policies.allow(role, "cloudwatch:DisableAlarmActions", alarm) for alarm in owned)
+
+
 def test_an_observer_changes_nothing(policies):
     changing = ("PATCH", "Put", "Update", "Publish", "Start", "Delete", "Create", "Enable", "Disable", "rds-db")
     for action, resource in ASKED:
