@@ -19,7 +19,9 @@ STAGE, ANOTHER_STAGE = f"{API}/stages/live", f"{API}/stages/admin"
 FLAG = f"arn:aws:ssm:{HERE}:parameter/app/TASK_SERVICE_ENABLED"
 SERVICE = f"arn:aws:ecs:{HERE}:service/app/laravel"
 TOPIC = f"arn:aws:sns:{HERE}:alerts"
-ALARM = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production-errors"
+ALARMS = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production"
+SILENCE = f"{ALARMS}-migration-sync-forward-silent"
+ALARM = f"{ALARMS}-errors"
 LOGIN = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_sync"
 READER = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_reader"
 MARK = "aws:ResourceTag/aws:rds:primaryDBInstanceArn"
@@ -87,8 +89,8 @@ ASKED = [
     ("cloudwatch:DescribeAlarms", "*"),
     ("cloudwatch:PutMetricAlarm", ALARM),
     ("cloudwatch:PutMetricData", "*"),
-    ("cloudwatch:EnableAlarmActions", ALARM),
-    ("cloudwatch:DisableAlarmActions", ALARM),
+    ("cloudwatch:EnableAlarmActions", SILENCE),
+    ("cloudwatch:DisableAlarmActions", SILENCE),
     ("rds-db:connect", LOGIN),
     ("rds:DescribeDBInstances", DATABASE),
     ("ecs:DescribeServices", SERVICE),

@@ -63,19 +63,6 @@ locals {
     read = [
       { Effect = "Allow", Action = ["rds-db:connect"], Resource = ["arn:aws:rds-db:${local.here}:dbuser:*/task_migration_reader"] },
     ]
-    publish = [
-      {
-        Effect    = "Allow"
-        Action    = ["cloudwatch:PutMetricData"]
-        Resource  = ["*"]
-        Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
-      },
-      {
-        Effect   = "Allow"
-        Action   = ["cloudwatch:DisableAlarmActions", "cloudwatch:EnableAlarmActions"]
-        Resource = ["arn:aws:cloudwatch:${local.here}:alarm:${var.name}-*"]
-      },
-    ]
     # Enough for phase 2.1 to see that everything is there: it plans under the lock, and writes no state.
     plan = [
       { Effect = "Allow", Action = ["s3:ListBucket"], Resource = ["arn:aws:s3:::${var.state.bucket}"] },
