@@ -218,7 +218,7 @@ def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(fil
     changing = {
         *("provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"),
         *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary", "cutover"),
-        *("cleanup", "laravel_code"),
+        *("cleanup", "laravel_code", "stamp"),
     }
     roles = [(task, one) for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
     used = [one["name"] for _, one in roles]
@@ -227,7 +227,14 @@ def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(fil
         assert "lock" in used[:first]
         assert roles[used.index("lock")][0]["vars"]["lock_command"] == file.stem
         # Who only looks before that may look for days; whoever acts takes the lock as the first thing.
-        assert set(used[: used.index("lock")]) <= {"arguments", "watch"}
+        assert set(used[: used.index("lock")]) <= {"arguments", "target", "watch"}
+
+
+@pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)
+def test_every_playbook_that_writes_compares_the_target_before_its_lock(file):
+    used = [one["name"] for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
+    if {"lock", "journal", "approval"} & set(used):
+        assert used[1] == "target"
 
 
 @pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)

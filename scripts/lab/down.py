@@ -32,6 +32,7 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
         world.services_directory,
         world.terraform_directory,
         world.processes_directory,
+        world.tls_directory,
         world.laravel_checkout,
         world.service_token_file,
         world.probe_headers_file,

@@ -21,6 +21,7 @@ from typing import Any
 
 from lab.accounting import account, table
 from lab.availability import Fault, availability
+from lab.hunt import Hunt
 from lab.ledger import read
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -50,8 +51,9 @@ class WentWrong(Exception):
 class Journey:
     """A lab by its folder, the further words that send a command there, and who listens to what is printed.
 
-    ``on_step`` is called with each step before it is typed. ``told`` are the figures of the users who came and went;
-    ``fault`` is from when until when failures were meant, in seconds since 1970.
+    ``hunt`` looks for secrets in all that is done. ``on_step`` is called with each step before it is typed. ``told``
+    are the figures of the users who came and went; ``fault`` is from when until when failures were meant, in seconds
+    since 1970.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Journey:
     on_step: Callable[[Step], None] = lambda _: None
     told: dict[str, Any] = field(default_factory=dict)
     fault: Fault | None = None
+    hunt: Hunt | None = None
 
     @property
     def endpoints_file(self) -> Path:
@@ -83,7 +86,7 @@ class Journey:
         self.tell(f"\n=== {step.why}\n$ cd playbooks && {shlex.join(words[: 1 + len(step.command)])}")
         began = time.monotonic()
         printed: list[str] = []
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(self.hunt.environment if self.hunt else {})}
         with subprocess.Popen(
             words,
             cwd=PLAYBOOKS,
@@ -97,6 +100,9 @@ class Journey:
             for line in process.stdout:
                 printed.append(line)
                 self.tell(line.rstrip("\n"))
+        if self.hunt:
+            self.hunt.printed += printed
+            self.hunt.learn()
         self.tell(f"({time.monotonic() - began:.1f} s)")
         said = "".join(printed)
         if wrong := _wrong(step, process.returncode, said):
@@ -135,6 +141,15 @@ class Journey:
         if found["failed requests"]:
             raise WentWrong(f"users: {found['failed requests']} requests failed, and no fault was meant")
 
+    def refuse_secrets(self) -> None:
+        """Raises WentWrong if a secret stands where others can read it."""
+        if self.hunt is None:
+            return
+        found = self.hunt.found()
+        self.tell(f"secrets: {self.hunt.looked_at()}: {'; '.join(found) or 'none found'}")
+        if found:
+            raise WentWrong(f"secrets: {len(found)} found where others can read them")
+
     def follow(self, most: int) -> str:
         """Types what status says is next until nothing is left, and gives what it said last. Raises WentWrong if that
         takes more commands."""
@@ -164,10 +179,11 @@ def _wrong(step: Step, code: int, said: str) -> str:
 def lab_up(tasks: int = 0, dump: str = "") -> Step:
     """``tasks`` 0: the plan's 150."""
     words = (*(("-e", f"lab_tasks={tasks}") if tasks else ()), *(("-e", f"laravel_dump={dump}") if dump else ()))
-    return Step("the lab comes up", ("lab-up.yml", *words))
+    return Step("the lab comes up, reached as production is", ("lab-up.yml", "-e", "lab_secure=yes", *words))
 
 
 LAB_DOWN = Step("the lab goes down", ("lab-down.yml",))
+ROLES = Step("a login for each purpose", ("database-roles.yml",))
 PREPARE = Step("phase 2.1", ("phase-2.1-prepare.yml",))
 VERIFY = Step("phase 2.2, with the rollback test", ("phase-2.2-verify.yml",))
 DUAL_WRITE = Step("phase 2.3, while users write", ("phase-2.3-dual-write.yml",))

@@ -14,6 +14,7 @@ from lab.statements import blocks, statement
 
 APPLICATION = "laravel"
 MIGRATOR = "task_migrator"
+ADMIN = "dba"
 TIMEZONE = "Asia/Tokyo"
 FEWEST_TASKS = 150
 
@@ -33,9 +34,10 @@ _LOAD = (
 
 
 def add_roles(server: PostgresServer) -> None:
-    """The application's login and the runbook's, with what they may do on the server as a whole."""
+    """The application's login, the runbook's and an administrator's, with what they may do on the server as a whole."""
     server.add_login(APPLICATION)
     server.add_login(MIGRATOR)
+    server.add_login(ADMIN, "CREATEROLE")
     with server.connect() as session:
         session.execute(as_sql(blocks("laravel_roles.sql")["settings"]))
 

@@ -522,6 +522,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 server.destroy()
                 server.create()
                 server.add_login(asked.owner, "CREATEDB CREATEROLE")
+                with server.connect() as session:
+                    login = sql.Identifier(asked.owner)
+                    session.execute(statement("server.sql", "let others see sessions", login=login))
                 server.add_database(asked.database, asked.owner)
             else:
                 server.destroy()

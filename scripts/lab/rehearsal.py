@@ -26,6 +26,7 @@ from task_migration.outcome import Outcome
 
 from lab import down
 from lab.breakage import FAULTS
+from lab.hunt import Hunt
 from lab.journey import (
     CLEANUP,
     DUAL_WRITE,
@@ -33,6 +34,7 @@ from lab.journey import (
     PREPARE,
     PROJECT,
     PROOF,
+    ROLES,
     VERIFY,
     WATCH_A_WHILE,
     Journey,
@@ -42,6 +44,7 @@ from lab.journey import (
     lab_up,
 )
 from lab.postgres_server import free_port
+from lab.world import World
 
 _CLIMB_AGAIN = {"sync killed": (), "database restarted": (0, 5, 25), "breach": (5, 25)}
 """What is typed after the fault, before the journey goes on: the figures of a fault let no weight pass."""
@@ -90,7 +93,7 @@ def rehearsal(
 
 def straight(trip: Journey, kind: str, dump: str) -> None:
     """The journey from nothing to its end, with this fault at a quarter of the users. Raises WentWrong."""
-    trip.go(lab_up(dump=dump), PREPARE, VERIFY)
+    trip.go(lab_up(dump=dump), ROLES, PREPARE, VERIFY)
     with trip.users() as ledger:
         trip.go(DUAL_WRITE, WATCH_A_WHILE, *canary(5, 25))
         trip.fault = FAULTS[kind](trip)
@@ -99,6 +102,7 @@ def straight(trip: Journey, kind: str, dump: str) -> None:
     trip.settle(ledger)
     trip.go(CLEANUP)
     trip.follow(LEFT_TO_CONFIRM)
+    trip.refuse_secrets()
 
 
 @contextmanager
@@ -132,12 +136,14 @@ def _rehearse(directory: Path, number: int, kind: str, dump: str, tell: Callable
     reports.mkdir()
     log = reports / "commands.log"
     why = ""
-    with log.open("w", encoding="utf-8", buffering=1) as file:
+    hunt = Hunt(World(_lab(directory)), reports)
+    with log.open("w", encoding="utf-8", buffering=1) as file, hunt:
         trip = Journey(
             _lab(directory),
             _place(directory, reports),
             tell=lambda line: print(line, file=file),
             on_step=lambda step: tell(_said(step)),
+            hunt=hunt,
         )
         try:
             straight(trip, kind, dump)

@@ -16,6 +16,7 @@ import time
 
 from lab import journey
 from lab.breakage import breach
+from lab.hunt import Hunt
 from lab.journey import CLEANUP, DUAL_WRITE, LAB_DOWN, PREPARE, PROJECT, PROOF, VERIFY, Journey, Step, again, canary
 from lab.world import World
 
@@ -28,6 +29,8 @@ def travel(trip: Journey, tasks: int) -> None:
     without_test = (*VERIFY.command, "-e", "rollback_test=false")
     trip.go(
         journey.lab_up(tasks),
+        journey.ROLES,
+        again(journey.ROLES),
         Step("phase 2.1 says what it would do", (*PREPARE.command, "--check")),
         PREPARE,
         again(PREPARE),
@@ -65,6 +68,7 @@ def travel(trip: Journey, tasks: int) -> None:
     if not (counted := re.search(r"(\d+) of (\d+) items checked", said)) or counted[1] != counted[2]:
         raise journey.WentWrong(f"status.yml: at the end {counted[0] if counted else 'no item is checked'}")
     _show_branch(trip)
+    trip.refuse_secrets()
 
 
 def _show_branch(trip: Journey) -> None:
@@ -83,9 +87,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--tasks", type=int, default=0, help="how many tasks Laravel holds (default: the plan's 150)")
     asked = parser.parse_args(words)
     began = time.monotonic()
-    trip = Journey(LAB)
+    hunt = Hunt(World(LAB.resolve()), REPORT.parent)
+    trip = Journey(LAB, hunt=hunt)
     try:
-        travel(trip, asked.tasks)
+        with hunt:
+            travel(trip, asked.tasks)
         if asked.keep:
             print("\nThe lab stays up, at the end of its migration: ansible-playbook lab-down.yml takes it down.")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from task_migration import progress
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-from lab import checkout, dump, gateway_probe_headers, laravel, rest_api, service_token
+from lab import checkout, dump, gateway_probe_headers, laravel, rest_api, service_token, tls_front
 from lab.laravel import Filled
 from lab.postgres_server import PostgresServer, free_port, port_is_taken
 from lab.processes import listens
-from lab.world import LISTENING, VARIABLE, World
+from lab.world import FRONTS, LISTENING, VARIABLE, World
 
 NEWS_SECONDS = 5.0
 """How old the gateway's last look at the stage may be while nothing is wrong."""
@@ -28,17 +29,20 @@ def up(
     lab_directory: str,
     lab_tasks: int = laravel.FEWEST_TASKS,
     laravel_dump: str = "",
+    lab_secure: bool = False,
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
     """Makes what is missing of the lab in ``lab_directory`` and starts what stands still; again, it changes nothing.
 
     ``lab_tasks`` is how many tasks Laravel's database is filled with, 150 (the plan's scale) or more; with
-    ``laravel_dump`` that file of pg_dump's goes in instead. One that is filled keeps what it has. Terraform makes the
-    Task Service's server afterwards, on the port set aside for it here; the Task Service's app runs already, and
-    answers 503 until then. AWS keeps nothing on disk: one that is started anew sends all traffic to Laravel.
-    ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with anything else, and
-    Failed for a dump that PostgreSQL does not take.
+    ``laravel_dump`` that file of pg_dump's goes in instead. One that is filled keeps what it has. In one that is
+    ``lab_secure`` the runbook reaches the databases by TLS alone, with a login for each purpose, as in production; it
+    stays so.
+    Terraform makes the Task Service's server afterwards, on the port set aside for it here; the Task Service's app runs
+    already, and answers 503 until then. AWS keeps nothing on disk: one that is started anew sends all traffic to
+    Laravel. ``details`` are the endpoints. Raises Refused for too few tasks, or if the lab was filled with anything
+    else, and Failed for a dump that PostgreSQL does not take.
     """
     began = time.monotonic()
     world = World(Path(lab_directory).resolve())
@@ -51,10 +55,11 @@ def up(
         )
     asked = Filled(0, dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
     known = world.endpoints()
+    lab_secure = lab_secure or "laravel_tls_port" in known
     target_runs_at = world.task_service_server(0).running_port()
     server = world.laravel_server(_port(known.get("laravel_port"), world.laravel_server(0).running_port()))
     target = world.task_service_server(_port(known.get("task_service_port"), target_runs_at, server.port))
-    ports = _ports(world, known, server.port, target.port)
+    ports = _ports(world, known, (*LISTENING, *(FRONTS if lab_secure else ())), server.port, target.port)
     running = server.exists() and server.running_port() is not None
     filled = _filled(server, running, known)
     if filled is not None and (filled.dump != asked.dump or (not asked.dump and filled != asked)):
@@ -82,6 +87,8 @@ def up(
     world.directory.mkdir(parents=True, exist_ok=True)
     if token_is_missing:
         service_token.make(world.service_token_file)
+    if lab_secure:
+        tls_front.make_certificates(world.tls_directory)
     for process in idle:  # they come up while the database is made
         process.launch()
     server.create()
@@ -117,11 +124,11 @@ def _filled(server: PostgresServer, running: bool, known: dict[str, Any]) -> Fil
     return Filled(known["lab_tasks"], known["lab_dump"]) if known.get("lab_tasks") else None
 
 
-def _ports(world: World, known: dict[str, Any], *taken: int) -> dict[str, int]:
-    """A port for each process that has one."""
+def _ports(world: World, known: dict[str, Any], names: Iterable[str], *taken: int) -> dict[str, int]:
+    """A port for each of these processes."""
     before = world.processes(known) if all(f"{name}_port" in known for name in LISTENING) else {}
     found: dict[str, int] = {}
-    for name in LISTENING:
+    for name in names:
         had = known.get(f"{name}_port")
         runs = name in before and before[name].pid() is not None
         found[name] = _port(had, had if runs else None, *taken, *found.values())
@@ -161,6 +168,5 @@ def _outcome(
         message = f"the lab {would or 'is '}up{'' if new else ' again'}, Laravel with {what}"
     if seconds is not None:
         message += f", in {seconds:.1f} s"
-    return Outcome(
-        changed, message, {} if would else dict(endpoints), lines=("Next: ansible-playbook phase-2.1-prepare.yml",)
-    )
+    following = "database-roles.yml" if endpoints["laravel_admin_dsn"] else "phase-2.1-prepare.yml"
+    return Outcome(changed, message, {} if would else dict(endpoints), lines=(f"Next: ansible-playbook {following}",))

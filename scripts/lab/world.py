@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import laravel, postgres_server
-from lab.postgres_server import HOST, PostgresServer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from lab import laravel, postgres_server, tls_front
+from lab.postgres_server import HOST, SUPERUSER, PostgresServer
 from lab.processes import Background
 
 TASK_SERVICE_DATABASE = "task_service"
@@ -30,6 +32,10 @@ TARGET_GROUPS = {
 DB_INSTANCE = "task-service-lab"
 LISTENING = ("aws", "laravel_app", "task_service_app", "gateway")
 """The lab's processes that have a port, which endpoints.json tells as ``<name>_port``."""
+FRONTS = {"laravel_tls": "laravel_port", "task_service_tls": "task_service_port"}
+"""Those of a secure lab, which take TLS in front of a server; and that server's port."""
+ROLE = "task_migration_{role}"
+"""The runbook's logins in a secure lab, one for each purpose."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,11 @@ class World:
         return self.directory / "gateway-probe-headers"
 
     @property
+    def tls_directory(self) -> Path:
+        """The lab's own CA, and what it signed."""
+        return self.directory / "tls"
+
+    @property
     def laravel_checkout(self) -> Path:
         """Laravel's code."""
         return self.directory / "laravel-code"
@@ -104,7 +115,7 @@ class World:
         """Each process of the lab's by its name, at those addresses."""
 
         def process(name: str, module: str, *words: str) -> Background:
-            port = ("--port", str(endpoints[f"{name}_port"])) if name in LISTENING else ()
+            port = ("--port", str(endpoints[f"{name}_port"])) if f"{name}_port" in endpoints else ()
             command = (sys.executable, "-m", f"lab.{module}", *port, *words)
             return Background(name, self.processes_directory, command)
 
@@ -120,23 +131,38 @@ class World:
         found = (
             process("aws", "aws_emulator", "--directory", str(self.processes_directory)),
             process("laravel_app", "laravel_app", "--dsn", endpoints["laravel_app_dsn"]),
-            process("task_service_app", "task_service_app", "--dsn", endpoints["task_service_dsn"], *token),
+            process("task_service_app", "task_service_app", "--dsn", endpoints.get("task_service_app_dsn", ""), *token),
             process("gateway", "gateway", *aws, *stage, *access_log),
             process(
                 *("gateway_metrics", "gateway_metrics", *aws, *access_log, *upstreams, *state),
                 *("--database-directory", endpoints["task_service_directory"]),
             ),
         )
-        return {one.name: one for one in found}
+        certificates = ("--directory", str(self.tls_directory))
+        fronts = (
+            process(name, "tls_front", "--to", str(endpoints[to]), *certificates)
+            for name, to in FRONTS.items()
+            if f"{name}_port" in endpoints
+        )
+        return {one.name: one for one in (*found, *fronts)}
 
     def endpoints_at(
         self, laravel_port: int, task_service_port: int, filled: laravel.Filled, ports: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
         """Every address of the lab; the Task Service's database is where Terraform will make it.
 
-        ``ports`` are those of the processes in LISTENING.
+        ``ports`` are those of the processes in LISTENING, and in a secure lab in FRONTS: then the runbook's way into
+        the databases is by TLS, with a login for each purpose.
         """
         at = dict.fromkeys(LISTENING, 0) | dict(ports or {})
+
+        def secure(dsn: str, front: str, user: str) -> str:
+            """As RDS is reached; "" in a lab that is not secure."""
+            if front not in at:
+                return ""
+            passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(user))
+            tls = {"sslmode": "verify-full", "sslrootcert": str(self.tls_directory / tls_front.CA)}
+            return make_conninfo(dsn, port=at[front], user=user, passfile=passfile, **tls)
 
         def task_service(dbname: str, user: str) -> str:
             return postgres_server.dsn(self.task_service_directory, task_service_port, dbname, user)
@@ -144,15 +170,27 @@ class World:
         def of_laravel(user: str) -> str:
             return postgres_server.dsn(self.laravel_directory, laravel_port, laravel.APPLICATION, user)
 
+        def looking(dsn: str) -> str:
+            """The lab's own way in, past whoever the runbook's tables belong to."""
+            passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(SUPERUSER))
+            return make_conninfo(dsn, user=SUPERUSER, passfile=passfile) if "laravel_tls" in at else dsn
+
+        laravel_dsn = of_laravel(laravel.MIGRATOR)
+        task_service_dsn = task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER)
         return {
             "lab_tasks": filled.tasks,
             "lab_dump": filled.dump,
-            "laravel_dsn": of_laravel(laravel.MIGRATOR),
+            "runbook_laravel_dsn": secure(laravel_dsn, "laravel_tls", ROLE) or laravel_dsn,
+            "runbook_task_service_dsn": secure(task_service_dsn, "task_service_tls", ROLE) or task_service_dsn,
+            "laravel_admin_dsn": secure(laravel_dsn, "laravel_tls", laravel.ADMIN),
+            "task_service_admin_dsn": secure(task_service_dsn, "task_service_tls", TASK_SERVICE_OWNER),
+            "laravel_dsn": looking(laravel_dsn),
             "laravel_app_dsn": of_laravel(laravel.APPLICATION),
             "laravel_port": laravel_port,
             "laravel_url": f"http://{HOST}:{at['laravel_app']}",
             "laravel_upstream": f"{HOST}:{at['laravel_app']}",
-            "task_service_dsn": task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
+            "task_service_dsn": looking(task_service_dsn),
+            "task_service_app_dsn": task_service_dsn,
             "task_service_port": task_service_port,
             "task_service_url": f"http://{HOST}:{at['task_service_app']}",
             "task_service_upstream": f"{HOST}:{at['task_service_app']}",

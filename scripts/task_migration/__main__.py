@@ -37,11 +37,19 @@ def sync(parser: argparse.ArgumentParser) -> Run:
         if port is None:
             raise Refused(f"{arguments.config} names no health port for {direction}", next_step="add --health-port N")
 
+        from task_migration.metric_data import Publisher
         from task_migration.sync import Settings, Worker
 
         worker = Worker(Settings.from_dict(told.settings), direction)
         stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
-        serving.serve(worker, direction=direction, health_port=port, stop=stop, history=told.history(direction))
+        serving.serve(
+            worker,
+            direction=direction,
+            health_port=port,
+            stop=stop,
+            history=told.history(direction),
+            publisher=Publisher(**told.metrics),
+        )
 
     return run
 

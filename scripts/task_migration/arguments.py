@@ -50,6 +50,7 @@ class Parameter:
     minimum: float | None = None
     maximum: float | None = None
     empty: bool = False
+    typed: str = ""
     only: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
 
@@ -127,6 +128,7 @@ def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callabl
         if name not in known:
             raise _unknown(name, playbook, list(known))
         _check(known[name], extra_vars[name], f"-e {name}")
+        _refuse_typed_guard(known[name], variable("migration_environment"))
     for name, one in known.items():
         if not one.only and name not in typed:
             _check(one, variable(name), f"the inventory's {name}")
@@ -143,6 +145,17 @@ def arguments(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callabl
         f"{playbook} on {environment}" + (f", with {', '.join(sorted(typed))} from the command line" if typed else ""),
         {"typed": sorted(typed), "migration_environment": environment},
     )
+
+
+def _refuse_typed_guard(parameter: Parameter, environment: str) -> None:
+    """Raises Refused for what guards an environment and was typed: a guard that can be typed away is none."""
+    if parameter.typed == "never" or (parameter.typed == "lab" and environment != "local"):
+        raise Refused(
+            f"{parameter.name} stands in the inventory, and is not typed ({parameter.about})",
+            measured=f"-e {parameter.name}",
+            allowed="the inventory's" if parameter.typed == "never" else "the inventory's; -e in the lab alone",
+            next_step="leave it out; what is wrong there is corrected in the inventory's group_vars/all.yml",
+        )
 
 
 def _unknown(name: str, playbook: str, known: list[str]) -> Refused:

@@ -12,16 +12,17 @@ from pathlib import Path
 from task_migration.errors import Failed
 
 
-def write(path: Path, text: str) -> Path:
+def write(path: Path, text: str, *, private: bool = False) -> Path:
     """Puts ``text`` at ``path`` in one step, making the folder if need be; what stood there before stays until then.
 
-    Raises Failed if the folder can't be written to.
+    ``private``: nobody but its owner may ever read it. Raises Failed if the folder can't be written to.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with _said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("w", encoding="utf-8", newline="\n") as file:
+            mode = 0o600 if private else 0o666
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

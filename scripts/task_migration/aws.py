@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from task_migration import database
 from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.loopback import on_this_machine
 
 ATTEMPTS = 8
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -69,7 +69,7 @@ def client(
     import boto3
     from botocore.config import Config
 
-    emulated = bool(aws_endpoint_url) and database.on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
+    emulated = bool(aws_endpoint_url) and on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
     if aws_endpoint_url and not emulated and urlsplit(aws_endpoint_url).scheme != "https":
         raise Refused(
             "AWS may only be spoken to over TLS",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from task_migration import configuration, health, mapping_directory
+from task_migration import alarm_voice, configuration, health, mapping_directory, metric_data
 from task_migration.configuration import Configuration
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
@@ -24,6 +24,7 @@ NAMES: tuple[Name, ...] = ("sync_forward", "sync_backward", "consistency")
 MOST_WORKERS = 8
 """There are eight lanes; a worker more would find none."""
 UNITS = "/etc/systemd/system"
+NO_ALARM = alarm_voice.Voice()
 _TITLES: Mapping[Name, str] = {
     "sync_forward": "carries changes from Laravel to the Task Service",
     "sync_backward": "carries changes from the Task Service to Laravel",
@@ -54,17 +55,25 @@ def background(
     alert_command: Sequence[str] = (),
     aws_region: str,
     aws_endpoint_url: str = "",
+    metrics_namespace: str = "",
     check: bool = False,
 ) -> Outcome:
     """Has one service kept alive as the inventory says, or takes it away, together with its further workers.
 
     What they are told is written to ``service_directory``/sync.json, its owner's alone. Taking away needs neither that
-    file nor a database. Details: ``services``, those that were changed. Raises Refused if something else answers where
-    the sync is to listen, or for a number of workers that can't be. In a container that ends with the job nothing is
-    begun or taken away: that the machine's own sync runs is looked at, and Refused is raised where it does not.
+    file nor a database. With ``metrics_namespace`` the alarm on its silence is given its voice, or loses it; what
+    CloudWatch refuses of that is a line and no failure. In a container that ends with the job nothing is begun or taken
+    away: that the machine's own sync runs is looked at, and Refused is raised where it does not. Details: ``services``,
+    those that were changed. Raises Refused if something else answers where the sync is to listen, or for a number of
+    workers or a namespace that can't be.
     """
     if ends_with_the_job():
         return _of_the_machine(name, state, sync_health_ports)
+    where = {
+        "migration_environment": migration_environment,
+        "aws_region": aws_region,
+        "aws_endpoint_url": aws_endpoint_url,
+    }
     plan = _Plan(
         name,
         tuple(service_name(migration_environment, name, worker) for worker in range(1, MOST_WORKERS + 1)),
@@ -73,9 +82,13 @@ def background(
         consistency_every_seconds,
     )
     keeper = host(service_kind, UNITS if service_kind == "systemd" else service_directory)
+
+    def voiced() -> alarm_voice.Voice:
+        return alarm_voice.voice(name, state == "present", check=check, **where) if metrics_namespace else NO_ALARM
+
     if state == "absent":
         changed = _remove(keeper, plan.names, check)
-        return _outcome(name, changed, "would be taken away" if check else "taken away", "is not there")
+        return _outcome(name, changed, "would be taken away" if check else "taken away", "is not there", voiced())
     settings = Settings(
         laravel_dsn=laravel_dsn,
         task_service_dsn=task_service_dsn,
@@ -86,24 +99,24 @@ def background(
         service_token_file=service_token_file,
         ca_file=task_service_ca_file,
     )
+    metrics = {"metrics_namespace": metric_data.checked(metrics_namespace), **where}
     checks = {
         "quarantine_signed_off": dict(quarantine_signed_off or {}),
         "alert_topic_arn": alert_topic_arn,
         "alert_command": list(alert_command),
-        "aws_region": aws_region,
-        "aws_endpoint_url": aws_endpoint_url,
+        **metrics,
     }
     ports = {str(direction): int(port) for direction, port in sync_health_ports.items()}
-    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen())
+    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen(), metrics)
     _refuse_what_can_not_be(keeper, plan, ports)
     if check:
         changed = _would_change(keeper, plan, told)
-        return _outcome(name, changed, "would be started", "runs already")
+        return _outcome(name, changed, "would be started", "runs already", voiced())
     written = configuration.write(plan.file, told)
     services = plan.services()
     changed = [service.name for service in services if keeper.install(service)]
     changed += _remove(keeper, plan.names[len(services) :], check=False)
-    return _outcome(name, changed or ([str(plan.file)] if written else []), "started", "runs already")
+    return _outcome(name, changed or ([str(plan.file)] if written else []), "started", "runs already", voiced())
 
 
 @dataclass(frozen=True)
@@ -187,7 +200,7 @@ def _of_the_machine(name: Name, state: str, ports: Mapping[str, int]) -> Outcome
     runs = said is not None and said["direction"] == direction
     if state == "absent":
         left = "is left to the machine, where the same playbook takes it away" if runs else "is not there"
-        return _outcome(name, [], "", left)
+        return _outcome(name, [], "", left, alarm_voice.Voice())
     if not runs:
         raise Refused(
             f"the sync {direction} can't be begun here: it would end with this job of AWX's",
@@ -195,9 +208,14 @@ def _of_the_machine(name: Name, state: str, ports: Mapping[str, int]) -> Outcome
             allowed="one that runs there already",
             next_step="type this playbook on the machine that keeps the sync, then launch this job again (docs/awx.md)",
         )
-    return _outcome(name, [], "", "kept alive by the machine, and not by this job")
+    return _outcome(name, [], "", "kept alive by the machine, and not by this job", alarm_voice.Voice())
 
 
-def _outcome(name: Name, changed: list[str], done: str, else_: str) -> Outcome:
+def _outcome(name: Name, changed: list[str], done: str, else_: str, voice: alarm_voice.Voice) -> Outcome:
     said = f"{done}: {', '.join(changed)}" if changed else else_
-    return Outcome(bool(changed), f"what {_TITLES[name]}: {said}", {"name": name, "services": changed})
+    return Outcome(
+        bool(changed) or voice.changed,
+        f"what {_TITLES[name]}: {said}",
+        {"name": name, "services": changed},
+        (voice.line,) if voice.line else (),
+    )

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from task_migration import judgement, progress, traffic_findings
+from task_migration import judgement, metric_figures, progress, traffic_findings
 from task_migration.errors import Failed
 from task_migration.finding import Bounds, Finding, Sample
 from task_migration.gate import details, lines
 from task_migration.gateway_probe import GatewayProbe
 from task_migration.gauge import Gauge
 from task_migration.journal import duration
+from task_migration.metric_data import Publisher
 from task_migration.metric_source import source
 from task_migration.outcome import Outcome
 
@@ -55,16 +56,18 @@ def bake(
     gateway_url: str = "",
     gateway_probe_path: str = "/api/tasks",
     gateway_probe_headers_file: str = "",
+    migration_environment: str = "",
+    metrics_namespace: str = "",
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
     """Waits until the weight is in force everywhere, then judges every ``canary_interval_seconds``.
 
     It ends well at the first look that passes after ``canary_bake_seconds``. While it bakes, ``canary_probe_rate``
-    reads a second are sent through the gateway.
-    Details: as the gate's, and ``seconds``, ``looks``, ``probes`` and ``probes_failed``. In check mode it says what it
-    would do; nothing is sent. Raises Refused before it begins if the inventory's values won't do; Failed as soon as a
-    finding fails, or when ``canary_hold_seconds`` more have proven nothing.
+    reads a second are sent through the gateway, and each look's figures are published in ``metrics_namespace`` ("":
+    nowhere). Details: as the gate's, and ``seconds``, ``looks``, ``probes`` and ``probes_failed``. In check mode it
+    says what it would do; nothing is sent. Raises Refused before it begins if the inventory's values won't do; Failed
+    as soon as a finding fails, or when ``canary_hold_seconds`` more have proven nothing.
     """
     bounds = Bounds(
         canary_error_rate_percent,
@@ -104,8 +107,14 @@ def bake(
             f"and hold it for {_length(canary_hold_seconds)} more while the figures prove nothing",
             {"verdict": "", "findings": [], "figures": {}, "confidence_percent": bounds.confidence_percent},
         )
+    metrics = Publisher(
+        metrics_namespace=metrics_namespace,
+        migration_environment=migration_environment,
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+    )
     began = time.monotonic()
-    with gauge, probe.sending() if probe else nullcontext():
+    with metrics, gauge, probe.sending() if probe else nullcontext():
         now, settle = datetime.now(UTC), timedelta(seconds=canary_settle_seconds)
         shifts = gauge.shifts(weight)
         since = (shifts[-1] if shifts else now) + settle
@@ -119,6 +128,7 @@ def bake(
             baked = max(number * canary_interval_seconds, time.monotonic() - settled)
             findings = judgement.judged(sample, bounds)
             verdict = judgement.verdict_of(findings)
+            metrics.put(metric_figures.of_canary(sample, findings))
             note = _line(number, sample, findings, bounds, probe)
             listener(progress.Progress(f"baking at {weight} %", 0, 0, "", max(baked, _LEAST_SECONDS), note))
             if verdict == "fail":
@@ -140,7 +150,7 @@ def bake(
             "probes": sent.requests if sent else 0,
             "probes_failed": sent.failed if sent else 0,
         },
-        lines(sample, findings),
+        (*lines(sample, findings), *metrics.lines),
     )
 
 

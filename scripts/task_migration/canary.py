@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any
 
-from task_migration import aws, conditions, database, finding, judgement, stage
+from task_migration import aws, conditions, database, finding, judgement, metric_figures, stage
 from task_migration.conditions import Away, Condition
 from task_migration.errors import MigrationError
 from task_migration.gauge import Gauge
@@ -24,10 +24,12 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Look:
-    """One look: every condition of the canary, and its figures in one line, "" while nobody's traffic has moved."""
+    """One look: every condition of the canary, and its figures in one line, "" while nobody's traffic has moved, and as
+    they are published."""
 
     conditions: list[Condition]
     told: str
+    figures: metric_figures.Figures = field(default_factory=dict)
 
 
 class Canary:
@@ -101,7 +103,8 @@ class Canary:
         caveat = self._canary_bounds.caveat
         told = f"{self.share:g} % to the Task Service{caveat}: {judgement.in_one_line(sample)}"
         found = [traffic, *self._way_back(backward, sample), *conditions.of_canary(sample, findings, late=late)]
-        return Look(found, "; ".join(filter(None, [unknown, told])))
+        figures = metric_figures.of_canary(sample, findings)
+        return Look(found, "; ".join(filter(None, [unknown, told])), figures)
 
     def _instruments(self) -> tuple[Gauge, Following]:
         gauge = self._open.enter_context(self._make_gauge())

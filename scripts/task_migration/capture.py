@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import change_log, database, queries, sync_tables
+from task_migration import change_log, database, grants, queries, sync_tables
 from task_migration.errors import Refused
 from task_migration.gentle import gently
 from task_migration.mapping import Captured, captured_tables, mappings
@@ -116,6 +116,8 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
         sync_tables.make(connection)
         for table in lacking:
             gently(side, connection, lock_timeout, f"putting capture on {table}", _put_on(table))
+    if not check:
+        grants.give(connection)
     verb = "would be put on" if check else "put on"
     return Outcome(
         changed=bool(lacking),

@@ -185,7 +185,7 @@ def _stays(connection: database.Connection, one: _Thing) -> bool:
 def _take_the_rest(side: database.Side, lock_timeout: float) -> None:
     """What capture leaves: the copy's and the sync's own tables, what a wait for quiet left behind, the followers."""
     things = _things(side)
-    with database.said(side), database.connect(side, "cleanup") as connection:
+    with database.said(side), database.connect(side, "clean up") as connection:
         if any(one.name.startswith("task_migration_follow_") or one.name == "follow_cognito_sub" for one in things):
             gently(side, connection, lock_timeout, "taking the triggers off users", _stop_following)
         tables = ["switch"] if side.name == "laravel" else [*_OF_THE_COPY, *_RECORDS["task_service"]]

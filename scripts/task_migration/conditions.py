@@ -83,11 +83,15 @@ class Sync:
 @dataclass(frozen=True)
 class Sample:
     """What was measured at one time. ``api`` is None if the inventory names no address; ``check`` if there was none, or
-    with ``forward.trouble``."""
+    with ``forward.trouble``. The last three are of no condition: how phase 2.2's last verdict came out and how old it
+    is, and for how long the Task Service has served alone; None if not at all, or with ``forward.trouble``."""
 
     api: Probed | None
     forward: Sync
     check: Check | None
+    verdict_passed: bool | None = None
+    verdict_age_seconds: float | None = None
+    soak_seconds: float | None = None
 
 
 @dataclass(frozen=True)

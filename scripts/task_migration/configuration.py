@@ -2,7 +2,8 @@
 
 The file names connection strings and passfiles, never a password. It is JSON: the fields of ``sync.Settings``, and
 beside them ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": no history is kept),
-``consistency``, what the hourly check is told beside them, and ``mapping_directory`` ("": the Task Service's own).
+``consistency``, what the hourly check is told beside them, ``mapping_directory`` ("": the Task Service's own), and
+``metrics``, where the sync's figures are published ({}: nowhere).
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ _WRITE_AGAIN = "ansible-playbook phase-2.3-dual-write.yml writes it anew"
 @dataclass(frozen=True)
 class Configuration:
     """One file's content. ``settings`` is what the engine reads; ``health_ports`` a loopback port per direction;
-    ``consistency`` further parameters of ``consistency.consistency``."""
+    ``consistency`` further parameters of ``consistency.consistency``; ``metrics`` those of ``metric_data.Publisher``.
+    """
 
     settings: Mapping[str, Any]
     health_ports: Mapping[str, int]
     history_directory: str
     consistency: Mapping[str, Any] = field(default_factory=dict)
     mapping_directory: str = ""
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
     def history(self, direction: str) -> Path | None:
         """Where a direction's lag over time is kept; None if nowhere."""
@@ -64,11 +67,12 @@ def read(path: Path) -> Configuration:
         history_directory = str(values.pop("history_directory", ""))
         consistency = dict(values.pop("consistency", {}))
         mapping_directory = str(values.pop("mapping_directory", ""))
+        metrics = dict(values.pop("metrics", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(
             f"{path} is no configuration of a service", measured=type(error).__name__, next_step=_WRITE_AGAIN
         ) from error
-    return Configuration(values, ports, history_directory, consistency, mapping_directory)
+    return Configuration(values, ports, history_directory, consistency, mapping_directory, metrics)
 
 
 def text_of(configuration: Configuration) -> str:
@@ -79,6 +83,7 @@ def text_of(configuration: Configuration) -> str:
         "history_directory": configuration.history_directory,
         "consistency": dict(configuration.consistency),
         "mapping_directory": configuration.mapping_directory,
+        "metrics": dict(configuration.metrics),
     }
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

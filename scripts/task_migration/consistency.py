@@ -12,13 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from task_migration import accounts, alert, change_log, consistency_history, database, progress, sync_tables, verify
+from task_migration import (
+    accounts,
+    alert,
+    change_log,
+    consistency_history,
+    database,
+    metric_data,
+    metric_figures,
+    progress,
+    sync_tables,
+    verify,
+)
 from task_migration.converge import REFUSED, forward
 from task_migration.errors import Failed, MigrationError
 from task_migration.outcome import Outcome
 
 NAMED = 20
 ALERT_AGAIN_SECONDS = 3600
+PUBLISHED_WITHIN_SECONDS = 5.0
+"""A check that ends at once would take its figures along, and nobody waits for it."""
 _PUNCTUAL_SECONDS = 60
 """A timer that comes a moment early must not leave out the hourly alert."""
 
@@ -39,6 +52,7 @@ class Found:
     rows: int = 0
     differences: list[dict[str, Any]] = field(default_factory=list)
     number_of_differences: int = 0
+    dead_letters: int = 0
     change_log_length: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -80,6 +94,8 @@ def consistency(
     alert_command: Sequence[str] = (),
     aws_region: str,
     aws_endpoint_url: str = "",
+    migration_environment: str = "",
+    metrics_namespace: str = "",
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
@@ -87,21 +103,28 @@ def consistency(
 
     Red are differences, rows unaccounted for, and rows that the sync could not carry (dead letters) of a kind that is
     not in ``quarantine_signed_off``. Somebody is told once when it turns red, at most hourly while it stays so, and
-    once when it is green again. In check mode nothing is kept and nobody is told. ``changed`` is False always: nothing
-    that is migrated changes. Raises Inconsistent when it is red, and what kept it from looking, which alerts as well.
+    once when it is green again. What it found is published in ``metrics_namespace`` ("": nowhere). In check mode
+    nothing is kept or published, and nobody is told. ``changed`` is False always: nothing that is migrated changes.
+    Raises Inconsistent when it is red, and what kept it from looking, which alerts as well.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
     alerts = Alerts(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+    metrics = metric_data.Publisher(
+        metrics_namespace=metrics_namespace,
+        migration_environment=migration_environment,
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+    )
     began = time.monotonic()
     try:
         found = _look(laravel, task_service, quarantine_signed_off or {}, began, listener)
     except MigrationError as error:
         if not check:
-            _keep_and_tell(laravel, Found(None, time.monotonic() - began, [str(error)]), alerts)
+            _keep_and_tell(laravel, Found(None, time.monotonic() - began, [str(error)]), alerts, metrics)
         raise
     if not check:
-        _keep_and_tell(laravel, found, alerts)
+        _keep_and_tell(laravel, found, alerts, metrics)
     if not found.passed:
         raise Inconsistent(
             "the two sides are not equal while the sync runs",
@@ -109,7 +132,7 @@ def consistency(
             allowed="no difference, every row accounted for, nothing that could not be carried",
             next_step="ansible-playbook phase-2.2-verify.yml names every row, reconcile.yml mends them",
         )
-    return Outcome(False, found.line(), {**found.details, "passed": found.passed, "keys": found.keys})
+    return Outcome(False, found.line(), {**found.details, "passed": found.passed, "keys": found.keys}, metrics.lines)
 
 
 def _look(
@@ -127,8 +150,9 @@ def _look(
     ):
         verify.require_copy(origin, destination)
         flow = forward(origin, destination)
-        details = verify.details_of(flow, verify.differences(flow, carry=False, listener=listener), signed_off)
+        details = verify.details_of(flow, verify.differences(flow, listener=listener), signed_off)
         dead = _dead_letters(origin, destination, signed_off)
+        dead_letters = sum(sum(sync_tables.dead_letters(side, signed_off).values()) for side in (origin, destination))
         pending = change_log.length(origin)
     tables = details["tables"]
     reasons = [*verify.rows_because(details), *dead]
@@ -142,6 +166,7 @@ def _look(
         number_of_differences=sum(
             table[kind] for table in tables.values() for kind in ("missing", "extra", "different")
         ),
+        dead_letters=dead_letters,
         change_log_length=pending,
         details={
             "tables": tables,
@@ -169,8 +194,17 @@ def _dead_letters(
     return said
 
 
-def _keep_and_tell(laravel: database.Side, found: Found, alerts: Alerts) -> None:
-    """Tells somebody if it is news, then adds the row. Neither may hide what was found."""
+def _keep_and_tell(laravel: database.Side, found: Found, alerts: Alerts, metrics: metric_data.Publisher) -> None:
+    """Publishes it, tells somebody if it is news, then adds the row. Nothing of that may hide what was found."""
+    metrics.put(
+        metric_figures.of_consistency(
+            passed=found.passed,
+            seconds=found.seconds,
+            rows=found.rows,
+            differences=found.number_of_differences,
+            dead_letters=found.dead_letters,
+        )
+    )
     try:
         with database.said(laravel), database.connect(laravel, "consistency") as connection:
             before, told_ago = consistency_history.told(connection)
@@ -189,6 +223,7 @@ def _keep_and_tell(laravel: database.Side, found: Found, alerts: Alerts) -> None
         _log.error("the history of the check could not be kept: %s", error)
         if not found.passed:
             _tell(found, "", alerts)
+    metrics.close(PUBLISHED_WITHIN_SECONDS)
 
 
 def _is_news(word: str, before: str, told_ago: float | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from task_migration import database, journal, queries
+from task_migration import database, grants, journal, queries
 
 _FILE = "consistency.sql"
 
@@ -67,8 +67,9 @@ def keep(
     """Adds one row, and makes the table on first use. ``keys`` are table and key, never a row's content."""
     if not _there(laravel):
         journal.ensure(laravel)
-        with laravel.transaction():
-            laravel.execute(queries.statement(_FILE, "create consistency"))
+        with database.for_purpose(laravel, "making the checks' table") as owner, owner.transaction():
+            owner.execute(queries.statement(_FILE, "create consistency"))
+            grants.give(owner)
     laravel.execute(
         queries.statement(_FILE, "keep"),
         {

@@ -90,8 +90,8 @@ def _work(task: Task, stop: Event, parent: int, sender: multiprocessing.connecti
     try:
         with (
             database.said(task.task_service),
-            database.connect(task.laravel, "copy") as origin,
-            database.connect(task.task_service, "copy") as destination,
+            database.connect(task.laravel, "copy worker") as origin,
+            database.connect(task.task_service, "copy worker") as destination,
         ):
             flow = Flow(origin, destination, task.shapes)
             speeds: dict[str, float] = {}

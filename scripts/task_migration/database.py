@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
+from task_migration import credentials
 from task_migration.errors import Failed, MigrationError, Refused
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -35,6 +35,31 @@ _SESSION = {
     "tcp_keepalives_count": "3",
 }
 
+ROLES: Mapping[str, str] = {
+    "capture": "owner",
+    "clean up": "owner",
+    "copy worker": "writer",
+    "copy": "owner",
+    "fence": "owner",
+    "making": "owner",
+    "preflight": "owner",
+    "quiet": "owner",
+    "schema": "owner",
+    "stamp": "owner",
+    "sequences": "owner",
+    "user_mapping": "owner",
+    "withdraw": "owner",
+    "catch up": "sync",
+    "drain": "sync",
+    "reconcile": "sync",
+    "sync": "sync",
+    "consistency": "verifier",
+    "verify": "verifier",
+}
+"""The database role of each purpose, by the purpose's first words; any other only reads. database_roles.yml says what
+each may do."""
+
+_REFUSED_LOGIN = ("password authentication failed", "PAM authentication failed", 'role "')
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
 """What libpq and psycopg say, without a code of PostgreSQL's, when a session ends under their hands."""
 
@@ -47,8 +72,9 @@ class Unreachable(Refused):
 class Side:
     """One of the two databases.
 
-    ``dsn`` is a libpq connection string without a password (``passfile=`` names the file that holds it);
-    ``settings`` are session settings that the mapping's SQL reads, such as ``task_migration.laravel_timezone``.
+    ``dsn`` is a libpq connection string without a password; credentials.py tells what its ``passfile`` may name, and
+    what ``{role}`` in it means. ``settings`` are session settings that the mapping's SQL reads, such as
+    ``task_migration.laravel_timezone``.
     """
 
     name: Literal["laravel", "task_service"]
@@ -67,9 +93,10 @@ class Side:
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A session that knows its side, so that an error can be told as that side's."""
+    """A session that knows its side and its role, so that an error can be told as theirs."""
 
     side: Side
+    role: str
 
     def execute(self, *args: Any, **kwargs: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         with blamed(self):
@@ -83,7 +110,7 @@ def blamed(connection: Connection) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if not hasattr(error, "side"):
-            error.side = connection.side  # type: ignore[attr-defined]
+            error.side, error.role = connection.side, connection.role  # type: ignore[attr-defined]
         raise
 
 
@@ -107,17 +134,18 @@ def task_service(dsn: str) -> Side:
 def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
     """A session pinned to UTC and marked as ours, so that the change log's triggers pass over what it writes.
 
-    ``purpose`` is what pg_stat_activity shows, with who and where. Off this machine TLS is ``verify-full`` unless the
-    connection string says otherwise. Raises Refused if there is no way in, saying what to look at.
+    ``purpose`` is what pg_stat_activity shows, with who and where; its first words choose the database role, where each
+    has one (``ROLES``). Off this machine TLS is ``verify-full`` unless the connection string says otherwise. Raises
+    Refused if there is no way in, saying what to look at.
     """
-    parts: dict[str, Any] = dict(conninfo_to_dict(side.dsn))
-    parts.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
-    if not on_this_machine(str(parts.get("host", ""))):
-        parts.setdefault("sslmode", "verify-full")
-    parts["application_name"] = f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63]
+    dsn = credentials.for_role(side.dsn, role_for(purpose)) if credentials.is_by_role(side.dsn) else side.dsn
+    parts: dict[str, Any] = {
+        "connect_timeout": conninfo_to_dict(dsn).get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
+        "application_name": f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63],
+    }
+    connection = _logged_in(side, dsn, parts)
+    connection.side, connection.role = side, connection.info.user
     with said(side):
-        connection = Connection.connect(make_conninfo("", **parts), autocommit=True)
-        connection.side = side
         try:
             settings = {**_SESSION, **side.settings}
             connection.execute(
@@ -129,6 +157,25 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
             connection.close()
             raise
         return connection
+
+
+def role_for(purpose: str) -> str:
+    """The database role that a session of this purpose works as, where there is one for each."""
+    found = (role for words, role in ROLES.items() if purpose == words or purpose.startswith(f"{words} "))
+    return next(found, "reader")
+
+
+def _logged_in(side: Side, dsn: str, parts: Mapping[str, Any]) -> Connection:
+    """A new session. A secret that was fetched before may have been replaced since: it is fetched once more."""
+    try:
+        try:
+            return Connection.connect(credentials.login(dsn), autocommit=True, **parts)
+        except psycopg.OperationalError as error:
+            if not (_is_refused_login(str(error)) and credentials.is_kept_elsewhere(dsn)):
+                raise
+            return Connection.connect(credentials.login(dsn, renewed=True), autocommit=True, **parts)
+    except psycopg.Error as error:
+        raise _no_way_in(side, str(conninfo_to_dict(dsn).get("user", getpass.getuser())), error) from error
 
 
 def looking(side: Side, purpose: str) -> Connection:
@@ -148,14 +195,14 @@ def connect_if_there(side: Side, purpose: str) -> Connection | None:
         return None
 
 
-def on_this_machine(host: str) -> bool:
-    """Whether a host's name or address, or a socket's path, is this machine's own; "" is a socket."""
-    if not host or host.startswith("/") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+@contextmanager
+def for_purpose(connection: Connection, purpose: str) -> Iterator[Connection]:
+    """A session to the same side that may do what ``purpose`` takes: this one, or another where each has its login."""
+    if not credentials.is_by_role(connection.side.dsn):
+        yield connection
+        return
+    with connect(connection.side, purpose) as other:
+        yield other
 
 
 @contextmanager
@@ -167,7 +214,7 @@ def said(side: Side) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise explained(getattr(error, "side", side), error) from error
+        raise explained(getattr(error, "side", side), error, getattr(error, "role", "")) from error
 
 
 @contextmanager
@@ -183,15 +230,17 @@ def under_way() -> Iterator[None]:
         ) from gone
 
 
-def explained(side: Side, error: psycopg.Error) -> MigrationError:
-    """One PostgreSQL error in the operator's words."""
-    text = " ".join((error.diag.message_primary or str(error)).split())
+def explained(side: Side, error: psycopg.Error, role: str = "") -> MigrationError:
+    """One PostgreSQL error of a session in the operator's words; ``role`` is whose session it was, if that is known."""
+    text = _text(error)
     where = f"{side.title} ({side.address})"
     if isinstance(error, pg.InsufficientPrivilege):
         return Refused(
-            f"the role {_role(side)} may not do this on {where}",
+            f"the role {role or conninfo_to_dict(side.dsn).get('user', getpass.getuser())} may not do this on {where}",
             measured=text,
-            next_step="ansible-playbook preflight.yml names the GRANT that is missing",
+            next_step="ansible-playbook database-roles.yml"
+            if credentials.is_by_role(side.dsn)
+            else "ansible-playbook preflight.yml names the GRANT that is missing",
         )
     if isinstance(error, pg.DiskFull):
         return Failed(
@@ -208,20 +257,28 @@ def explained(side: Side, error: psycopg.Error) -> MigrationError:
     if error.sqlstate is None and any(words in text for words in _LOST):
         return _connection_lost(where, text)
     if isinstance(error, psycopg.OperationalError):
-        return _no_way_in(where, side, text) if error.sqlstate is None else _connection_lost(where, text)
+        return _connection_lost(where, text)
     return Failed(f"{where} answered with an error", measured=f"{error.sqlstate}: {text}")
 
 
-def _role(side: Side) -> str:
-    return str(conninfo_to_dict(side.dsn).get("user", getpass.getuser()))
+def _text(error: psycopg.Error) -> str:
+    return " ".join((error.diag.message_primary or str(error)).split())
 
 
-def _no_way_in(where: str, side: Side, text: str) -> MigrationError:
-    if "password authentication failed" in text or "no password supplied" in text:
+def _is_refused_login(text: str) -> bool:
+    return any(words in text for words in _REFUSED_LOGIN)
+
+
+def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
+    """Why no session could be begun."""
+    text, where = _text(error), f"{side.title} ({side.address})"
+    if _is_refused_login(text) or "no password supplied" in text:
         return Refused(
-            f"{where} does not accept the password of {_role(side)}",
+            f"{where} does not accept the password of {role}",
             measured=text,
-            next_step="correct the passfile that the inventory's connection string names",
+            next_step="ansible-playbook database-roles.yml"
+            if credentials.is_by_role(side.dsn)
+            else "correct what passfile in the inventory's connection string names",
         )
     if "SSL" in text or "certificate" in text or "no pg_hba.conf entry" in text:
         return Refused(
@@ -230,6 +287,8 @@ def _no_way_in(where: str, side: Side, text: str) -> MigrationError:
             allowed="sslmode=verify-full with the server's CA in sslrootcert",
             next_step="correct sslmode and sslrootcert in the inventory's connection string",
         )
+    if error.sqlstate is not None:
+        return explained(side, error, role)
     return Unreachable(
         f"{where} can't be reached",
         measured=text,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import errors as pg
@@ -82,6 +83,16 @@ def drain(
             "left": left,
         },
     )
+
+
+@contextmanager
+def carrier(flow: Flow) -> Iterator[Flow]:
+    """The same flow with sessions that may carry, for whoever else may only look."""
+    with (
+        database.for_purpose(flow.origin, "drain") as origin,
+        database.for_purpose(flow.destination, "drain") as destination,
+    ):
+        yield Flow(origin, destination, flow.shapes)
 
 
 def _length_if_there(task_service: database.Side) -> int:

@@ -264,10 +264,7 @@ class Gauge:
     def _letters(self, connection: database.Connection) -> _Letters:
         if lacking := sync_tables.missing(connection):
             raise Refused(f"{connection.side.title} lacks {', '.join(lacking)}, which the sync keeps there")
-        dead = connection.execute(
-            queries.statement("sync_report.sql", "dead letters"), {"signed_off": self._signed_off}
-        )
-        found = {str(kind): int(count) for kind, count, _ in dead}
+        found = sync_tables.dead_letters(connection, self._signed_off)
         conflicts = connection.execute(queries.statement("sync_report.sql", "conflicts by winner"))
         return _Letters(found, sum(int(count) for _, count in conflicts))
 

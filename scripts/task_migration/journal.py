@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from task_migration import atomic, database, queries
+from task_migration import atomic, database, grants, queries
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
@@ -164,13 +164,14 @@ def ensure(connection: database.Connection) -> None:
     is_guarded = there.pop("is_guarded")
     if is_guarded and all(there.values()):
         return
-    with connection.transaction():
-        connection.execute(queries.statement("journal.sql", "create schema"))
+    with database.for_purpose(connection, "making the journal") as owner, owner.transaction():
+        owner.execute(queries.statement("journal.sql", "create schema"))
         for table, is_there in there.items():
             if not is_there:
-                connection.execute(queries.statement("journal.sql", f"create {table}"))
+                owner.execute(queries.statement("journal.sql", f"create {table}"))
         if not is_guarded:
-            connection.execute(queries.statement("journal.sql", "guard journal", hash=_hash("new")))
+            owner.execute(queries.statement("journal.sql", "guard journal", hash=_hash("new")))
+        grants.give(owner)
 
 
 def now(laravel: database.Connection) -> datetime:

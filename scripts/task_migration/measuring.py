@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from task_migration import change_log, consistency_history, database, health, switch
+from task_migration import change_log, consistency_history, database, health, journal, soak, switch
 from task_migration.conditions import Away, Bounds, Sample, Sync
 from task_migration.errors import MigrationError
 from task_migration.metric_source import Unmeasured
@@ -72,17 +72,24 @@ class Measuring:
     def sample(self, api: Probed | None = None) -> Sample:
         """One sample; ``api`` in place of what the probe has seen in its window."""
         pending, oldest, check, trouble = None, None, None, ""
+        verdict, verdict_age, soaked = None, None, None
         try:
             with database.said(self._laravel), database.connect(self._laravel, "watch") as connection:
                 self.position = switch.position(connection, "sync_forward")
                 pending, oldest, trouble = stand(connection)
                 check = consistency_history.newest(connection)
+                verdict = journal.latest_verdict(connection)
+                verdict_age = (journal.now(connection) - verdict.at).total_seconds() if verdict else None
+                soaked = soak.seconds(connection)
         except MigrationError as error:
             self.position, trouble = None, in_short(error)
         return Sample(
             api=api or (self._probe.seen() if self._probe else None),
             forward=self._forward.sample(pending, oldest, trouble, self._find_away),
             check=check,
+            verdict_passed=verdict.passed if verdict else None,
+            verdict_age_seconds=verdict_age,
+            soak_seconds=soaked,
         )
 
     def _find_away(self) -> Away:

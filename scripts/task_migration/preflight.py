@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
-from task_migration import atomic, catalog, chunks, database, mapping_directory, queries, user_mapping
+from task_migration import atomic, catalog, chunks, credentials, database, mapping_directory, queries, user_mapping
 from task_migration.errors import Refused
+from task_migration.loopback import on_this_machine
 from task_migration.mapping import captured_tables, mappings
 from task_migration.outcome import Outcome
 
@@ -114,18 +114,12 @@ def _write(path: Path, findings: list[Finding]) -> None:
 
 def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
     """Server, tables, privileges, columns, time zone: without these no other finding can be asked for."""
-    version, role, dbname, encrypted = _row(connection, "server")
+    version, role, dbname = _row(connection, "server")
     if version < OLDEST_SERVER:
         yield Finding(
             "server", "stop", f"PostgreSQL {version // 10000}; CREATE OR REPLACE TRIGGER needs 14", fix="upgrade it"
         )
-    local = conninfo_to_dict(asked.laravel.dsn).get("sslmode") == "disable"
-    yield Finding(
-        "tls",
-        "ok" if encrypted or local else "warn",
-        "on" if encrypted else "off, as the connection string asks" if local else "off",
-        fix="" if encrypted or local else "sslmode=verify-full in laravel_dsn",
-    )
+    yield _tls(connection)
     tables = [*(table for table in captured_tables() if table != _OWN_TABLE), "users"]
     missing = _column(connection, "missing tables", tables=tables)
     if missing:
@@ -174,6 +168,20 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Findin
             f"{asked.timezone} is no time zone that Laravel's server knows",
             fix="laravel_timezone in the inventory must be the APP_TIMEZONE of Laravel, such as Asia/Tokyo",
         )
+
+
+def _tls(connection: database.Connection) -> Finding:
+    """What this end of the session knows: the server may stand behind something that takes TLS for it."""
+    given = credentials.parts(connection.side.dsn)
+    name = "tls" if connection.side.name == "laravel" else "tls of the target"
+    fix = f"sslmode=verify-full in {connection.side.name}_dsn"
+    if not connection.pgconn.ssl_in_use:
+        is_here = on_this_machine(str(given.get("host", "")))
+        return Finding(name, "ok" if is_here else "warn", "off", fix="" if is_here else fix)
+    mode = str(given.get("sslmode", "prefer"))
+    if mode == "verify-full":
+        return Finding(name, "ok", "on, the server is who it says it is (verify-full)")
+    return Finding(name, "warn", f"on, and nobody checked whose server it is (sslmode={mode})", fix=fix)
 
 
 def _looked(connection: database.Connection, asked: _Asked) -> Iterator[Finding]:
@@ -303,6 +311,7 @@ def _target(side: database.Side) -> Iterator[Finding]:
         yield Finding("target", "ok", f"nothing answers at {side.address}, so it is taken as not made yet")
         return
     with database.said(side), connection:
+        yield _tls(connection)
         foreign = [
             mapping.table
             for mapping in mappings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from task_migration.terraform import Plan, Terraform, opened
 
 MODULE = "task_service_rds"
 TARGET = f"module.{MODULE}"
+_TEMPORARY = re.compile(r"\.temporary(\[|$)")
+"""Addresses of what is there for the time of the migration: it holds nothing, and is meant to go."""
 
 
 def provision(
@@ -28,7 +31,8 @@ def provision(
     """Brings the database to ``state``; what is there already, half made or tainted, is taken up from where it is.
 
     ``terraform_variables`` are the environment's input variables, ``terraform_backend`` settings of its backend
-    (``-backend-config``). Whatever destroys something, be it to make it anew, is refused without ``allow_destroy``.
+    (``-backend-config``). Whatever destroys something, be it to make it anew, is refused without ``allow_destroy``; but
+    for resources named ``temporary``.
     ``details``: ``outputs`` (empty when there is no database), ``actions`` by address ("create", "update", "replace",
     "delete"). Raises Refused or Failed with Terraform's words.
     """
@@ -81,10 +85,10 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
 
 
 def _absent(terraform: Terraform, check: bool) -> Outcome:
-    there = terraform.resources(TARGET)
-    gone = Plan(not there, dict.fromkeys(there, "delete"), Path())
-    if not there:
-        return _outcome(False, "there is no database of the Task Service", {}, gone)
+    if not terraform.resources(TARGET):
+        return _outcome(False, "there is no database of the Task Service", {}, Plan(True, {}, Path()))
+    # What may not be destroyed (prevent_destroy) is refused here, while nothing has been touched yet.
+    gone = terraform.plan(TARGET, destroy=True)
     if check:
         return _outcome(True, f"would {_told(gone, {'delete': 'destroy'})}", {}, gone)
     terraform.destroy(TARGET)
@@ -99,10 +103,10 @@ def _absent(terraform: Terraform, check: bool) -> Outcome:
 
 def _refuse_destruction(plan: Plan) -> None:
     """Raises Refused if something would be destroyed where nothing may be: a tainted or renamed database, say."""
-    if plan.destroyed:
+    if doomed := [address for address in plan.destroyed if not _TEMPORARY.search(address)]:
         raise Refused(
             "Terraform would destroy something, which this environment does not allow",
-            measured=", ".join(f"{address} ({plan.actions[address]})" for address in plan.destroyed),
+            measured=", ".join(f"{address} ({plan.actions[address]})" for address in doomed),
             allowed="nothing destroyed, as allow_destroy is false in the inventory",
             next_step="look at terraform plan; a resource that is sound but tainted: terraform untaint ADDRESS",
         )

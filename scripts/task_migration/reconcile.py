@@ -35,7 +35,7 @@ def reconcile(
         catalog.require_known_columns(origin)
         flow = forward(origin, destination)
         with lock.mutating(laravel, "reconcile"):
-            found = differences(flow, carry=not check, listener=listener)
+            found = differences(flow, carrying=None if check else flow, listener=listener)
             keys = {table: sorted(compared.differing) for table, compared in found.tables.items()}
             total = sum(map(len, keys.values()))
             lines = tuple(map(str, found.differences))
@@ -50,7 +50,7 @@ def reconcile(
                     )
                     change_log.put(origin, mapping.base_table, roots)
             drain_all(flow, listener)
-            left = differences(flow, carry=True, listener=listener)
+            left = differences(flow, carrying=flow, listener=listener)
     if left.differences:
         raise Failed(
             "rows still differ after they were written again",

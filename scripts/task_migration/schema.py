@@ -14,7 +14,17 @@ from typing import Any, Literal
 
 from psycopg import sql
 
-from task_migration import catalog, chunks, database, deferral, mapping_directory, queries, sequelize, sync_tables
+from task_migration import (
+    catalog,
+    chunks,
+    database,
+    deferral,
+    grants,
+    mapping_directory,
+    queries,
+    sequelize,
+    sync_tables,
+)
 from task_migration.errors import Failed, Refused
 from task_migration.mapping import mappings
 from task_migration.outcome import Outcome
@@ -80,6 +90,7 @@ def schema(
             found = _look(connection)
             steps = list(_steps(connection, found, title_policy, id_policy))
             _take(connection, steps)
+            grants.give(connection)
             return _outcome(pending, steps, check)
 
 

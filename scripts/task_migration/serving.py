@@ -15,15 +15,18 @@ from typing import Protocol
 
 import psycopg
 
-from task_migration import health, lag
+from task_migration import health, lag, metric_figures
 from task_migration.database import Unreachable
 from task_migration.errors import MigrationError, Refused
+from task_migration.metric_data import Publisher
+from task_migration.metric_figures import Carried
 from task_migration.stopping import Stop
 from task_migration.vitals import Look, State, Step, Vitals, version
 
 LOOK_SECONDS = 1.0
 BLOCKED_SECONDS = 5.0
 HISTORY_SECONDS = 10
+PUBLISH_SECONDS = 60
 SHORTEST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 5.0
 PAUSED_SECONDS = 0.2
 # How long to wait after a batch that found nothing, by how long ago there was work. All stay well below the second
@@ -42,28 +45,42 @@ class Worker(Protocol):
     def close(self) -> None: ...
 
 
-def serve(worker: Worker, *, direction: str, health_port: int, stop: Stop, history: Path | None = None) -> None:
+def serve(
+    worker: Worker,
+    *,
+    direction: str,
+    health_port: int,
+    stop: Stop,
+    history: Path | None = None,
+    publisher: Publisher | None = None,
+) -> None:
     """Carries until ``stop`` is set; the batch that is under way then is brought to its end.
 
-    ``history``: a file that gets the lag as one line of JSON every 10 s. Raises Refused if the port is taken.
+    ``history``: a file that gets the lag as one line of JSON every 10 s. ``publisher`` gets the figures once a minute,
+    from the loop that carries: one that hangs is silent, and that is an alarm. Raises Refused if the port is taken.
     """
+    publisher = publisher or Publisher()
     vitals = Vitals(direction, stop)
     with health.answering(vitals, health_port) as port:
         _log.info("sync %s started, version %s, health on %s:%d", direction, version(), health.HOST, port)
-        loop = _Loop(worker, vitals, stop, history)
+        loop = _Loop(worker, vitals, stop, history, publisher)
         while not stop:
             loop.run()
+        loop.publish()
+        publisher.close()
         _log.info("sync %s stops; %d entries carried in %d batches", direction, vitals.entries, vitals.batches)
 
 
 class _Loop:
-    def __init__(self, worker: Worker, vitals: Vitals, stop: Stop, history: Path | None) -> None:
+    def __init__(self, worker: Worker, vitals: Vitals, stop: Stop, history: Path | None, publisher: Publisher) -> None:
         self._worker = worker
         self._vitals = vitals
         self._stop = stop
         self._history = history
+        self._publisher = publisher
+        self._published = Carried()
         self._failures = 0
-        self._next_look = self._next_sample = 0.0
+        self._next_look = self._next_sample = self._next_publication = 0.0
         self._last_work = time.monotonic()
         self._said = (0, 0)
         self._history_failed = False
@@ -145,8 +162,18 @@ class _Loop:
             _log.warning("sync %s: %d rows held back so far", self._vitals.direction, held_back)
         self._said = (conflicts, held_back)
 
+    def publish(self) -> None:
+        """Hands the figures since the last time to CloudWatch, or to nobody."""
+        now = Carried(self._vitals.entries, self._vitals.held_back_seen, self._vitals.conflicts_seen)
+        figures = metric_figures.of_sync(self._vitals.as_json(), now, self._published)
+        self._published = now
+        self._publisher.put(figures, self._vitals.direction)
+
     def _sample(self) -> None:
-        """Keeps the history. A disk that is full costs the history, never the sync."""
+        """Keeps the history, and publishes. A disk that is full costs the history, never the sync."""
+        if time.monotonic() >= self._next_publication:
+            self._next_publication = time.monotonic() + PUBLISH_SECONDS
+            self.publish()
         if self._history is None or time.monotonic() < self._next_sample:
             return
         self._next_sample = time.monotonic() + HISTORY_SECONDS

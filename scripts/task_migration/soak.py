@@ -73,6 +73,16 @@ def soak(
     )
 
 
+def seconds(laravel: database.Connection) -> float | None:
+    """For how long the Task Service has served alone while the fence stood, by Laravel's database alone; None if it
+    does not."""
+    try:
+        since = max(_fenced_since(laravel), _promoted_at(laravel))
+    except Refused:
+        return None
+    return change_log.clock(laravel) - since.timestamp()
+
+
 def _promoted_at(laravel: database.Connection) -> datetime:
     entries = [one for one in checklist.standing(journal.entries(laravel)) if one.phase == "2.4"]
     promotions = [one for one in entries if one.item == "promotion" and one.result == "done"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from task_migration import (
+    approval,
     atomic,
     aws,
     catalog,
@@ -132,8 +133,9 @@ def status(
 
     The further parameters are the inventory's bounds, where the syncs tell of their health, and the stage that divides
     traffic. Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``,
-    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``journal``,
-    ``next``. Raises Refused if Laravel's database can't be asked or there is no such phase.
+    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``plans`` that
+    wait for an approval or to be begun, ``journal``, ``next``. Raises Refused if Laravel's database can't be asked or
+    there is no such phase.
     """
     known = [phase.phase for phase in checklist.phases()]
     if unknown := [phase for phase in phases or [] if phase not in known]:
@@ -173,7 +175,8 @@ def status(
     }
     stale = journal.stale_because(here.verdict, here.now, verdict_max_age_hours, there.schema_fingerprint)
     kept = schedule.kept(schedule_begins, standing, laravel_timezone, here.now)
-    following = _next(here, there, states, checked, stale)
+    plans = approval.waiting(standing)
+    following = _next(here, there, states, checked, stale, plans)
     shown = phases or known
     items = [one for phase in shown for one in checked[phase]]
     message = (
@@ -188,6 +191,7 @@ def status(
         *_other_lines(here, there, stale, report_directory),
         *_dual_write_lines(here, syncs, change_log_warn_entries),
         *_canary_lines(here, traffic),
+        *(plan.told(here.now) for plan in plans),
         f"Next: {following}",
     )
     details = {
@@ -212,6 +216,10 @@ def status(
         "task_service": {"copied": there.copied, "trouble": there.trouble or None},
         "running": here.running or None,
         "migration_tests": len(tests),
+        "plans": [
+            {"phase": one.entry.phase, "digest": one.digest, "by": one.by, "approved_by": one.approvers(here.now)}
+            for one in plans
+        ],
         "journal": {
             "entries": len(here.entries),
             "broken": asdict(broken) if broken else None,
@@ -330,6 +338,7 @@ def _next(
     states: Mapping[str, PhaseState],
     checked: Mapping[str, list[Checked]],
     stale: str | None,
+    plans: Iterable[approval.Waiting],
 ) -> Next:
     if here.running:
         return Next("ansible-playbook status.yml", f"{here.running} is at work, by {here.holder_who}; look again")
@@ -351,13 +360,27 @@ def _next(
         if states[phase.phase].state != "done":
             if stale and phase.phase != "2.2" and states["2.2"].state == "done":
                 return _mend(here.verdict) or Next("ansible-playbook phase-2.2-verify.yml", stale)
-            if (phase.complete or phase is others[-1]) and states[phase.phase].state == "not started":
+            plan = next((one for one in plans if one.entry.phase == phase.phase), None)
+            is_begun = plan is not None or states[phase.phase].state != "not started"
+            if (phase.complete or phase is others[-1]) and not is_begun:
                 before = [one for name, items in checked.items() if name < phase.phase for one in items]
                 if left := _open(before):  # before the first user comes, or the last way back goes, all of it is proven
                     return left
             following = checklist.following(phase, checked[phase.phase])
-            return _mend(here.verdict) or _begin_or_go_on(phase, states[phase.phase], following)
+            return (
+                _mend(here.verdict) or _of_two(plan, here.now) or _begin_or_go_on(phase, states[phase.phase], following)
+            )
     return _open(one for items in checked.values() for one in items) or Next("", "nothing is left to type")
+
+
+def _of_two(plan: approval.Waiting | None, now: datetime) -> Next | None:
+    """What comes next of a plan that takes two people."""
+    if plan is None:
+        return None
+    if approvers := plan.approvers(now):
+        return Next(plan.command, f"approved by {', '.join(approvers)}")
+    approve = f"ansible-playbook approve.yml -e plan={plan.digest[: approval.SHORT]}"
+    return Next(approve, f"by somebody else than {plan.by}, then {plan.command}")
 
 
 def _open(items: Iterable[Checked]) -> Next | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from task_migration import database, queries
+from task_migration import database, grants, queries
 from task_migration.gentle import gently
 from task_migration.outcome import Outcome
 
@@ -47,7 +47,7 @@ def switch(
     """
     side = database.laravel(laravel_dsn)
     wanted = state == "on"
-    with database.said(side), database.connect(side, f"switch {name}") as connection:
+    with database.said(side), database.connect(side, f"look at {name}") as connection:
         was = position(connection, name)
         changed = was.is_on != wanted
         if changed and not check:
@@ -55,10 +55,12 @@ def switch(
 
             def turn(session: database.Connection) -> None:
                 session.execute(queries.statement(_FILE, "create"))
+                grants.give(session)
                 values = {"name": name, "is_on": wanted, "reason": reason, "changed_by": _operator()}
                 turned[:] = [row[0] for row in session.execute(queries.statement(_FILE, "turn"), values)]
 
-            gently(side, connection, LOCK_TIMEOUT_SECONDS, f"turning {name} {state}", turn)
+            with database.for_purpose(connection, f"making {name} turn") as owner:
+                gently(side, owner, LOCK_TIMEOUT_SECONDS, f"turning {name} {state}", turn)
             changed = bool(turned)  # unless somebody else turned it meanwhile
     return Outcome(
         changed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from psycopg import sql
 
 from task_migration import database, queries
@@ -13,6 +15,15 @@ TABLES = ("quarantine", "lane", "conflict")
 def missing(connection: database.Connection) -> list[str]:
     """Those that are not there."""
     return [table for table in TABLES if not _exists(connection, table)]
+
+
+def dead_letters(connection: database.Connection, signed_off: Iterable[str]) -> dict[str, int]:
+    """How many rows could not cross into this database, by kind, but for those that are signed off; none where no sync
+    ever was."""
+    if "quarantine" in missing(connection):
+        return {}
+    asked = connection.execute(queries.statement("sync_report.sql", "dead letters"), {"signed_off": list(signed_off)})
+    return {str(kind): int(count) for kind, count, _ in asked}
 
 
 def make(connection: database.Connection) -> None:

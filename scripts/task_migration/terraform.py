@@ -91,11 +91,12 @@ class Terraform:
         inside = (f"{target}.", f"{target}[")
         return [line for line in out.split() if line.startswith(inside) and ".data." not in line]
 
-    def plan(self, target: str = "") -> Plan:
-        """Looks at what there is and says what would be done; changes nothing."""
+    def plan(self, target: str = "", *, destroy: bool = False) -> Plan:
+        """Looks at what there is and says what would be done, with ``destroy`` to be rid of it; changes nothing."""
         file = self.scratch / "plan"
         lock = {"lock_timeout": LOCK_TIMEOUT} if self.touch else {"lock": False}
-        code, events = self._do("plan", out=str(file), **self._values, **self._targets(target), **lock)
+        options = {**self._values, **self._targets(target), **lock, **({"destroy": IsFlagged} if destroy else {})}
+        code, events = self._do("plan", out=str(file), **options)
         actions = {
             event["change"]["resource"]["addr"]: event["change"]["action"]
             for event in events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from task_migration import database, queries
+from task_migration import database, grants, queries
 from task_migration.errors import Refused
 from task_migration.gentle import gently
 from task_migration.outcome import Outcome
@@ -49,6 +49,7 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
         if to_register:
             connection.execute(queries.statement(_FILE, "register users"))
             connection.execute(queries.statement(_FILE, "analyze"))
+        grants.give(connection)
     verb = "would add" if check else "added"
     return Outcome(
         changed=bool(steps),

@@ -30,7 +30,7 @@ from task_migration import (
 )
 from task_migration.accounts import Account, counted, quarantine_by_kind
 from task_migration.converge import Flow, forward
-from task_migration.drain import drain_all, on_the_way
+from task_migration.drain import carrier, drain_all, on_the_way
 from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
 from task_migration.selector import KeySet
@@ -101,10 +101,10 @@ def verify(
         copied_at = require_copy(origin, destination)
         began = time.monotonic()
         flow = forward(origin, destination)
-        with lock.mutating(laravel, "verify"):
+        with lock.mutating(laravel, "verify"), carrier(flow) as carrying:
             if not check:
-                drain_all(flow, listener)
-            compared = differences(flow, carry=not check, listener=listener)
+                drain_all(carrying, listener)
+            compared = differences(flow, carrying=None if check else carrying, listener=listener)
         details = details_of(flow, compared, quarantine_signed_off or {})
         details["duration_seconds"] = round(time.monotonic() - began, 3)
         reasons = red_because(details)
@@ -147,16 +147,18 @@ def require_copy(origin: database.Connection, destination: database.Connection) 
     return finished
 
 
-def differences(flow: Flow, *, carry: bool, listener: progress.Listener = progress.nobody) -> Comparison:
+def differences(
+    flow: Flow, *, carrying: Flow | None = None, listener: progress.Listener = progress.nobody
+) -> Comparison:
     """Compares every table, then looks again at what differs until no change on its way can explain it.
 
-    ``carry`` drains the change log between the looks; without it, keys that are on the log are left out.
+    ``carrying`` drains the change log between the looks; without it, keys that are on the log are left out.
     """
     form = fingerprint.hash_form(flow.origin, flow.destination)
     tables = {}
     found: list[Difference] = []
     for shape, compared in zip(flow.shapes, _compared(flow, form, listener), strict=True):
-        differing = _settled(flow, shape, compared.differing, form, carry)
+        differing = _settled(flow, shape, compared.differing, form, carrying)
         tables[shape.mapping.table] = fingerprint.Compared(compared.laravel_rows, compared.task_service_rows, differing)
         named = sorted(differing)[: NAMED - len(found)]
         columns = fingerprint.differing_columns(flow, shape, named)
@@ -194,7 +196,11 @@ def _compared(flow: Flow, form: fingerprint.HashForm, listener: progress.Listene
 
 
 def _settled(
-    flow: Flow, shape: Shape, differing: dict[int, fingerprint.Kind], form: fingerprint.HashForm, carry: bool
+    flow: Flow,
+    shape: Shape,
+    differing: dict[int, fingerprint.Kind],
+    form: fingerprint.HashForm,
+    carrying: Flow | None,
 ) -> dict[int, fingerprint.Kind]:
     """The keys that differ though no change of theirs is on its way.
 
@@ -204,11 +210,15 @@ def _settled(
     for look in range(LOOKS):
         if not differing or all(settled[key] >= SETTLED_LOOKS for key in differing):
             break
-        if not carry and look >= SETTLED_LOOKS and not any(0 < settled[key] < SETTLED_LOOKS for key in differing):
+        if (
+            carrying is None
+            and look >= SETTLED_LOOKS
+            and not any(0 < settled[key] < SETTLED_LOOKS for key in differing)
+        ):
             break  # the rest has been on the log all along, and nobody carries it
         time.sleep(LOOK_PAUSES[min(look, len(LOOK_PAUSES) - 1)])
-        if carry:
-            drain_all(flow)
+        if carrying is not None:
+            drain_all(carrying)
         moving = _on_the_way(flow, shape)
         differing = fingerprint.look_again(flow, shape, differing, form)
         moving |= _on_the_way(flow, shape)

@@ -21,6 +21,8 @@ from task_migration import (
     finding,
     journal,
     lock,
+    metric_data,
+    metric_figures,
     phase,
     progress,
     stage,
@@ -75,6 +77,8 @@ def watch(
     verdict_max_age_hours: float = 24,
     watch_interval_seconds: float = 30,
     watch_seconds: float = 0,
+    migration_environment: str = "",
+    metrics_namespace: str = "",
     check: bool = False,
     listener: progress.Listener = progress.nobody,
 ) -> Outcome:
@@ -86,7 +90,8 @@ def watch(
     or Laravel's database away, can't be taken back now: somebody is told, and it looks on.
 
     Somebody is told when the change log grows beyond its bounds, and when what was known gets unknown. How many
-    requests failed is written down every hour and at the end. In check mode it judges once. Details: ``breached``,
+    requests failed is written down every hour and at the end, and each look's figures are published in
+    ``metrics_namespace`` ("": nowhere). In check mode it judges once. Details: ``breached``,
     ``cause`` in one line, ``takes_back`` ("2.4" the canary, which goes first, "2.3" the dual write, "" nothing),
     ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already, and no traffic is moved.
     """
@@ -148,11 +153,19 @@ def watch(
     probe = Probe(task_service_url, task_service_ca_file, watch_interval_seconds) if task_service_url else None
     measuring = Measuring(laravel, int(sync_health_ports["forward"]), probe, bounds, task_service)
     told = _Told(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+    metrics = metric_data.Publisher(
+        metrics_namespace=metrics_namespace,
+        migration_environment=migration_environment,
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+    )
 
     def look(api: Probed | None = None) -> tuple[Sample, list[Condition], str]:
         seen = canary.look() if canary else Look([], "")
         sample = measuring.sample(api)
         share = canary.share if canary else None
+        if not check:
+            metrics.put({**metric_figures.of_watch(sample, share), **seen.figures})
         return sample, [*conditions.judged(sample, bounds, share or 0), *seen.conditions], seen.told
 
     if check:
@@ -162,7 +175,7 @@ def watch(
     began = written = time.monotonic()
     count = _Count(laravel_dsn, probe)
     hindrance = ""
-    with canary or nullcontext(), probe.asking() if probe else nullcontext():
+    with metrics, canary or nullcontext(), probe.asking() if probe else nullcontext():
         for number in range(1, 1 << 62):
             due = began + number * watch_interval_seconds
             time.sleep(max(0.0, (min(due, began + watch_seconds) if watch_seconds else due) - time.monotonic()))
@@ -174,7 +187,7 @@ def watch(
             if is_breached and hindrance:
                 found.append(Condition("way back", "red", hindrance, "Laravel answers, and nobody else is at work"))
             seconds = time.monotonic() - began
-            note = line(sample, found, number, of_canary)
+            note = line(sample, found, number, of_canary) + ("; metrics are not published" if metrics.trouble else "")
             listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
             if position is not None and not position.is_on and (ended := _no_way_back(laravel_dsn)):
                 return _ended(ended, [], probe, seconds)

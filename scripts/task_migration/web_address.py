@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 
-from task_migration import database
 from task_migration.errors import Refused
+from task_migration.loopback import on_this_machine
 
 
 def checked(address: str, *, title: str, exposes: str, key: str) -> str:
@@ -28,7 +28,7 @@ def checked(address: str, *, title: str, exposes: str, key: str) -> str:
             allowed="https://host[:port][/path], with no login, query or fragment in it",
             next_step=correct,
         )
-    if url.scheme == "http" and not database.on_this_machine(url.host):
+    if url.scheme == "http" and not on_this_machine(url.host):
         raise Refused(
             f"{exposes} may not leave this machine without TLS",
             measured=f"http to {url.host}",

@@ -8,6 +8,8 @@ import threading
 import pytest
 from canary import canary as canary_over
 from canary import serving
+from lab.aws_emulator import AwsEmulator
+from published import Published
 from task_migration import judgement
 from task_migration.bake import bake
 from task_migration.errors import Failed, Refused
@@ -87,6 +89,20 @@ def test_it_judges_until_the_time_is_over_with_a_line_of_figures_for_each_look(b
     assert outcome.details["verdict"] == "pass"
     assert outcome.details["seconds"] >= 0.9
     assert len(outcome.lines) == 10
+
+
+def test_each_look_is_published(baking):
+    with AwsEmulator() as emulator:
+        published = Published(emulator.url, "baked")
+        baking(check=True, **published.told)
+        assert published.names() == set()
+        outcome, _ = baking(**published.told)
+        assert published.value("CanaryVerdict", "Sum") == outcome.details["looks"]
+        assert published.value("CanaryWeight", "Minimum") == 25
+        assert published.value("CanaryErrorRate", "Maximum") == 0
+        assert published.value("CanaryLatencyP95", "Maximum") == 41
+    outcome, _ = baking(**published.told)  # and nobody is there any more
+    assert outcome.lines[-1].startswith("metrics are not published: AWS can't be reached to publish metrics")
 
 
 def test_a_failure_ends_it_at_the_next_look_and_says_what_failed(canary, baking):

@@ -138,7 +138,7 @@ def _write(
 def _compare(sides: Sides, zone: str) -> None:
     origin_side = laravel(sides.laravel_dsn, timezone=zone, s3_bucket=BUCKET)
     with connect(origin_side, "test") as origin, connect(task_service(sides.task_service_dsn), "test") as destination:
-        assert differences(forward(origin, destination), carry=False).differences == ()
+        assert differences(forward(origin, destination)).differences == ()
 
 
 def _hold_against_the_oracle(

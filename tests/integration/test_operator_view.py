@@ -98,7 +98,7 @@ def test_steps_are_numbered_as_they_run_with_what_they_said_and_the_next_command
 def test_a_note_is_shown_and_what_it_says_is_next_waits_for_the_end(play):
     said, _ = play(note="All is as it was. Next: ansible-playbook phase-2.1-prepare.yml begins anew")
     assert "     All is as it was.\n" in said
-    assert said.splitlines()[-2] == "Next: ansible-playbook phase-2.1-prepare.yml begins anew"
+    assert said.splitlines()[-2] == "Next: ansible-playbook phase-2.1-prepare.yml (begins anew)"
 
 
 def test_an_error_is_one_line_and_the_way_out_stands_alone(play):

@@ -7,8 +7,9 @@ import pytest
 from lab.aws_emulator import AwsEmulator
 from sides import Sides
 from stages import LARAVEL, TASKS, EmulatedStage
-from task_migration import fence, journal
+from task_migration import database, fence, journal
 from task_migration.errors import Refused
+from task_migration.soak import seconds as soaked
 from task_migration.soak import soak
 from workers import capture_there
 
@@ -58,6 +59,16 @@ def test_it_is_over_after_so_many_hours_and_not_before(world):
     assert done.details["since"] == done.details["promoted_at"] >= done.details["fenced_since"]
     with pytest.raises(Refused, match=r"not served alone for long enough; measured: \d+ s, since 20.*; allowed: 48 h"):
         world.soak(hours=48)
+
+
+def test_how_long_it_has_lasted_is_told_by_laravel_s_database_alone(world):
+    with database.connect(database.laravel(world.sides.laravel_dsn), "test") as connection:
+        assert 0 <= soaked(connection) < 60
+        world.fence("absent")
+        assert soaked(connection) is None
+        world.fence()
+        world.write("phase", "rollback-2.4", "started")
+        assert soaked(connection) is None
 
 
 def test_without_a_promotion_or_after_it_was_taken_back_there_is_none(world):

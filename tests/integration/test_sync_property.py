@@ -294,7 +294,7 @@ def hold(ground: Ground, world: World) -> None:
     ):
         flow = forward(origin, destination)
         drain_all(flow)
-        assert differences(flow, carry=True).differences == ()
+        assert differences(flow, carrying=flow).differences == ()
         assert change_log.length(origin) == change_log.length(destination) == 0
     there = {
         row.pop("id"): row

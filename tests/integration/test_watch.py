@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,8 @@ from types import SimpleNamespace
 import pytest
 from away import away
 from lab.aws_emulator import AwsEmulator
+from moto.cloudwatch.responses import CloudWatchResponse
+from published import Published
 from stages import LARAVEL, REGION, TASKS, EmulatedStage
 from task_migration import aws, capture, consistency_history, database, health, journal, lock
 from task_migration.errors import Failed, Refused
@@ -417,6 +420,40 @@ def test_good_figures_are_shown_and_a_verdict_that_is_not_there_moves_nobody(mov
     assert grades(outcome) == {"canary: verdict": "warns"}
     assert "25 % to the Task Service at 5 % confidence: 0 of " in shown[0]
     assert "WARNS canary: verdict: nothing has been verified yet" in shown[0]
+
+
+def test_each_look_is_published_and_a_cloudwatch_that_takes_none_ends_no_watch(dual_write, moved, figures, emulator):
+    figures.are(hits=50, of=200, errors=3)
+    published = Published(emulator.url, "watched")
+    looked, _ = moved.watching(check=True, **published.told)
+    assert looked.details["breached"]
+    assert published.names() == set()
+    with away_cloudwatch():
+        outcome, _ = moved.watching(watch_seconds=60, **published.told)
+    assert outcome.details["breached"]
+    assert published.names() == set()
+    outcome, _ = moved.watching(watch_seconds=60, **published.told)
+    assert outcome.details["breached"]
+    assert published.value("CanaryVerdict", "Minimum") == -1
+    assert published.value("CanaryErrorRate", "Maximum") == 6
+    assert published.value("CanaryLatencyP95", "Maximum") == 20
+    assert published.value("CanaryWeight", "Maximum") == 25
+    assert 0 < published.value("ConsistencyAge", "Maximum") < 60
+    assert published.value("VerifyVerdict", "Maximum") == 0
+    assert published.value("DeadLetters", "Maximum") == 0
+    with database.connect(database.laravel(dual_write.laravel_dsn), "test") as connection:
+        journal.keep_verdict(connection, {"passed": True, "schema_fingerprint": ""})
+    moved.watching(watch_seconds=60, **published.told)
+    assert published.value("VerifyVerdict", "Maximum") == 1
+    assert 0 < published.value("VerifyVerdictAge", "Maximum") < 60
+
+
+@contextmanager
+def away_cloudwatch():
+    """PutMetricData fails while the block runs; what the canary's gate reads is there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CloudWatchResponse, "put_metric_data", lambda self: 1 / 0)
+        yield
 
 
 def test_errors_of_the_canary_are_a_breach_at_the_next_look_and_take_the_canary_back_alone(moved, figures):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from lab.hunt import Hunt
 from lab.postgres_server import free_port
 from lab.world import AWS_REGION, REST_API_ID, STAGE, VARIABLE, World
 from task_migration import aws, health
@@ -76,6 +78,7 @@ class Lab:
     project: Path
     folder: Path
     health_ports: tuple[int, int]
+    hunt: Hunt | None = None
 
     @property
     def place(self) -> list[str]:
@@ -95,18 +98,39 @@ class Lab:
         done = subprocess.run(
             [str(BIN / "ansible-playbook"), *words, *(self.place if place else ())],
             cwd=self.project / cwd,
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", **environment},
+            env={**self._environment(), **environment},
             capture_output=True,
             text=True,
             check=False,
         )
-        return Ran(done.stdout + done.stderr, done.returncode)
+        said = done.stdout + done.stderr
+        if self.hunt:
+            self.hunt.printed.append(said)
+            self.hunt.learn()
+        return Ran(said, done.returncode)
+
+    def _environment(self) -> dict[str, str]:
+        found = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"}
+        return {**found, **(self.hunt.environment if self.hunt else {})}
 
     def must(self, *words: str) -> Ran:
         """As ``type``, for what has to succeed."""
         ran = self.type(*words)
         assert ran.code == 0, ran.said
         return ran
+
+    def approved(self, *words: str) -> str:
+        """Types what takes two people, which is refused, and as the second one approves it; how the other is named."""
+        ran = self.type(*words, "-e", "approvals_required=1")
+        assert ran.code != 0, ran.said
+        assert len(ran.errors) == 1, ran.said
+        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}), and you: ", ran.said)
+        assert asked, ran.said
+        assert "whoever planned it can't approve it" in self.type("approve.yml", "-e", asked[2]).errors[0]
+        assert f"Next: {asked[1]} -e {asked[2]} (by somebody else than " in self.must("status.yml").said
+        done = self.type("approve.yml", "-e", asked[2], LOGNAME="second_person")
+        assert done.code == 0, done.said
+        return f"second_person@{socket.gethostname()}"
 
     def canary(self, weight: int, *words: str) -> tuple[str, ...]:
         """What is typed to send so much of the traffic to the Task Service, judged as quickly as can be."""
@@ -118,7 +142,7 @@ class Lab:
         with subprocess.Popen(
             [str(BIN / "ansible-playbook"), *words, *self.place],
             cwd=self.project / "playbooks",
-            env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"},
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -238,7 +262,9 @@ def lab(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
     """The lab, up, with whatever earlier tests did to it; ask for ``fresh`` or ``prepared`` to know its state."""
     lab = Lab(project, tmp_path_factory.mktemp("playbooks"), (free_port(), free_port()))
     try:
-        lab.must("lab-up.yml")
+        # As production is reached: by TLS, with a login for each purpose.
+        lab.must("lab-up.yml", "-e", "lab_secure=yes")
+        lab.must("database-roles.yml")
         yield lab
     finally:
         lab.must("lab-down.yml")

@@ -10,6 +10,7 @@ import time
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from .conftest import BIN
@@ -58,6 +59,30 @@ def test_a_mistyped_weight_touches_nothing(lab, refused, words, said):
     before = lab.stage()
     assert said in refused("phase-2.4-canary.yml", *words)
     assert lab.stage() == before
+
+
+def test_a_database_of_another_environment_is_refused_by_all_that_writes(prepared, refused):
+    read = "SELECT obj_description('task_migration'::regnamespace)"
+    with psycopg.connect(prepared.endpoints()["laravel_dsn"], autocommit=True) as session:
+        (stamp,) = session.execute(read).fetchone()
+        assert '"environment": "local"' in stamp
+        session.execute(as_comment(stamp.replace('"local"', '"production"')))
+        try:
+            for words in (("reconcile.yml",), ("rollback-2.4.yml",), ("phase-2.4-canary.yml", "-e", "weight=0")):
+                assert "belongs to another environment" in refused(*words)
+        finally:
+            session.execute(as_comment(stamp))
+
+
+def as_comment(stamp):
+    return sql.SQL("COMMENT ON SCHEMA task_migration IS {}").format(sql.Literal(stamp))
+
+
+def test_without_a_terminal_the_environment_has_to_be_named_beforehand(prepared, refused):
+    asking = ("reconcile.yml", "-e", "environment_confirmation=ask")
+    assert refused(*asking).endswith("-e environment_confirmed=local, or type that name when you are asked")
+    assert "measured: the answer 'production'" in refused(*asking, "-e", "environment_confirmed=production")
+    prepared.must(*asking, "-e", "environment_confirmed=local")
 
 
 def test_an_inventory_that_is_not_there_ends_the_run(refused):

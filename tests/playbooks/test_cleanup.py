@@ -7,8 +7,10 @@ import subprocess
 
 import psycopg
 import pytest
+from lab.hunt import Hunt
 from lab.ledger import read
 from lab.postgres_server import free_port
+from lab.world import World
 from task_migration import health
 from task_migration.laravel_code import BRANCH
 
@@ -22,15 +24,19 @@ WEB = "<?php\n\nRoute::get('/', 'Home');\nRoute::get('/tasks', 'Tasks');\n"
 @pytest.fixture(scope="module")
 def promoted(project, tmp_path_factory):
     """A lab of its own at 100 %, with users: what this ends has no way back, and other tests need theirs."""
-    lab = Lab(project, tmp_path_factory.mktemp("cleanup"), (free_port(), free_port()))
+    folder = tmp_path_factory.mktemp("cleanup")
+    hunt = Hunt(World((folder / "lab").resolve()), folder / "reports")
+    lab = Lab(project, folder, (free_port(), free_port()), hunt)
     try:
-        lab.must("lab-up.yml")
-        lab.must("phase-2.1-prepare.yml")
-        lab.must("phase-2.2-verify.yml", "-e", "rollback_test=false")
-        lab.must("phase-2.3-dual-write.yml")
-        lab.must("lab-users.yml", "-e", "lab_users=on", "-e", f"lab_users_requests={REQUESTS_PER_SECOND}")
-        lab.must(*lab.canary(100, *FORCED))
-        yield lab
+        with hunt:
+            lab.must("lab-up.yml", "-e", "lab_secure=yes")
+            lab.must("database-roles.yml")
+            lab.must("phase-2.1-prepare.yml")
+            lab.must("phase-2.2-verify.yml", "-e", "rollback_test=false")
+            lab.must("phase-2.3-dual-write.yml")
+            lab.must("lab-users.yml", "-e", "lab_users=on", "-e", f"lab_users_requests={REQUESTS_PER_SECOND}")
+            lab.must(*lab.canary(100, *FORCED))
+            yield lab
     finally:
         lab.must("lab-down.yml")
 
@@ -84,8 +90,19 @@ def test_check_says_what_would_happen_and_touches_nothing(promoted, checkout):
     assert "clean-up: would take away" in ran.said
 
 
+def test_it_takes_two_people(promoted, checkout):
+    before = promoted.untouched()
+    promoted.approved(*SIGNED, "-e", f"laravel_checkout={checkout}")
+    assert promoted.untouched() == before
+    assert (
+        "Next: ansible-playbook phase-2.5-cleanup.yml -e approve=yes (approved by " in promoted.must("status.yml").said
+    )
+
+
 def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_command_goes_on(promoted, checkout):
-    promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
+    both = (*SIGNED, "-e", "approvals_required=1")
+    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Carry over what was written meanwhile")
+    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
     assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
     promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: took away")
     ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}")
@@ -143,3 +160,17 @@ def test_what_no_machine_can_know_is_confirmed_by_name_and_the_checklist_says_by
     page = json.loads((promoted.folder / "reports/migration-latest.json").read_text())
     (phase,) = (one for one in page["status"]["phases"] if one["phase"] == "2.5")
     assert (phase["state"], [item["done"] for item in phase["items"]]) == ("done", [True] * 4)
+
+
+def test_only_the_login_that_reads_the_journal_is_left(promoted):
+    for side in ("laravel", "task_service"):
+        with psycopg.connect(promoted.endpoints()[f"{side}_dsn"]) as session:
+            found = session.execute(
+                "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'task_migration%'"
+            ).fetchall()
+        assert found == [("task_migration_reader",)]
+
+
+def test_nothing_secret_stands_where_others_can_read_it(promoted):
+    assert len(promoted.hunt.known) > 10
+    assert promoted.hunt.found() == []

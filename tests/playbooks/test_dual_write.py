@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
-from task_migration import health
+from lab.world import AWS_REGION
+from task_migration import aws, health
 
 from .conftest import copied
 
@@ -43,6 +44,14 @@ def said(lab):
 
 def title(lab, key):
     return one(lab.endpoints()["task_service_dsn"], "SELECT title FROM tasks WHERE id = %s", key)
+
+
+def published(lab):
+    """The metrics that the lab's CloudWatch has of this runbook."""
+    client = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url=lab.endpoints()["aws_endpoint_url"])
+    told = [{"Name": "Environment", "Value": "local"}]
+    listed = client.list_metrics(Namespace="TaskMigration", Dimensions=told)["Metrics"]
+    return {one["MetricName"] for one in listed}
 
 
 def until(condition, seconds=10.0):
@@ -91,6 +100,8 @@ def test_phase_2_3_carries_changes_and_the_second_run_changes_nothing(verified):
     watched = verified.must(WATCH, *QUICK, "-e", "watch_seconds=3")
     assert "nothing was breached" in watched.said
     assert "sync running" in watched.said
+    # The sync, the check and the watch: one of each one's own.
+    assert {"SyncHealthy", "ConsistencyVerdict", "ConsistencyAge"} <= published(verified)
 
 
 def test_a_sync_that_is_killed_comes_back_and_nothing_is_lost(dual):

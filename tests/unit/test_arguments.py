@@ -117,6 +117,27 @@ def test_a_lab_that_is_down_is_said_with_what_to_type():
     check("lab-up", settings=inventory(laravel_dsn="", migration_environment="local"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("approvals_required", "0"),
+        ("environment_confirmation", "none"),
+        ("aws_account_id", "1"),
+        ("approval_max_age_hours", 9),
+    ],
+)
+def test_what_guards_an_environment_is_typed_in_the_lab_alone(name, value):
+    check(settings=inventory(migration_environment="local"), **{name: value})
+    for environment in ("staging", "production"):
+        with pytest.raises(Refused, match=f"{name} stands in the inventory, and is not typed"):
+            check(settings=inventory(migration_environment=environment), **{name: value})
+
+
+def test_which_environment_it_is_is_never_typed():
+    with pytest.raises(Refused, match="migration_environment stands in the inventory"):
+        check(settings=inventory(migration_environment="production"), migration_environment="local")
+
+
 @pytest.mark.parametrize("playbook", ["lab-up", "lab-down"])
 def test_the_labs_playbooks_touch_no_other_environment(playbook):
     with pytest.raises(Refused, match="is for the lab"):

@@ -57,6 +57,7 @@ def wrong(summary, detail=""):
 
 
 CREATE = {"out": [change("create")], "code": 2}
+DELETE = {"out": [change("delete")], "code": 2}
 NOTHING = {"code": 0}
 THERE = {"out": [DATABASE]}
 OUTPUTS = {
@@ -156,10 +157,11 @@ def test_absent_is_refused_where_nothing_may_be_destroyed_before_terraform_is_ev
 
 
 def test_absent_destroys_the_target_alone(stage):
-    stage.play(state_list=[THERE, {}])
+    stage.play(plan=[DELETE], state_list=[THERE, {}])
     outcome = stage.provision(state="absent", allow_destroy=True)
     assert outcome.changed
-    assert stage.verbs == ["destroy"]
+    assert stage.verbs == ["plan", "destroy"]
+    assert {"-destroy", "-target=module.task_service_rds"} <= set(stage.arguments("plan"))
     arguments = stage.arguments("destroy")
     assert "-target=module.task_service_rds" in arguments
     assert "-auto-approve" in arguments
@@ -176,15 +178,25 @@ def test_absent_without_a_database_in_the_state_does_nothing_whatever_the_output
 
 
 def test_absent_in_check_mode_destroys_nothing(stage):
-    stage.play(state_list=[THERE])
+    stage.play(plan=[DELETE], state_list=[THERE])
     outcome = stage.provision(state="absent", allow_destroy=True, check=True)
     assert outcome.changed
     assert outcome.details["actions"] == {DATABASE: "delete"}
-    assert stage.verbs == []
+    assert stage.verbs == ["plan"]
+    assert "-lock=false" in stage.arguments("plan")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_absent_is_refused_where_terraform_itself_may_not_destroy_before_anything_is_touched(stage, check):
+    prevented = {"out": [wrong("Instance cannot be destroyed", "terraform_data.stays has prevent_destroy")], "code": 1}
+    stage.play(plan=[prevented], state_list=[THERE])
+    with pytest.raises(Refused, match=r"terraform_data\.stays has prevent_destroy"):
+        stage.provision(state="absent", allow_destroy=True, check=check)
+    assert stage.verbs == ["plan"]
 
 
 def test_a_destruction_that_left_something_is_a_failure(stage):
-    stage.play(state_list=[THERE, THERE])
+    stage.play(plan=[DELETE], state_list=[THERE, THERE])
     with pytest.raises(Failed, match=f"still in its state.*{DATABASE}"):
         stage.provision(state="absent", allow_destroy=True)
 
@@ -195,6 +207,22 @@ def test_a_plan_that_destroys_is_refused_where_nothing_may_be_destroyed(stage, a
     with pytest.raises(Refused, match=rf"would destroy something.*{DATABASE} \({action}\).*terraform untaint"):
         stage.provision()
     assert stage.verbs == ["plan"]
+
+
+def test_what_is_temporary_goes_where_nothing_else_may(stage):
+    rules = [change("delete", f'aws_vpc_security_group_ingress_rule.temporary["{name}"]') for name in "ab"]
+    stage.play(plan=[{"out": rules, "code": 2}], state_list=[THERE])
+    assert stage.provision().changed
+    assert stage.verbs == ["plan", "plan", "apply"]
+
+
+@pytest.mark.parametrize(
+    "address", ["x.temporary_rule", "module.temporary.x.this", 'x.this["temporary"]', "x.nottemporary"]
+)
+def test_what_is_only_called_alike_does_not_go(stage, address):
+    stage.play(plan=[{"out": [change("delete", address)], "code": 2}], state_list=[THERE])
+    with pytest.raises(Refused, match="would destroy something"):
+        stage.provision()
 
 
 def test_a_tainted_database_is_made_anew_where_destruction_is_allowed(stage):

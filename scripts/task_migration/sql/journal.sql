@@ -67,9 +67,10 @@ CREATE OR REPLACE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON task
 -- ALWAYS: also in a session that has put its session_replication_role to replica.
 ALTER TABLE task_migration.journal ENABLE ALWAYS TRIGGER only_grows;
 -- No sequence gives the id: one skips numbers after a crash, and a number that is not there shall mean a lost entry.
+-- Who may add entries need not be able to move the end: the function does it as the journal's owner.
 -- Where the journal and its end differ, both are believed and neither is mended: an entry can be written, the break stays.
 CREATE OR REPLACE FUNCTION task_migration.chain_entry() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $chain$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $chain$
 DECLARE
     last record;
 BEGIN

@@ -1,8 +1,7 @@
 -- Laravel's database, looked at before anything is touched. Each finding gives a count and some keys.
 
 -- name: server
-SELECT current_setting('server_version_num')::integer, current_user, current_database(),
-       coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false);
+SELECT current_setting('server_version_num')::integer, current_user, current_database();
 
 -- name: time zone known
 SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %(timezone)s);

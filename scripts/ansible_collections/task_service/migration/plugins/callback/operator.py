@@ -45,10 +45,21 @@ INDENT = " " * 5
 SHOWN_SECONDS = 1.0
 _NEXT = "Next: "
 _OF_ERROR = re.compile(r"\b(?:next|then): (?P<next>.+?)(?:; |$)")
+_COMMAND = re.compile(
+    r"(?P<command>ansible-playbook(?: -i \S+)? [\w./-]+\.yml(?: -e (?:'[^']*'|[^\s,]+))*),?"
+    r"(?: (?P<why>[^(].*?))?(?:, ansible-playbook |$)"
+)
 
 
 def one_line(text: object) -> str:
     return " ".join(str(text).split())
+
+
+def to_type(text: str) -> str:
+    """A line that can be copied: the first command in ``text``, and what is said of it in brackets; else ``text``."""
+    if not (found := _COMMAND.search(text)):
+        return text
+    return f"{found['command']} ({found['why']})" if found["why"] else text[found.start() :]
 
 
 class CallbackModule(DefaultCallback):
@@ -147,7 +158,7 @@ class CallbackModule(DefaultCallback):
             steps = f"{self._steps} step{'' if self._steps == 1 else 's'}"
             self._say(f"Done in {took}: {steps}, {self._changed or 'nothing'} {word}.", C.COLOR_OK)
         if is_bad and (found := _OF_ERROR.search(self._last_error)):
-            self._next = found["next"]
+            self._next = to_type(found["next"])
         if self._next:
             self._say(f"{_NEXT}{self._next}", C.COLOR_HIGHLIGHT)
         for host in hosts:
@@ -172,7 +183,7 @@ class CallbackModule(DefaultCallback):
         """A line under a step. What is to be typed next waits for the end."""
         before, found, following = text.rpartition(_NEXT)
         if found and (not before or before.endswith(". ")):
-            text, self._next = before.rstrip(), following
+            text, self._next = before.rstrip(), to_type(following)
         if text:
             own = " " * (len(text) - len(text.lstrip()))
             self._say(f"{INDENT}{text}", color, f"{INDENT}{own}  ")

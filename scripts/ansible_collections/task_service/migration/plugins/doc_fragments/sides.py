@@ -70,6 +70,15 @@ options:
     default: ""
 """
 
+    METRICS = r"""
+options:
+  metrics_namespace:
+    description:
+      - The namespace in CloudWatch in which the figures are published, empty for nowhere.
+    type: str
+    default: ""
+"""
+
     SCHEDULE = r"""
 options:
   schedule_begins:

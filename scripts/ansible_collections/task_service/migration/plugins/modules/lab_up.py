@@ -22,6 +22,11 @@ options:
       - A file of pg_dump's, custom format or SQL, that Laravel's database is filled from instead. Empty for none.
     type: path
     default: ''
+  lab_secure:
+    description:
+      - Whether the runbook reaches the databases by TLS alone, with a login for each purpose, as in production.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

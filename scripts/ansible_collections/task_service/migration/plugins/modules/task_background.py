@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - task_service.migration.sides.health
   - task_service.migration.sides.alerts
   - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
 options:
   name:
     description:

@@ -16,6 +16,7 @@ extends_documentation_fragment:
   - task_service.migration.sides.health
   - task_service.migration.sides.api
   - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
   - task_service.migration.sides.canary
   - task_service.migration.sides.probes
 options:
@@ -44,6 +45,11 @@ options:
       - How many reads a second are sent through the gateway meanwhile.
     type: float
     default: 0.0
+  migration_environment:
+    description:
+      - The environment that published figures name.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

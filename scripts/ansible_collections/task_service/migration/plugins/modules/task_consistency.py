@@ -16,12 +16,18 @@ extends_documentation_fragment:
   - task_service.migration.sides.mapping
   - task_service.migration.sides.alerts
   - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
 options:
   quarantine_signed_off:
     description:
       - Kinds of quarantined rows that are accepted, each with the reason.
     type: dict
     default: {}
+  migration_environment:
+    description:
+      - The environment that published figures name.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - task_service.migration.sides.triggers
   - task_service.migration.sides.alerts
   - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
   - task_service.migration.sides.gateway
   - task_service.migration.sides.canary
 options:
@@ -41,6 +42,11 @@ options:
       - For how long; 0 is for ever.
     type: float
     default: 0
+  migration_environment:
+    description:
+      - The environment that published figures name.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Looks and predicts, and touches nothing.

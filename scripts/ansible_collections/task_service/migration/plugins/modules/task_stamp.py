@@ -1,0 +1,53 @@
+"""The documentation of task_stamp; the seam runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.stamp.stamp"
+
+DOCUMENTATION = r"""
+module: task_stamp
+author: The Task Service team
+short_description: Says on both databases which environment they belong to
+description:
+  - Leaves the stamp that task_target compares, as the comment of the schema task_migration.
+extends_documentation_fragment:
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+options:
+  migration_environment:
+    description:
+      - Which environment the inventory describes.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Stamp both databases
+  task_service.migration.task_stamp:
+    laravel_dsn: "{{ laravel_dsn }}"
+    task_service_dsn: "{{ task_service_dsn }}"
+    migration_environment: production
+"""
+
+RETURN = r"""
+msg:
+  description: What was stamped, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description:
+    - C(stamped), the sides that were; in check mode, that would be.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,248 @@
+"""One login for each purpose on either side, each with what it may do and no more: database_roles.yml says what.
+
+Made by somebody who may make roles (the admin of the connection strings ``*_admin_dsn``), who has no other part in the
+migration. Where a connection string has no ``{role}`` in it one login does everything, and there is nothing to make.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from task_migration import credentials, database, grants, queries
+from task_migration.errors import Refused
+from task_migration.outcome import Outcome
+
+ROLES = ("owner", "sync", "writer", "verifier", "reader")
+KEPT = ("reader",)
+"""What outlives the migration: the one that reads the journal, and status.yml with it."""
+
+
+def database_roles(
+    *,
+    side: Literal["laravel", "task_service"],
+    laravel_dsn: str,
+    task_service_dsn: str,
+    laravel_admin_dsn: str = "",
+    task_service_admin_dsn: str = "",
+    state: Literal["present", "renewed", "absent", "reader"] = "present",
+    check: bool = False,
+) -> Outcome:
+    """Makes the roles of one side with their passwords and grants, or drops them: all, or all but the reader.
+
+    A role that is there and whose password this machine has not gets a new one only if ``renewed``: another machine may
+    be at work with the one in force. What a dropped role made belongs to the
+    owner of Laravel's tables then, or to the Task Service's admin. Details: ``roles`` that were made or dropped, and
+    those that are ``there`` now. Raises Refused without an admin's connection string, and where the admin may not do
+    it.
+    """
+    dsn, admin_dsn = (
+        (laravel_dsn, laravel_admin_dsn) if side == "laravel" else (task_service_dsn, task_service_admin_dsn)
+    )
+    if not credentials.is_by_role(dsn):
+        return Outcome(
+            False, f"database roles: one login does everything on {_title(side)}", {"roles": [], "there": []}
+        )
+    if not admin_dsn:
+        raise Refused(
+            f"nothing says who may make the roles on {_title(side)}",
+            measured=f"{side}_admin_dsn is empty, and {side}_dsn has {credentials.TEMPLATE} in it",
+            next_step=f"set {side}_admin_dsn in the inventory to a login with CREATEROLE, its passfile= as everywhere",
+        )
+    served, admin_side = database.Side(side, dsn), database.Side(side, admin_dsn)
+    with database.said(admin_side):
+        # The Task Service's may not have been made yet.
+        enter = database.connect if side == "laravel" else database.connect_if_there
+        admin = enter(admin_side, "roles")
+        if admin is None:
+            said = f"database roles: nothing answers at {admin_side.address}; phase 2.1 makes them with the database"
+            return Outcome(False, said, {"roles": [], "there": []})
+        with admin:
+            if state in ("present", "renewed"):
+                return _present(admin, served, state == "renewed", check)
+            return _absent(admin, served, KEPT if state == "reader" else (), check)
+
+
+def _title(side: str) -> str:
+    return database.Side(side, "").title  # type: ignore[arg-type]
+
+
+def _present(admin: database.Connection, side: database.Side, renewed: bool, check: bool) -> Outcome:
+    there = _there(admin, side)
+    closed = [role for role in there if not _opens(side, role)]
+    if closed and not renewed:
+        raise _not_ours(side, closed)
+    new = [role for role in ROLES if role not in there or role in closed]
+    if check:
+        return _outcome(side, new, there, "would be made")
+    with _allowed(admin), admin.transaction():
+        for role in (role for role in ROLES if role not in there):
+            admin.execute(queries.statement(grants.FILE, "create role", role=_login(side, role)))
+        _join(admin, side)
+        for role in ROLES:
+            admin.execute(
+                queries.statement(
+                    grants.FILE,
+                    "let the owner make things" if role == grants.OWNER else "let in",
+                    database=sql.Identifier(_me(admin)[1]),
+                    role=_login(side, role),
+                )
+            )
+        _may_see_sessions(admin, side)
+    for role in new:
+        _give_password(admin, side, role)
+    with database.connect(side, "making grants") as owner:
+        grants.give(owner)
+    return _outcome(side, new, ROLES, "made")
+
+
+@contextmanager
+def _allowed(admin: database.Connection) -> Iterator[None]:
+    try:
+        yield
+    except pg.InsufficientPrivilege as error:
+        raise Refused(
+            f"{_me(admin)[0]} may not make or drop the roles on {admin.side.title}; nothing was changed",
+            measured=str(error.diag.message_primary),
+            allowed="CREATEROLE, and ADMIN OPTION on the owner of Laravel's tables and on pg_read_all_stats",
+            next_step=f"let {admin.side.name}_admin_dsn in the inventory name such a login",
+        ) from error
+
+
+def _there(admin: database.Connection, side: database.Side) -> list[str]:
+    names = {grants.login_of(side, role): role for role in ROLES}
+    found = admin.execute(queries.statement(grants.FILE, "roles that exist"), {"names": list(names)})
+    known = {row[0] for row in found}
+    return [role for name, role in names.items() if name in known]
+
+
+def _opens(side: database.Side, role: str) -> bool:
+    """Whether the role's login works as it is kept."""
+    one = database.Side(side.name, credentials.for_role(side.dsn, role))
+    try:
+        database.connect(one, "roles").close()
+    except database.Unreachable:
+        raise
+    except Refused:
+        return False
+    return True
+
+
+def _not_ours(side: database.Side, closed: Sequence[str]) -> Refused:
+    return Refused(
+        f"the logins of {side.title} are there, and this machine has not their passwords",
+        measured=f"{', '.join(grants.login_of(side, role) for role in closed)} can't log in from here",
+        allowed="what the machine that made them keeps, which the sync may be at work with",
+        next_step="copy what passfile in the inventory's connection string names from there; or, for new passwords, "
+        "which the other machine then needs: ansible-playbook database-roles.yml -e database_roles=renewed",
+    )
+
+
+def _join(admin: database.Connection, side: database.Side) -> None:
+    """The owner becomes a member of whoever owns Laravel's tables; the Task Service's admin one of the owner, so that
+    whatever she lets in goes on to see the tables."""
+    owner = grants.login_of(side, grants.OWNER)
+    if side.name == "laravel":
+        for group in _owners(admin):
+            _become(admin, group, owner)
+    else:
+        _become(admin, owner, _me(admin)[0])
+
+
+def _owners(admin: database.Connection) -> list[str]:
+    asked = {"tables": sorted(grants.tables_read("laravel") - {"cognito_user_mapping"})}
+    return [row[0] for row in admin.execute(queries.statement(grants.FILE, "owner of the tables"), asked)]
+
+
+def _become(admin: database.Connection, group: str, member: str) -> bool:
+    """Makes ``member`` a member of ``group``; False if it is one already."""
+    asked = {"role": member, "group": group}
+    is_member = admin.execute(queries.statement(grants.FILE, "is a member"), asked).fetchone()
+    if is_member and is_member[0]:
+        return False
+    names = {"group": sql.Identifier(group), "role": sql.Identifier(member)}
+    admin.execute(queries.statement(grants.FILE, "become a member", **names))
+    return True
+
+
+def _may_see_sessions(admin: database.Connection, side: database.Side) -> None:
+    """Who is connected, and since when: for the lock, the load of Laravel, and long transactions."""
+    for role in ROLES:
+        _become(admin, "pg_read_all_stats", grants.login_of(side, role))
+
+
+def _give_password(admin: database.Connection, side: database.Side, role: str) -> None:
+    """Kept first, so that a password that is in force is never one that nobody has."""
+    dsn = credentials.for_role(side.dsn, role)
+    login = grants.login_of(side, role)
+    if conninfo_to_dict(dsn).get("passfile") == credentials.IAM:
+        known = admin.execute(queries.statement(grants.FILE, "iam")).fetchone()
+        if not (known and known[0]):
+            raise Refused(
+                f"{side.title} ({side.address}) does not know IAM's tokens",
+                measured="there is no role rds_iam, which RDS makes",
+                allowed="a database on RDS with IAM authentication on",
+                next_step=f"name a file or a secret by passfile= in {side.name}_dsn of the inventory",
+            )
+        _become(admin, "rds_iam", login)
+        return
+    password = secrets.token_urlsafe(32)
+    credentials.keep(dsn, password)
+    # The server is given the verifier, not the password: so it can be in no log of statements.
+    verifier = admin.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
+    names = {"role": sql.Identifier(login), "password": sql.Literal(verifier)}
+    admin.execute(queries.statement(grants.FILE, "set password", **names))
+
+
+def _absent(admin: database.Connection, side: database.Side, kept: Sequence[str], check: bool) -> Outcome:
+    there = _there(admin, side)
+    gone = [role for role in ROLES if role in there and role not in kept]
+    left = [role for role in there if role in kept]
+    if check or not gone:
+        return _outcome(side, gone, left, "would be dropped")
+    with _allowed(admin), admin.transaction():
+        me = _me(admin)[0]
+        heir = _owners(admin)[0] if side.name == "laravel" else me
+        for role in gone:
+            _become(admin, grants.login_of(side, role), me)
+        if grants.OWNER in gone:
+            joined = heir != me and _become(admin, heir, me)
+            names = {"role": _login(side, grants.OWNER), "heir": sql.Identifier(heir)}
+            admin.execute(queries.statement(grants.FILE, "hand over", **names))
+            if joined:
+                names = {"group": sql.Identifier(heir), "role": sql.Identifier(me)}
+                admin.execute(queries.statement(grants.FILE, "leave", **names))
+        for role in gone:
+            admin.execute(queries.statement(grants.FILE, "forget", role=_login(side, role)))
+            admin.execute(queries.statement(grants.FILE, "drop role", role=_login(side, role)))
+    for role in gone:
+        credentials.forget(credentials.for_role(side.dsn, role))
+    return _outcome(side, gone, left, "dropped")
+
+
+def _login(side: database.Side, role: str) -> sql.Identifier:
+    return sql.Identifier(grants.login_of(side, role))
+
+
+def _me(admin: database.Connection) -> tuple[str, str]:
+    """The admin's role and database."""
+    row = admin.execute(queries.statement(grants.FILE, "whoami")).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _outcome(side: database.Side, changed: Sequence[str], there: Iterable[str], verb: str) -> Outcome:
+    names = ", ".join(grants.login_of(side, role) for role in changed)
+    left = [grants.login_of(side, role) for role in there]
+    said = f"{verb}: {names}" if changed else f"there is {', '.join(left) or 'none'}, as asked"
+    return Outcome(
+        bool(changed),
+        f"database roles on {side.title}: {said}",
+        {"roles": [grants.login_of(side, role) for role in changed], "there": left},
+    )

@@ -1,0 +1,134 @@
+variable "aws_region" {
+  description = "Where everything is."
+  type        = string
+}
+
+variable "aws_account_id" {
+  description = "The account that everything is in. Whoever has logged in to another one is refused."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.aws_account_id))
+    error_message = "aws_account_id: twelve digits, in quotation marks."
+  }
+}
+
+variable "state_bucket" {
+  description = "The bucket that holds this environment's state."
+  type        = string
+}
+
+variable "vpc_id" {
+  description = "The VPC of Laravel and the Task Service."
+  type        = string
+}
+
+variable "database_subnet_ids" {
+  description = "A private subnet in each zone of the plan, by the zone's name."
+  type        = map(string)
+
+  validation {
+    condition     = toset(keys(var.database_subnet_ids)) == toset(["ap-northeast-1a", "ap-northeast-1c"])
+    error_message = "database_subnet_ids: the plan's zones, ap-northeast-1a and ap-northeast-1c."
+  }
+}
+
+variable "runner_subnet_id" {
+  description = "A private subnet with a way out for HTTPS, where the migration runner is."
+  type        = string
+}
+
+variable "task_service_security_group_id" {
+  description = "The security group of the Task Service's containers."
+  type        = string
+}
+
+variable "laravel_database_security_group_id" {
+  description = "The security group of Laravel's database."
+  type        = string
+}
+
+variable "laravel_database_port" {
+  description = "Where Laravel's database listens."
+  type        = number
+  default     = 5432
+}
+
+variable "gateway_rest_api_id" {
+  description = "Id of the REST API that users reach Laravel through."
+  type        = string
+}
+
+variable "gateway_api_resource_id" {
+  description = "Id of its resource /api."
+  type        = string
+}
+
+variable "gateway_stage" {
+  description = "The stage that serves users."
+  type        = string
+}
+
+variable "gateway_variable" {
+  description = "The stage variable that the task routes take their host from."
+  type        = string
+}
+
+variable "laravel_upstream" {
+  description = "Laravel's host: what the variable is before the migration."
+  type        = string
+}
+
+variable "sets_account_logging" {
+  description = "Whether this sets the role by which API Gateway writes logs in this account and region; false where something else does."
+  type        = bool
+  default     = false
+}
+
+variable "principal_arns" {
+  description = "Who may take the roles observer, operator and break-glass: users or roles of people, by ARN."
+  type        = set(string)
+}
+
+variable "alert_topic_arn" {
+  description = "The SNS topic that alarms and alerts go to; \"\" for none."
+  type        = string
+  default     = ""
+}
+
+variable "laravel_flag" {
+  description = "The SSM parameter and the ECS service by which Laravel's flag is turned; {} if it has none."
+  type = object({
+    parameter = optional(string, "")
+    cluster   = optional(string, "")
+    service   = optional(string, "")
+  })
+  default = {}
+}
+
+variable "runner_access" {
+  description = "Whether the migration runner may connect to the databases; false when the migration has ended."
+  type        = bool
+  default     = true
+}
+
+variable "metrics_namespace" {
+  description = "Where the runbook publishes its metrics."
+  type        = string
+  default     = "TaskMigration"
+}
+
+variable "bounds" {
+  description = "What the alarms hold the metrics against: the inventory's own bounds, by their names there."
+  type = object({
+    canary_error_rate_percent  = number
+    canary_p95_ms              = number
+    canary_sync_latency_ms     = number
+    canary_cpu_percent         = number
+    trigger_error_rate_percent = number
+    trigger_latency_ms         = number
+    consistency_every_seconds  = number
+    verdict_max_age_hours      = number
+    change_log_warn_entries    = number
+  })
+}

@@ -1,0 +1,96 @@
+variable "identifier" {
+  description = "Name of the server."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.identifier)) && length(var.identifier) <= 40
+    error_message = "identifier: lower-case letters, digits and single hyphens, a letter first, 40 at most: the final snapshot's name is longer."
+  }
+}
+
+variable "db_name" {
+  description = "The database made with the server."
+  type        = string
+  default     = "task_service"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.db_name))
+    error_message = "db_name: lower-case letters, digits and underscores, a letter first, 63 at most."
+  }
+}
+
+variable "username" {
+  description = "Master login, which owns the database; no superuser."
+  type        = string
+  default     = "task_service_admin"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.username)) && !contains(["postgres", "rdsadmin"], var.username)
+    error_message = "username: lower-case letters, digits and underscores, a letter first, 63 at most; not postgres or rdsadmin."
+  }
+}
+
+variable "port" {
+  description = "Where the server listens."
+  type        = number
+  default     = 5432
+
+  validation {
+    condition     = var.port >= 1150 && var.port <= 65535 && floor(var.port) == var.port
+    error_message = "port: a whole number from 1150 to 65535, as on RDS."
+  }
+}
+
+variable "engine_version" {
+  description = "PostgreSQL's major version; RDS keeps the minor one up to date in the maintenance window."
+  type        = string
+  default     = "18"
+
+  validation {
+    condition     = can(regex("^[0-9]{2}$", var.engine_version))
+    error_message = "engine_version: a major version of PostgreSQL, such as \"18\"."
+  }
+}
+
+variable "vpc_id" {
+  description = "The VPC that the server is in."
+  type        = string
+}
+
+variable "subnet_ids" {
+  description = "A private subnet for each availability zone that the server and its standby may be in, by the zone's name."
+  type        = map(string)
+
+  validation {
+    condition     = length(var.subnet_ids) >= 2
+    error_message = "subnet_ids: at least two availability zones, or there is no standby."
+  }
+}
+
+variable "task_service_security_group_id" {
+  description = "The security group of the Task Service's containers, which may connect."
+  type        = string
+
+  validation {
+    condition     = startswith(var.task_service_security_group_id, "sg-")
+    error_message = "task_service_security_group_id: the id of a security group, never addresses."
+  }
+}
+
+variable "temporary_security_group_ids" {
+  description = "Security groups that may connect for the time of the migration, by what each is for; {} afterwards."
+  type        = map(string)
+  default     = {}
+}
+
+variable "deletion_protection" {
+  description = "Whether RDS refuses to delete the server; off only where it is destroyed and made again as a test."
+  type        = bool
+  default     = true
+}
+
+variable "alarm_topic_arns" {
+  description = "SNS topics that the alarms tell; [] for none."
+  type        = set(string)
+  default     = []
+}

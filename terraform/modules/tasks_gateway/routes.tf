@@ -1,0 +1,48 @@
+# The task routes. Both take their host from the stage variable, so that a canary which overrides it moves them and nothing else.
+# A change of this file makes a new deployment.
+resource "aws_api_gateway_resource" "tasks" {
+  rest_api_id = var.rest_api_id
+  parent_id   = var.api_resource_id
+  path_part   = "tasks"
+}
+
+resource "aws_api_gateway_resource" "below" {
+  rest_api_id = var.rest_api_id
+  parent_id   = aws_api_gateway_resource.tasks.id
+  path_part   = "{proxy+}"
+}
+
+# Who may do what is asked by Laravel and by the Task Service themselves, of the token that is passed on.
+resource "aws_api_gateway_method" "tasks" {
+  rest_api_id   = var.rest_api_id
+  resource_id   = aws_api_gateway_resource.tasks.id
+  http_method   = "ANY"
+  authorization = "NONE"
+}
+
+resource "aws_api_gateway_method" "below" {
+  rest_api_id        = var.rest_api_id
+  resource_id        = aws_api_gateway_resource.below.id
+  http_method        = "ANY"
+  authorization      = "NONE"
+  request_parameters = { "method.request.path.proxy" = true }
+}
+
+resource "aws_api_gateway_integration" "tasks" {
+  rest_api_id             = var.rest_api_id
+  resource_id             = aws_api_gateway_resource.tasks.id
+  http_method             = aws_api_gateway_method.tasks.http_method
+  type                    = "HTTP_PROXY"
+  integration_http_method = "ANY"
+  uri                     = "https://$${stageVariables.${var.gateway_variable}}/api/tasks"
+}
+
+resource "aws_api_gateway_integration" "below" {
+  rest_api_id             = var.rest_api_id
+  resource_id             = aws_api_gateway_resource.below.id
+  http_method             = aws_api_gateway_method.below.http_method
+  type                    = "HTTP_PROXY"
+  integration_http_method = "ANY"
+  uri                     = "https://$${stageVariables.${var.gateway_variable}}/api/tasks/{proxy}"
+  request_parameters      = { "integration.request.path.proxy" = "method.request.path.proxy" }
+}

@@ -1,0 +1,116 @@
+"""What is published of what was measured: what nobody knows is left out, and is never 0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from task_migration import metric_data, metric_figures
+from task_migration.conditions import Sample, Sync
+from task_migration.consistency_history import Check
+from task_migration.finding import Finding, Window
+from task_migration.metric_figures import Carried
+from task_migration.probe import Probed
+from test_judgement import WELL
+
+HEALTH = {"state": "running", "lag_ms": {"p95": 12.5}, "oldest_seconds": None, "pending": 0}
+SYNC = Sync(HEALTH, 0.0, 0.0, 0, None)
+
+
+def check(passed, seconds=30.0):
+    return Check(None, passed, 1.0, 0, 0, {}, seconds)
+
+
+def of_sync(**more):
+    return metric_figures.of_sync({**HEALTH, **more}, Carried(10, 3, 1), Carried(4, 3, 0))
+
+
+def test_a_sync_tells_what_it_did_since_the_last_time():
+    assert of_sync() == {
+        "SyncHealthy": 1.0,
+        "SyncLatencyP95": 12.5,
+        "SyncOldestWrite": 0.0,
+        "SyncQueueDepth": 0,
+        "SyncApplied": 6,
+        "SyncFailed": 0,
+        "SyncConflicts": 1,
+    }
+
+
+def test_a_sync_that_knows_no_change_log_yet_does_not_say_that_nothing_waits():
+    told = of_sync(pending=None, lag_ms={"p95": None}, state="reconnecting")
+    assert (told["SyncHealthy"], told["SyncQueueDepth"], told["SyncOldestWrite"]) == (0.0, None, None)
+    assert told["SyncLatencyP95"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "healthy"), [("paused", 1.0), ("blocked", 0.0), ("reconnecting", 0.0), ("stopping", None)]
+)
+def test_a_sync_is_healthy_as_its_health_says_and_one_that_stops_is_no_fault(state, healthy):
+    assert of_sync(state=state)["SyncHealthy"] == healthy
+
+
+def test_a_check_that_could_not_look_counted_nothing():
+    told = metric_figures.of_consistency(passed=None, seconds=2.0, rows=0, differences=0, dead_letters=0)
+    assert {name: value for name, value in told.items() if value is not None} == {
+        "ConsistencyVerdict": 0.0,
+        "ConsistencyDuration": 2.0,
+    }
+    red = metric_figures.of_consistency(passed=False, seconds=2.0, rows=300, differences=0, dead_letters=2)
+    assert (red["ConsistencyVerdict"], red["ConsistencyDifferences"], red["DeadLetters"]) == (-1.0, 0, 2)
+
+
+def test_a_check_that_could_not_look_has_no_age_so_that_its_alarm_rings():
+    def age(check):
+        return metric_figures.of_watch(Sample(None, SYNC, check), 0)["ConsistencyAge"]
+
+    assert (age(check(True)), age(check(False)), age(check(None)), age(None)) == (30.0, 30.0, None, None)
+
+
+def test_the_api_s_share_of_failures_takes_a_few_requests():
+    told = metric_figures.of_watch(Sample(Probed(20, 1, 7.0), SYNC, None), None)
+    assert (told["ApiErrorRate"], told["ApiLatencyP95"], told["CanaryWeight"]) == (5.0, 7.0, None)
+    assert metric_figures.of_watch(Sample(Probed(4, 4, None), SYNC, None), None)["ApiErrorRate"] is None
+
+
+@pytest.mark.parametrize(
+    ("share", "trouble", "told"),
+    [(None, "", False), (0, "", False), (25, "", True), (25, "Laravel is away", False), (100, "", False)],
+)
+def test_a_verdict_s_age_matters_while_there_is_a_weight_to_come(share, trouble, told):
+    sample = Sample(None, replace(SYNC, trouble=trouble), None, verdict_passed=False, verdict_age_seconds=60.0)
+    figures = metric_figures.of_watch(sample, share)
+    assert ("VerifyVerdictAge" in figures) is told
+    if told:
+        assert (figures["VerifyVerdict"], figures["VerifyVerdictAge"]) == (-1.0, 60.0)
+        assert metric_figures.of_watch(Sample(None, SYNC, None), share)["VerifyVerdict"] == 0.0
+
+
+def test_the_canary_s_rate_is_of_all_its_requests_and_its_p95_of_the_newest():
+    traffic = WELL.whole.traffic
+    old, new = replace(traffic, requests=1000, errors=2, p95_ms=900.0), replace(traffic, requests=20, p95_ms=30.0)
+    sample = replace(WELL, whole=Window(600.0, old), recent=Window(60.0, new), dead_letters={"refused_by_api": 2})
+    told = metric_figures.of_canary(sample, [Finding("p95", "inconclusive", "", "")])
+    assert told == {
+        "CanaryWeight": sample.weight,
+        "CanaryVerdict": 0.0,
+        "CanaryErrorRate": pytest.approx(0.2),
+        "CanaryLatencyP95": 30.0,
+        "DeadLetters": 2,
+    }
+    few = replace(sample, recent=Window(60.0, replace(new, requests=19)), dead_letters=None)
+    told = metric_figures.of_canary(few, [Finding("p95", "pass", "", ""), Finding("hits", "fail", "", "")])
+    assert (told["CanaryVerdict"], told["CanaryLatencyP95"], told["DeadLetters"]) == (-1.0, None, None)
+    none = replace(sample, whole=None, recent=None)
+    assert metric_figures.of_canary(none, [])["CanaryErrorRate"] is None
+
+
+def test_what_is_published_is_what_the_catalogue_names():
+    published = {
+        *of_sync(),
+        *metric_figures.of_consistency(passed=True, seconds=1, rows=1, differences=0, dead_letters=0),
+        *metric_figures.of_watch(Sample(None, SYNC, None), 5),
+        *metric_figures.of_canary(WELL, []),
+    }
+    assert published == metric_data.catalogue().keys()
+    assert {name for name, one in metric_data.catalogue().items() if one["directed"]} == set(of_sync())
