@@ -16,6 +16,10 @@ ALSO_ASKED: Mapping[str, tuple[str, ...]] = {
     "report": ("report_language",),
     "rollback-2.1": ("allow_destroy",),
 }
+# Taken, for whoever says it always, and never asked: a way home waits for nobody.
+NOT_ASKED: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+    ("rollback-2.3", "rollback-2.4", "watch"), ("environment_confirmed",)
+)
 LONGEST_TEXT = 1024
 _TYPES = {"int": "integer", "float": "float", "str": "text", "path": "text", "day": "text"}
 
@@ -27,7 +31,8 @@ def survey(playbook: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     ask for: a mapping, a list or a connection string.
     """
     declared = parameters()
-    own = [one for one in declared.values() if playbook in one.only]
+    silent = NOT_ASKED.get(playbook, ())
+    own = [one for one in declared.values() if playbook in one.only and one.name not in silent]
     asked = own + [declared[name] for name in ALSO_ASKED.get(playbook, ())]
     asked.sort(key=lambda one: playbook not in one.needed)
     return {"name": "", "description": "", "spec": [_question(one, playbook, defaults.get(one.name)) for one in asked]}
