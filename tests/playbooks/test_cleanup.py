@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -160,6 +161,26 @@ def test_what_no_machine_can_know_is_confirmed_by_name_and_the_checklist_says_by
     page = json.loads((promoted.folder / "reports/migration-latest.json").read_text())
     (phase,) = (one for one in page["status"]["phases"] if one["phase"] == "2.5")
     assert (phase["state"], [item["done"] for item in phase["items"]]) == ("done", [True] * 4)
+
+
+def test_the_runners_way_in_ends_last_and_only_where_there_is_one(promoted):
+    endpoints = promoted.endpoints()
+    assert "no way in of a runner's" in refused(promoted, CLEANUP, "-e", "confirm=runner_access").errors[0]
+    given = {
+        "python": sys.executable,
+        "directory": endpoints["task_service_directory"],
+        "port": endpoints["task_service_port"],
+    }
+    runner = ("-e", json.dumps({"terraform_variables": given | {"runner_access": True}}))
+    assert (
+        "Next: ansible-playbook phase-2.5-cleanup.yml -e confirm=runner_access" in promoted.must(*SIGNED, *runner).said
+    )
+    ran = promoted.must(CLEANUP, "-e", "confirm=runner_access", *runner)
+    assert "Terraform: the Task Service's database is there already" in ran.said
+    assert "set runner_access to false in the inventory" in ran.said.splitlines()[-2]
+    assert promoted.rows("SELECT item, result FROM task_migration.journal ORDER BY id DESC LIMIT 1") == [
+        ("runner_access", "started")
+    ]
 
 
 def test_only_the_login_that_reads_the_journal_is_left(promoted):
