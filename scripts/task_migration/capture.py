@@ -112,12 +112,13 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
                 "cognito_user_mapping is not there yet, and changes of it must be captured too",
                 next_step="ansible-playbook phase-2.1-prepare.yml",
             )
-        connection.execute(queries.statement(_FILE, "create change log"))
-        sync_tables.make(connection)
+        # In one transaction with the grants: a sync that runs looks into a log as soon as there is one.
+        with connection.transaction():
+            connection.execute(queries.statement(_FILE, "create change log"))
+            sync_tables.make(connection)
+            grants.give(connection)
         for table in lacking:
             gently(side, connection, lock_timeout, f"putting capture on {table}", _put_on(table))
-    if not check:
-        grants.give(connection)
     verb = "would be put on" if check else "put on"
     return Outcome(
         changed=bool(lacking),

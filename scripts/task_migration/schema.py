@@ -90,7 +90,6 @@ def schema(
             found = _look(connection)
             steps = list(_steps(connection, found, title_policy, id_policy))
             _take(connection, steps)
-            grants.give(connection)
             return _outcome(pending, steps, check)
 
 
@@ -298,14 +297,16 @@ def _is_indexed(connection: database.Connection, table: str, column: str) -> boo
 
 
 def _take(connection: database.Connection, steps: list[_Step]) -> None:
-    """All of them, or none."""
-    if not steps:
-        return
+    """All of them with what the database roles may do on them, or none."""
     with connection.transaction():
+        if not steps:
+            grants.give(connection)
+            return
         connection.execute(queries.statement(_FILE, "limit lock waiting"))
         connection.execute(queries.statement(_FILE, "create schema"))
         for step in steps:
             connection.execute(step.statement)
+        grants.give(connection)
 
 
 def _outcome(migrations: list[str], steps: list[_Step], check: bool) -> Outcome:

@@ -46,10 +46,10 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
             gently(side, connection, lock_timeout, "creating cognito_user_mapping", _run("create table"))
         if not follows:
             gently(side, connection, lock_timeout, "letting cognito_user_mapping follow", _run("create follower"))
+        grants.give(connection)
         if to_register:
             connection.execute(queries.statement(_FILE, "register users"))
             connection.execute(queries.statement(_FILE, "analyze"))
-        grants.give(connection)
     verb = "would add" if check else "added"
     return Outcome(
         changed=bool(steps),

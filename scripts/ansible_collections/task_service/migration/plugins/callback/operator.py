@@ -44,7 +44,7 @@ OURS = "task_service.migration."
 INDENT = " " * 5
 SHOWN_SECONDS = 1.0
 _NEXT = "Next: "
-_OF_ERROR = re.compile(r"\b(?:next|then): (?P<next>.+?)(?:; |$)")
+_OF_ERROR = re.compile(r"\b(?:next|then): (?P<next>.+?)(?:; | \(allowed: |$)")
 _COMMAND = re.compile(
     r"(?P<command>ansible-playbook(?: -i \S+)? [\w./-]+\.yml(?: -e (?:'[^']*'|[^\s,]+))*),?"
     r"(?: (?P<why>[^(].*?))?(?:, ansible-playbook |$)"
