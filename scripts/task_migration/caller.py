@@ -18,9 +18,21 @@ class Caller:
     arn: str
 
 
-def caller(*, aws_region: str, aws_endpoint_url: str = "", attempts: int = aws.ATTEMPTS) -> Caller:
+def caller(
+    *,
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    attempts: int = aws.ATTEMPTS,
+    read_timeout_seconds: float = aws.READ_TIMEOUT_SECONDS,
+) -> Caller:
     """Asks AWS's STS, which needs no permission. Raises Refused where it can't be asked."""
-    client = aws.client("sts", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=attempts)
+    client = aws.client(
+        "sts",
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+        attempts=attempts,
+        read_timeout_seconds=read_timeout_seconds,
+    )
     with aws.said("say whose credentials these are"):
         told = client.get_caller_identity()
     return Caller(str(told["Account"]), str(told["Arn"]))

@@ -7,13 +7,18 @@ can't be taken back. So before the operator's lock, and before anything else is 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
+
+from psycopg.conninfo import make_conninfo
 
 from task_migration import aws, caller, database
 from task_migration.errors import MigrationError, Refused
 from task_migration.outcome import Outcome
 from task_migration.stamp import Identity, Stamp, identity
 
+WAY_HOME_SECONDS = 3
+"""So long may a way home wait for a database, or for AWS, before it goes on without."""
 _AGAIN = "then the same command again"
 
 
@@ -59,8 +64,9 @@ def target(
         if not side.dsn.strip():
             unknown.append(f"{side.title}: there is none yet")
             continue
+        asked = replace(side, dsn=make_conninfo(side.dsn, connect_timeout=WAY_HOME_SECONDS)) if way_home else side
         try:
-            with database.said(side), database.looking(side, "target") as connection:
+            with database.said(side), database.looking(asked, "target") as connection:
                 found = identity(connection)
         except MigrationError as error:
             # Whom the Task Service's does not let in now can't write there; phase 2.1 comes before it is made.
@@ -89,7 +95,10 @@ class _Wrong(Refused):
 
 def _account(aws_account_id: str, aws_region: str, aws_endpoint_url: str, way_home: bool) -> str:
     found = caller.caller(
-        aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=1 if way_home else aws.ATTEMPTS
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+        attempts=1 if way_home else aws.ATTEMPTS,
+        read_timeout_seconds=WAY_HOME_SECONDS if way_home else aws.READ_TIMEOUT_SECONDS,
     )
     if found.account != aws_account_id:
         raise _Wrong(

@@ -127,9 +127,9 @@ def test_a_wrong_password_is_said_as_such(lab, refused, tmp_path):
     passfile = tmp_path / "wrong"
     passfile.write_text("*:*:*:*:hunter2\n")
     passfile.chmod(0o600)
-    dsn = make_conninfo(lab.endpoints()["laravel_dsn"], passfile=str(passfile))
+    dsn = make_conninfo(lab.endpoints()["runbook_laravel_dsn"], passfile=str(passfile))
     line = refused("phase-2.1-prepare.yml", "-e", f'{{"laravel_dsn": "{dsn}"}}')
-    assert "does not accept the password of task_migrator" in line
+    assert "does not accept the password of task_migration_reader" in line
     assert "hunter2" not in line
 
 

@@ -116,11 +116,14 @@ class Root:
         state: dict[str, Any] = json.loads((self.directory / "terraform.tfstate").read_text())
         return state
 
-    def alter(self, kind: str, **attributes: Any) -> None:
-        """Has the only resource of a kind differ in the state, as after somebody has changed it in AWS."""
+    def alter(self, kind: str, name: str = "", **attributes: Any) -> None:
+        """Has the only resource of a kind differ in the state, or the only one of that name, all of its instances, as
+        after somebody has changed it in AWS."""
         state = self.state
-        (one,) = [one for one in state["resources"] if one["type"] == kind and one["mode"] == "managed"]
-        one["instances"][0]["attributes"] |= attributes
+        managed = [one for one in state["resources"] if one["type"] == kind and one["mode"] == "managed"]
+        (one,) = [one for one in managed if name in ("", one["name"])]
+        for instance in one["instances"]:
+            instance["attributes"] |= attributes
         (self.directory / "terraform.tfstate").write_text(json.dumps(state | {"serial": state["serial"] + 1}))
 
     def _values(self) -> str:

@@ -105,6 +105,8 @@ def test_terraform_leaves_alone_what_the_runbook_changes_and_a_second_plan_is_em
     for drift in DRIFTS.values():
         production.alter(STAGE, **drift)
         assert production.is_as_planned()
+    production.alter("aws_cloudwatch_metric_alarm", name="silent", actions_enabled=True)
+    assert production.is_as_planned()
     production.alter(STAGE, cache_cluster_enabled=True)
     assert not production.is_as_planned(), "everything else is put right"
 
@@ -117,6 +119,12 @@ def test_without_its_ignore_each_of_them_would_be_undone(standing, ignored):
     assert "ignore_changes = [canary_settings, variables, deployment_id]" in text
     file.write_text(text.replace("[canary_settings, variables, deployment_id]", f"[{', '.join(names)}]"))
     production.alter(STAGE, **DRIFTS[ignored])
+    assert not production.is_as_planned()
+
+
+def test_the_bounds_of_terraforms_alarms_are_put_right(standing):
+    production = standing(IN_AWS[0])
+    production.alter("aws_cloudwatch_metric_alarm", name="silent", threshold=99)
     assert not production.is_as_planned()
 
 

@@ -19,7 +19,9 @@ STAGE, ANOTHER_STAGE = f"{API}/stages/live", f"{API}/stages/admin"
 FLAG = f"arn:aws:ssm:{HERE}:parameter/app/TASK_SERVICE_ENABLED"
 SERVICE = f"arn:aws:ecs:{HERE}:service/app/laravel"
 TOPIC = f"arn:aws:sns:{HERE}:alerts"
-ALARM = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production-errors"
+ALARMS = f"arn:aws:cloudwatch:{HERE}:alarm:task-service-production"
+SILENCE = f"{ALARMS}-migration-sync-forward-silent"
+ALARM = f"{ALARMS}-errors"
 LOGIN = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_sync"
 READER = f"arn:aws:rds-db:{HERE}:dbuser:db-ABC/task_migration_reader"
 MARK = "aws:ResourceTag/aws:rds:primaryDBInstanceArn"
@@ -64,7 +66,7 @@ def speaks_of(statement, action, resource, database):
 
 
 @pytest.fixture(scope="module")
-def policies(project, tmp_path_factory, stand_in):
+def plan(project, tmp_path_factory, stand_in):
     directory = tmp_path_factory.mktemp("policies")
     ready = ready_root(copy_of(project, directory / "terraform"), directory, "environments/production", stand_in)
     # Log groups have no ARN in a plan, and what would be looked for in them is nobody's to change.
@@ -75,7 +77,12 @@ def policies(project, tmp_path_factory, stand_in):
     file.write_text(known)
     runner = ready.directory / "../../modules/migration_runner/outputs.tf"
     runner.write_text(runner.read_text().replace("aws_instance.this.arn", '"arn:runner"'))
-    return Policies(ready.plan())
+    return ready.plan()
+
+
+@pytest.fixture(scope="module")
+def policies(plan):
+    return Policies(plan)
 
 
 # What the runbook's code asks of AWS; each is in scripts/task_migration.
@@ -87,8 +94,8 @@ ASKED = [
     ("cloudwatch:DescribeAlarms", "*"),
     ("cloudwatch:PutMetricAlarm", ALARM),
     ("cloudwatch:PutMetricData", "*"),
-    ("cloudwatch:EnableAlarmActions", ALARM),
-    ("cloudwatch:DisableAlarmActions", ALARM),
+    ("cloudwatch:EnableAlarmActions", SILENCE),
+    ("cloudwatch:DisableAlarmActions", SILENCE),
     ("rds-db:connect", LOGIN),
     ("rds:DescribeDBInstances", DATABASE),
     ("ecs:DescribeServices", SERVICE),
@@ -107,6 +114,35 @@ ASKED = [
 def test_whoever_runs_the_phases_may_do_what_they_do(policies, action, resource):
     assert policies.allow("operator", action, resource)
     assert policies.allow("runner", action, resource)
+
+
+# What the provider asks to refresh each type, without what it asks of tags.
+REFRESHED = {
+    "aws_api_gateway_account": [("apigateway:GET", "arn:aws:apigateway:ap-northeast-1::/account")],
+    "aws_api_gateway_": [("apigateway:GET", f"{API}/anything")],
+    "aws_cloudwatch_dashboard": ["cloudwatch:GetDashboard"],
+    "aws_cloudwatch_log_group": ["logs:DescribeLogGroups"],
+    "aws_cloudwatch_metric_alarm": ["cloudwatch:DescribeAlarms"],
+    "aws_db_instance": ["rds:DescribeDBInstances"],
+    "aws_db_parameter_group": ["rds:DescribeDBParameterGroups", "rds:DescribeDBParameters"],
+    "aws_db_subnet_group": ["rds:DescribeDBSubnetGroups"],
+    "aws_iam_instance_profile": ["iam:GetInstanceProfile"],
+    "aws_iam_policy": ["iam:GetPolicy", "iam:GetPolicyVersion"],
+    "aws_iam_role": ["iam:GetRole", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"],
+    "aws_instance": ["ec2:DescribeInstances", "ec2:DescribeInstanceAttribute", "ec2:DescribeVolumes"],
+    "aws_security_group": ["ec2:DescribeSecurityGroups"],
+    "aws_vpc_security_group_": ["ec2:DescribeSecurityGroupRules"],
+}
+
+
+@pytest.mark.parametrize("role", ["operator", "runner"])
+def test_phase_2_1_can_see_whether_everything_that_terraform_made_is_there(policies, plan, role):
+    for kind in {one["type"] for one in plan["resource_changes"] if one["type"].startswith("aws_")}:
+        beginnings = [one for one in REFRESHED if kind.startswith(one)]
+        assert beginnings, f"what refreshing {kind} takes is not said here"
+        for asked in REFRESHED[max(beginnings, key=len)]:
+            action, resource = asked if isinstance(asked, tuple) else (asked, "*")
+            assert policies.allow(role, action, resource), (kind, action)
 
 
 FORBIDDEN = [
@@ -138,6 +174,13 @@ def test_nobody_may_do_what_can_not_be_taken_back_whatever_else_a_role_is_given(
 @pytest.mark.parametrize("action", ["iam:AttachRolePolicy", "iam:PassRole", "sts:AssumeRole", "kms:Decrypt"])
 def test_no_role_leads_to_another(policies, action):
     assert not any(policies.allow(role, action, "*") for role in policies.of)
+
+
+def test_terraforms_alarms_are_not_the_runbooks_to_alter_nor_to_silence(policies):
+    owned = (f"{ALARMS}-migration-differences", f"{ALARMS}-database-cpu")
+    for role in policies.of:
+        assert not any(policies.allow(role, "cloudwatch:PutMetricAlarm", alarm) for alarm in (*owned, SILENCE))
+        assert not any(policies.allow(role, "cloudwatch:DisableAlarmActions", alarm) for alarm in owned)
 
 
 def test_an_observer_changes_nothing(policies):

@@ -6,6 +6,7 @@ import pytest
 from roots import Unsuccessful
 
 RDS, GATEWAY, RUNNER = "task_service_rds", "tasks_gateway", "migration_runner"
+OBSERVABILITY = "observability"
 
 INVALID = [
     (RDS, "main.tf", "multi_az  ", "multi_zone  ", 'An argument named "multi_zone" is not expected here'),
@@ -30,6 +31,11 @@ WRONG = [
     (GATEWAY, "routes.tf", "$${stageVariables.${var.gateway_variable}}/api/tasks/{", "laravel/api/tasks/{", "below"),
     (GATEWAY, "main.tf", "$context.isCanaryRequest", "$context.stage", "isCanaryRequest"),
     (RUNNER, "main.tf", '"required"', '"optional"', "IMDSv2"),
+    (OBSERVABILITY, "main.tf", '= "breaching"', '= "ignore"', "No data is what it rings for"),
+    (OBSERVABILITY, "main.tf", "actions_enabled     = false", "actions_enabled     = true", "before phase 2.3"),
+    (OBSERVABILITY, "main.tf", 'metric = "DeadLetters"', 'metric = "Deadletters"', "Deadletters"),
+    (OBSERVABILITY, "variables.tf", "default     = 0.1", "default     = 1", "errors below 0.1 %"),
+    (OBSERVABILITY, "dashboard.tf", '["SoakDuration"]', '["ConsistencyRows"]', "What is published is seen"),
     (
         "iam",
         "main.tf",

@@ -7,7 +7,7 @@ locals {
     }
     operator = {
       description = "Runs the phases: moves traffic, turns Laravel's flag, opens sessions on the runner"
-      policies    = ["look", "traffic", "operate", "logins", "publish", "plan", "session", "never"]
+      policies    = ["look", "traffic", "operate", "logins", "plan", "session", "never"]
       hours       = 4
     }
     break-glass = {

@@ -5,5 +5,5 @@ output "role_arns" {
 
 output "runner_policy_arns" {
   description = "What the migration runner's own role is given, by purpose: the phases and the watch run there by themselves."
-  value       = { for purpose in ["look", "traffic", "operate", "logins", "publish", "plan", "never"] : purpose => aws_iam_policy.this[purpose].arn }
+  value       = { for purpose in ["look", "traffic", "operate", "logins", "plan", "never"] : purpose => aws_iam_policy.this[purpose].arn }
 }

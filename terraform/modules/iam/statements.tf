@@ -7,6 +7,7 @@ locals {
   database   = "arn:aws:rds:${local.here}:db:${var.database_identifier}"
   flag       = var.laravel_flag.parameter == "" ? [] : ["arn:aws:ssm:${local.here}:parameter/${trimprefix(var.laravel_flag.parameter, "/")}"]
   service    = var.laravel_flag.service == "" ? [] : ["arn:aws:ecs:${local.here}:service/${var.laravel_flag.cluster}/${var.laravel_flag.service}"]
+  alarm      = "arn:aws:cloudwatch:${local.here}:alarm"
   topic      = compact([var.alert_topic_arn])
   state      = "arn:aws:s3:::${var.state.bucket}/${var.state.key}"
 
@@ -39,7 +40,14 @@ locals {
       { Effect = "Allow", Action = ["ssm:PutParameter"], Resource = local.flag },
       { Effect = "Allow", Action = ["ecs:UpdateService"], Resource = local.service },
       { Effect = "Allow", Action = ["sns:Publish"], Resource = local.topic },
-      { Effect = "Allow", Action = ["cloudwatch:PutMetricAlarm"], Resource = ["arn:aws:cloudwatch:${local.here}:alarm:${var.name}-*"] },
+      { Effect = "Allow", Action = ["cloudwatch:PutMetricAlarm"], Resource = [for name in ["errors", "p95", "cpu", "targets"] : "${local.alarm}:${var.name}-${name}"] },
+      { Effect = "Allow", Action = ["cloudwatch:EnableAlarmActions", "cloudwatch:DisableAlarmActions"], Resource = ["${local.alarm}:${var.name}-migration-*-silent"] },
+      {
+        Effect    = "Allow"
+        Action    = ["cloudwatch:PutMetricData"]
+        Resource  = ["*"]
+        Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
+      },
       # By the mark that RDS puts on it, and not by its ARN: that is another one whenever the database is made again.
       {
         Effect    = "Allow"
@@ -55,19 +63,6 @@ locals {
     read = [
       { Effect = "Allow", Action = ["rds-db:connect"], Resource = ["arn:aws:rds-db:${local.here}:dbuser:*/task_migration_reader"] },
     ]
-    publish = [
-      {
-        Effect    = "Allow"
-        Action    = ["cloudwatch:PutMetricData"]
-        Resource  = ["*"]
-        Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
-      },
-      {
-        Effect   = "Allow"
-        Action   = ["cloudwatch:DisableAlarmActions", "cloudwatch:EnableAlarmActions"]
-        Resource = ["arn:aws:cloudwatch:${local.here}:alarm:${var.name}-*"]
-      },
-    ]
     # Enough for phase 2.1 to see that everything is there: it plans under the lock, and writes no state.
     plan = [
       { Effect = "Allow", Action = ["s3:ListBucket"], Resource = ["arn:aws:s3:::${var.state.bucket}"] },
@@ -76,7 +71,7 @@ locals {
       {
         Effect = "Allow"
         Action = [
-          "cloudwatch:ListTagsForResource", "ec2:Describe*", "iam:Get*", "iam:List*", "logs:DescribeLogGroups",
+          "cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource", "ec2:Describe*", "iam:Get*", "iam:List*", "logs:DescribeLogGroups",
           "logs:ListTagsForResource", "rds:Describe*", "rds:ListTagsForResource",
         ]
         Resource = ["*"]

@@ -64,7 +64,7 @@ run "all_roles_are_denied_what_nobody_needs" {
 
 run "tells_the_roles" {
   assert {
-    condition     = keys(output.role_arns) == ["break-glass", "observer", "operator"] && length(output.runner_policy_arns) == 7
+    condition     = keys(output.role_arns) == ["break-glass", "observer", "operator"] && length(output.runner_policy_arns) == 6
     error_message = "What to assume, and what the runner is given."
   }
 }

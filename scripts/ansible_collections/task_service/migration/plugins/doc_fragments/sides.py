@@ -7,7 +7,8 @@ options:
   laravel_dsn:
     description:
       - How to reach Laravel's database, as a libpq connection string without a password.
-      - C(passfile=) in it names the file that holds the password.
+      - C(passfile=) in it says where the password is kept, C({role}) gives each purpose a login of its own
+        (docs/decisions/0021-database-logins.md).
     type: str
     required: true
     no_log: true
