@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from awx.playbook import Playbook, playbooks
-from awx.survey import survey
+from awx.playbook import inventory as values_of
+from awx.survey import CONFIRMED, survey
 from awx.workflows import WORKFLOWS, Key, Workflow, nodes
 
 NAME = "task-migration"
@@ -30,15 +31,23 @@ _NEVER_ASKED = (
 def assets(environment: str) -> dict[str, list[dict[str, Any]]]:
     """What awx import is given, by kind; the environment is an inventory's name."""
     inventory = _key("inventory", f"{NAME} {environment}")
-    found = list(playbooks())
-    keys = {one.name: _key("job_template", f"{environment} {one.name}") for one in found}
+    is_named = values_of(environment)["environment_confirmation"] == "ask"
+    surveys = {one: survey(one, is_named=is_named) for one in playbooks()}
+    keys = {one.name: _key("job_template", f"{environment} {one.name}") for one in surveys}
+    named = {
+        one.name: {CONFIRMED: environment}
+        for one, asked in surveys.items()
+        if any(question["variable"] == CONFIRMED for question in asked["spec"])
+    }
     return {
         "inventory": [
             {"name": inventory["name"], "organization": ORGANIZATION, "kind": "", "natural_key": inventory},
         ],
         "inventory_sources": [_inventory_source(environment, inventory)],
-        "job_templates": [_job_template(one, environment, inventory, keys[one.name]) for one in found],
-        "workflow_job_templates": [_workflow(one, environment, keys) for one in WORKFLOWS],
+        "job_templates": [
+            _job_template(one, environment, inventory, keys[one.name], asked) for one, asked in surveys.items()
+        ],
+        "workflow_job_templates": [_workflow(one, environment, keys, named) for one in WORKFLOWS],
     }
 
 
@@ -62,8 +71,9 @@ def _inventory_source(environment: str, inventory: Key) -> dict[str, Any]:
     }
 
 
-def _job_template(playbook: Playbook, environment: str, inventory: Key, key: Key) -> dict[str, Any]:
-    questions = survey(playbook.name, playbook.defaults)
+def _job_template(
+    playbook: Playbook, environment: str, inventory: Key, key: Key, questions: dict[str, Any]
+) -> dict[str, Any]:
     template = {
         "name": key["name"],
         "description": playbook.title,
@@ -94,7 +104,9 @@ def _places(environment: str) -> dict[str, str]:
     }
 
 
-def _workflow(workflow: Workflow, environment: str, templates: dict[str, Key]) -> dict[str, Any]:
+def _workflow(
+    workflow: Workflow, environment: str, templates: dict[str, Key], named: dict[str, dict[str, str]]
+) -> dict[str, Any]:
     key = _key("workflow_job_template", f"{environment} {workflow.name}")
     return {
         "name": key["name"],
@@ -103,6 +115,6 @@ def _workflow(workflow: Workflow, environment: str, templates: dict[str, Key]) -
         "allow_simultaneous": False,
         "survey_enabled": False,
         **{f"ask_{what}_on_launch": False for what in ("variables", "inventory", "limit", "scm_branch", "labels")},
-        "related": {"workflow_nodes": nodes(workflow, key, templates)},
+        "related": {"workflow_nodes": nodes(workflow, key, templates, named)},
         "natural_key": key,
     }

@@ -13,17 +13,19 @@ from task_migration.arguments import OF_THE_LAB
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Playbook:
     """``name`` is what is typed without ``.yml``, ``title`` what its play is called, ``defaults`` its own values.
 
-    ``is_change``: it takes the operator's lock, so it may change something, and ``--check`` means something.
+    ``is_change``: it makes sure of its target, so it may change something, and ``--check`` means something.
+    ``is_way_home``: nobody is asked for the environment's name.
     """
 
     name: str
     title: str
     defaults: dict[str, Any]
     is_change: bool
+    is_way_home: bool
 
     @property
     def path(self) -> str:
@@ -41,4 +43,16 @@ def playbooks() -> Iterator[Playbook]:
         if file.stem not in OF_THE_LAB:
             text = file.read_text(encoding="utf-8")
             (play,) = yaml.safe_load(text)
-            yield Playbook(file.stem, play["name"], play.get("vars") or {}, "        name: lock\n" in text)
+            yield Playbook(
+                name=file.stem,
+                title=play["name"],
+                defaults=play.get("vars") or {},
+                is_change="        name: target\n" in text,
+                is_way_home="target_way_home: true" in text,
+            )
+
+
+def inventory(environment: str) -> dict[str, Any]:
+    """The keys of an environment's inventory, as they stand there."""
+    file = PROJECT / "inventories" / environment / "group_vars/all.yml"
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))

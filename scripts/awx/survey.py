@@ -11,39 +11,43 @@ from typing import Any
 
 from task_migration.arguments import Parameter, parameters
 
+from awx.playbook import Playbook
+
 # Keys of the inventory that a playbook is run with in more than one way, as the README says.
 ALSO_ASKED: Mapping[str, tuple[str, ...]] = {
     "report": ("report_language",),
     "rollback-2.1": ("allow_destroy",),
 }
-# Taken, for whoever says it always, and never asked: a way home waits for nobody.
-NOT_ASKED: Mapping[str, tuple[str, ...]] = dict.fromkeys(
-    ("rollback-2.3", "rollback-2.4", "watch"), ("environment_confirmed",)
-)
+CONFIRMED = "environment_confirmed"
+"""The environment's name. Without a terminal nobody can be asked for it later, so that it has to be answered here."""
 LONGEST_TEXT = 1024
 _TYPES = {"int": "integer", "float": "float", "str": "text", "path": "text", "day": "text"}
 
 
-def survey(playbook: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def survey(playbook: Playbook, *, is_named: bool) -> dict[str, Any]:
     """The survey of one playbook, in AWX's form; ``spec`` is empty if there is nothing to ask.
 
-    ``defaults`` are the playbook's own, shown where they can be. Raises ValueError for a parameter that no survey can
-    ask for: a mapping, a list or a connection string.
+    ``is_named``: in this environment its name is to be typed before anything is written. Raises ValueError for a
+    parameter that no survey can ask for: a mapping, a list or a connection string.
     """
     declared = parameters()
-    silent = NOT_ASKED.get(playbook, ())
-    own = [one for one in declared.values() if playbook in one.only and one.name not in silent]
-    asked = own + [declared[name] for name in ALSO_ASKED.get(playbook, ())]
-    asked.sort(key=lambda one: playbook not in one.needed)
-    return {"name": "", "description": "", "spec": [_question(one, playbook, defaults.get(one.name)) for one in asked]}
+    own = [one for one in declared.values() if playbook.name in one.only]
+    also = [declared[name] for name in ALSO_ASKED.get(playbook.name, ())]
+    needed = {one.name for one in own if playbook.name in one.needed}
+    if is_named and not playbook.is_way_home:
+        needed.add(CONFIRMED)
+    asked = [one for one in (*own, *also) if one.name != CONFIRMED or CONFIRMED in needed]
+    asked.sort(key=lambda one: one.name not in needed)
+    spec = [_question(one, one.name in needed, playbook.defaults.get(one.name)) for one in asked]
+    return {"name": "", "description": "", "spec": spec}
 
 
-def _question(parameter: Parameter, playbook: str, default: object) -> dict[str, Any]:
+def _question(parameter: Parameter, required: bool, default: object) -> dict[str, Any]:
     question: dict[str, Any] = {
         "question_name": parameter.name,
         "question_description": f"{parameter.about} ({parameter.allowed})",
         "variable": parameter.name,
-        "required": playbook in parameter.needed,
+        "required": required,
         "new_question": False,
     }
     if parameter.type == "bool" or parameter.choices:

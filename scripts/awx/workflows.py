@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Key = dict[str, Any]
@@ -13,7 +13,7 @@ Key = dict[str, Any]
 class Step:
     """One node: a playbook with its answers, or, without a playbook, a question that somebody has to approve.
 
-    ``after`` says when the next one begins: "success", or "always", also after a failure.
+    ``after`` says when the next one begins: "success", "failure", or "always".
     """
 
     name: str
@@ -38,19 +38,29 @@ def _approval(percent: int) -> Step:
     return Step(f"approve-{percent}", question=f"Send {percent} % of the requests to the Task Service?")
 
 
+def _again(step: Step) -> tuple[Step, ...]:
+    """What takes two people is refused the first time, with its plan. Whatever else failed is not to be approved."""
+    question = f"Did {step.name} show a plan, and has somebody else approved it with approve.yml? Then it is run again."
+    return (
+        replace(step, after="failure"),
+        Step("second-person", question=question),
+        replace(step, name=f"{step.name}-again"),
+    )
+
+
 WORKFLOWS = (
     Workflow(
         "canary",
         "Phase 2.4, weight by weight: each one is judged by itself, and the next one waits for somebody's approval",
-        (_weight(5), _approval(25), _weight(25), _approval(50), _weight(50), _approval(100), _weight(100)),
+        (_weight(5), _approval(25), _weight(25), _approval(50), _weight(50), _approval(100), *_again(_weight(100))),
     ),
     Workflow(
         "cleanup",
-        "Phase 2.5, by two people: one launches it, another reads the report and approves; no way back by data",
+        "Phase 2.5: the report, somebody's approval, the plan, the second person's, the end; no way back by data",
         (
             Step("report", "report"),
             Step("approve", question="Was the report read, and may the migration end without a way back?"),
-            Step("cleanup", "phase-2.5-cleanup", {"approve": "true"}),
+            *_again(Step("cleanup", "phase-2.5-cleanup", {"approve": "true"})),
         ),
     ),
     Workflow(
@@ -61,8 +71,13 @@ WORKFLOWS = (
 )
 
 
-def nodes(workflow: Workflow, key: Key, template: Mapping[str, Key]) -> list[dict[str, Any]]:
-    """The workflow's nodes in the form of awx import. ``key`` is the workflow's, ``template`` each playbook's."""
+def nodes(
+    workflow: Workflow, key: Key, template: Mapping[str, Key], named: Mapping[str, Mapping[str, str]]
+) -> list[dict[str, Any]]:
+    """The workflow's nodes in the form of awx import. ``key`` is the workflow's, ``template`` each playbook's.
+
+    ``named`` has, for each playbook that asks for the environment's name, the answer: the workflow's name bears it.
+    """
     found = []
     for number, step in enumerate(workflow.steps):
         related: dict[str, Any] = {}
@@ -74,7 +89,7 @@ def nodes(workflow: Workflow, key: Key, template: Mapping[str, Key]) -> list[dic
             {
                 "identifier": step.name,
                 "unified_job_template": template[step.playbook] if step.playbook else None,
-                "extra_data": dict(step.answers),
+                "extra_data": {**step.answers, **named.get(step.playbook, {})},
                 "all_parents_must_converge": False,
                 "related": related,
                 "natural_key": _key(key, step),

@@ -76,23 +76,27 @@ def test_the_workflows_steps_follow_one_another(imported):
     nodes = imported.things["workflow_job_template_nodes"]
     workflow = imported.named("workflow_job_templates")["production canary"]
     ours = imported.links[workflow["id"], "workflow_nodes"]
-    (at,) = set(ours) - {one for node in ours for one in imported.links.get((node, "success_nodes"), [])}
+    ways = ("success_nodes", "failure_nodes")
+    after = {node: [one for way in ways for one in imported.links.get((node, way), [])] for node in ours}
+    (at,) = set(ours) - {one for found in after.values() for one in found}
     walked = []
     while at:
         walked.append(nodes[at]["identifier"])
-        (at,) = imported.links.get((at, "success_nodes"), [0])
-    assert walked == ["weight-5", "approve-25", "weight-25", "approve-50", "weight-50", "approve-100", "weight-100"]
+        (at,) = after[at] or [0]
+    assert walked == [
+        *("weight-5", "approve-25", "weight-25", "approve-50", "weight-50", "approve-100"),
+        *("weight-100", "second-person", "weight-100-again"),
+    ]
     canary = imported.named("job_templates")["production phase-2.4-canary"]["id"]
     for one in ours:
         step = nodes[one]
         if step["identifier"].startswith("weight-"):
-            assert (step["unified_job_template"], step["extra_data"]) == (
-                canary,
-                {"weight": step["identifier"].removeprefix("weight-")},
-            )
+            weight = step["identifier"].split("-")[1]
+            assert step["unified_job_template"] == canary
+            assert step["extra_data"] == {"weight": weight, "environment_confirmed": "production"}
         else:
             assert step["unified_job_template"] is None
-            assert step["create_approval_template"]["name"].endswith("to the Task Service?")
+            assert step["create_approval_template"]["name"].endswith(("to the Task Service?", "Then it is run again."))
 
 
 def test_the_way_home_goes_on_also_when_break_glass_failed(imported):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from awx.__main__ import ENVIRONMENTS, FOLDER, text_of
 from awx.assets import assets
 from awx.playbook import playbooks
-from awx.survey import ALSO_ASKED, NOT_ASKED, survey
+from awx.survey import ALSO_ASKED, CONFIRMED, survey
 from task_migration.arguments import FOREIGN_PREFIXES, OF_THE_LAB, Parameter, parameters
 
 PROJECT = Path(__file__).parents[2]
 PLAYBOOKS = list(playbooks())
-QUESTIONS = [(one.name, question) for one in PLAYBOOKS for question in survey(one.name, one.defaults)["spec"]]
+SURVEYS = {one.name: survey(one, is_named=True)["spec"] for one in PLAYBOOKS}
+QUESTIONS = [(playbook, question) for playbook, spec in SURVEYS.items() for question in spec]
+STATUS = next(one for one in PLAYBOOKS if one.name == "status")
+# Who goes home is not asked for the environment's name, and neither is who looks.
+UNNAMED = {"rollback-2.3", "rollback-2.4", "watch"}
 TEMPLATES = assets("production")["job_templates"]
 # What AWX takes for a default of each type; the same types are all that it knows (JobTemplateSurveySpec in its API).
 DEFAULTS = {
@@ -71,12 +76,11 @@ def test_every_question_has_awxs_form(playbook, question):
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda one: one.name)
 def test_a_playbook_is_asked_for_its_own_parameters_and_no_others(playbook):
     declared = parameters()
-    asked = [question["variable"] for question in survey(playbook.name, playbook.defaults)["spec"]]
+    asked = [question["variable"] for question in SURVEYS[playbook.name]]
     own = {name for name, one in declared.items() if playbook.name in one.only}
+    own -= {CONFIRMED} if playbook.name in UNNAMED else set()
     assert len(asked) == len(set(asked))
-    silent = set(NOT_ASKED.get(playbook.name, ()))
-    assert silent <= own
-    assert set(asked) == (own | set(ALSO_ASKED.get(playbook.name, ()))) - silent
+    assert set(asked) == own | set(ALSO_ASKED.get(playbook.name, ()))
 
 
 @pytest.mark.parametrize(("playbook", "question"), QUESTIONS, ids=ids)
@@ -88,12 +92,12 @@ def test_whatever_may_be_answered_is_taken_by_the_playbook(playbook, question):
     assert len(answers) > 1
     for answer in answers:
         assert parameter.takes(answer), answer
-    assert question["required"] == (playbook in parameter.needed)
+    assert question["required"] == (playbook in parameter.needed or question["variable"] == CONFIRMED)
 
 
 def test_what_has_to_be_answered_is_asked_first():
-    for one in PLAYBOOKS:
-        required = [question["required"] for question in survey(one.name, one.defaults)["spec"]]
+    for spec in SURVEYS.values():
+        required = [question["required"] for question in spec]
         assert required == sorted(required, reverse=True)
 
 
@@ -106,7 +110,7 @@ def test_a_text_that_is_left_blank_is_not_handed_on():
 def test_bounds_between_whole_numbers_are_left_to_the_playbook(monkeypatch):
     odd = Parameter("odd", "float", "an odd one", minimum=0.5, maximum=3, only=("status",))
     monkeypatch.setattr("awx.survey.parameters", lambda: {"odd": odd})
-    (question,) = survey("status", {"odd": 1})["spec"]
+    (question,) = survey(replace(STATUS, defaults={"odd": 1}), is_named=True)["spec"]
     assert (question.get("min"), question["max"], question["default"]) == (None, 3, 1.0)
 
 
@@ -114,7 +118,7 @@ def test_bounds_between_whole_numbers_are_left_to_the_playbook(monkeypatch):
 def test_what_no_survey_can_ask_for_is_not_passed_over(monkeypatch, kind):
     monkeypatch.setattr("awx.survey.parameters", lambda: {"x": Parameter("x", kind, "x", only=("status",))})
     with pytest.raises(ValueError, match="no survey can ask for x"):
-        survey("status", {})
+        survey(STATUS, is_named=True)
 
 
 def test_no_secret_is_asked_for():
@@ -139,6 +143,27 @@ def test_whoever_launches_sets_nothing_that_is_not_asked(template):
     assert prompts <= {"ask_job_type_on_launch"}
     assert template["allow_simultaneous"] is False
     assert template["survey_enabled"] is ("related" in template)
+
+
+def test_whoever_writes_types_the_environments_name_where_the_inventory_asks_for_it():
+    def asked(environment):
+        return {
+            one["playbook"].removeprefix("playbooks/").removesuffix(".yml")
+            for one in assets(environment)["job_templates"]
+            for question in one.get("related", {}).get("survey_spec", {"spec": []})["spec"]
+            if question["variable"] == CONFIRMED
+        }
+
+    assert asked("staging") == set()
+    assert asked("production") == {one.name for one in PLAYBOOKS if one.is_change} - UNNAMED
+
+
+def test_no_guard_is_set_by_a_job():
+    """What guards an environment stands in its inventory; the playbooks refuse it from anywhere else."""
+    guards = {name for name, one in parameters().items() if one.typed}
+    assert guards
+    assert not [question for _, question in QUESTIONS if question["variable"] in guards]
+    assert not [one for one in TEMPLATES if json.loads(one["extra_vars"]).keys() & guards]
 
 
 def test_whoever_may_change_something_may_check_first():
@@ -177,14 +202,23 @@ def test_every_answer_of_a_workflow_is_one_of_the_survey():
         questions = {one["variable"]: one for one in surveys[node["unified_job_template"]["name"]]["spec"]}
         assert node["extra_data"].keys() >= {name for name, one in questions.items() if one["required"]}
         for name, answer in node["extra_data"].items():
-            assert answer in questions[name]["choices"]
+            assert parameters()[name].takes(answer)
+            assert answer in questions[name].get("choices", [answer])
 
 
-def test_phase_25_waits_for_a_second_person():
-    (flow,) = [one for one in assets("production")["workflow_job_templates"] if one["name"] == "production cleanup"]
-    steps = {one["identifier"]: one for one in flow["related"]["workflow_nodes"]}
-    assert [one["identifier"] for one in steps["approve"]["related"]["success_nodes"]] == ["cleanup"]
-    assert steps["cleanup"]["extra_data"] == {"approve": "true"}
+@pytest.mark.parametrize(("flow", "step"), [("canary", "weight-100"), ("cleanup", "cleanup")])
+def test_what_takes_two_people_is_run_again_only_when_somebody_has_approved(flow, step):
+    (found,) = [one for one in assets("production")["workflow_job_templates"] if one["name"] == f"production {flow}"]
+    steps = {one["identifier"]: one for one in found["related"]["workflow_nodes"]}
+
+    def after(name, how):
+        return [one["identifier"] for one in steps[name]["related"].get(f"{how}_nodes", [])]
+
+    assert (after(step, "failure"), after(step, "success"), after(step, "always")) == (["second-person"], [], [])
+    assert after("second-person", "success") == [f"{step}-again"]
+    again = steps[f"{step}-again"]
+    assert (again["extra_data"], again["related"]) == (steps[step]["extra_data"], {})
+    assert again["extra_data"][CONFIRMED] == "production"
 
 
 def test_the_page_for_the_operator_names_what_there_is():
