@@ -13,6 +13,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from ansible_collections.task_service.migration.plugins.callback import operator
 
 BIN = Path(sys.executable).parent
 PROJECT = Path(__file__).parents[2]
@@ -99,6 +100,23 @@ def test_a_note_is_shown_and_what_it_says_is_next_waits_for_the_end(play):
     said, _ = play(note="All is as it was. Next: ansible-playbook phase-2.1-prepare.yml begins anew")
     assert "     All is as it was.\n" in said
     assert said.splitlines()[-2] == "Next: ansible-playbook phase-2.1-prepare.yml (begins anew)"
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (
+            "ansible-playbook a.yml -e x=1 goes on, ansible-playbook b.yml goes back",
+            "ansible-playbook a.yml -e x=1 (goes on)",
+        ),
+        ("0 % goes there now, ansible-playbook b.yml goes back", "ansible-playbook b.yml (goes back)"),
+        ("ansible-playbook a.yml (open: the report)", "ansible-playbook a.yml (open: the report)"),
+        ("somebody else types ansible-playbook a.yml -e p=1, and you: ansible-playbook b.yml", ""),
+        ("set schedule_begins in the inventory", ""),
+    ],
+)
+def test_what_is_next_can_be_copied_unless_somebody_else_is_to_type_it(said, line):
+    assert operator.to_type(said) == (line or said)
 
 
 def test_an_error_is_one_line_and_the_way_out_stands_alone(play):
