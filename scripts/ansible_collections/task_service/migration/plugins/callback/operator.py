@@ -46,7 +46,7 @@ SHOWN_SECONDS = 1.0
 _NEXT = "Next: "
 _OF_ERROR = re.compile(r"\b(?:next|then): (?P<next>.+?)(?:; | \(allowed: |$)")
 _COMMAND = re.compile(
-    r"(?P<command>ansible-playbook(?: -i \S+)? [\w./-]+\.yml(?: -e (?:'[^']*'|[^\s,]+))*),?"
+    r"(?P<command>ansible-playbook(?: -i \S+)? [\w./-]+\.yml(?: -e (?:'[^']*'|[^\s,]+))*+),?"
     r"(?: (?P<why>[^(].*?))?(?:, ansible-playbook |$)"
 )
 
