@@ -56,8 +56,10 @@ def one_line(text: object) -> str:
 
 
 def to_type(text: str) -> str:
-    """A line that can be copied: the first command in ``text``, and what is said of it in brackets. ``text`` itself where
-    there is none, or where words lead up to it, such as who is to type it."""
+    """A line that can be copied: the first command in ``text``, and what is said of it in brackets.
+
+    ``text`` itself where there is none, or where words lead up to it, such as who is to type it.
+    """
     found = _COMMAND.search(text)
     if not found or (found.start() > 0 and not text[: found.start()].endswith(", ")):
         return text
