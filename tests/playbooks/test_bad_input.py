@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from .conftest import BIN
+from .terminal import typed
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ def test_without_a_terminal_the_environment_has_to_be_named_beforehand(prepared,
     assert refused(*asking).endswith("-e environment_confirmed=local, or type that name when you are asked")
     assert "measured: the answer 'production'" in refused(*asking, "-e", "environment_confirmed=production")
     prepared.must(*asking, "-e", "environment_confirmed=local")
+
+
+@pytest.mark.parametrize("answer", ["local", "production"])
+def test_at_a_terminal_the_environments_name_is_typed(prepared, answer):
+    asking = ("reconcile.yml", "-e", "environment_confirmation=ask")
+    shown, code = typed(prepared, asking, "Type the environment's name", answer)
+    assert (code == 0) == (answer == "local"), shown
+    assert ("Refused, nothing was changed" in " ".join(shown.split())) == (answer == "production")
 
 
 def test_an_inventory_that_is_not_there_ends_the_run(refused):

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import subprocess
-import time
-from contextlib import suppress
-
-import psutil
 import pytest
 
-from .conftest import BIN
+from .terminal import typed
 
 LATE = ("phase-2.2-verify.yml", "-e", "rollback_test=false", "-e", "schedule_begins=2025-12-15")
 
@@ -25,39 +17,10 @@ def starts(lab):
     return [row[0] for row in lab.rows("SELECT evidence FROM task_migration.journal WHERE phase = '2.2' ORDER BY id")]
 
 
-def typed(lab, answer):
-    """Runs it at a terminal, types the answer when it is asked for, and gives all that was shown."""
-    ours, theirs = pty.openpty()
-    command = ["setsid", "--ctty", "--wait", str(BIN / "ansible-playbook"), *LATE, *lab.place]
-    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "200"}
-    with subprocess.Popen(
-        command, cwd=lab.project / "playbooks", env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown, typed_at, deadline = "", 0.0, time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if select.select([ours], [], [], 0.2)[0]:
-                with suppress(OSError):  # the other end is closed: it has ended
-                    shown += os.read(ours, 4096).decode(errors="replace")
-            # What is typed before the prompt has settled is thrown away, so it is typed again.
-            if "Type yes" in shown and time.monotonic() > typed_at + 1:
-                os.write(ours, b"c" if "Press 'C' to continue" in shown else f"{answer}\r".encode())
-                typed_at = time.monotonic()
-        hung = process.poll() is None
-        if hung:  # its workers have sessions of their own, and outlive it
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                one.kill()
-        code = process.wait(60)
-    os.close(ours)
-    assert typed_at, shown
-    assert not hung, shown
-    return shown, code
-
-
 @pytest.mark.parametrize("answer", ["no", ""])
 def test_at_a_terminal_any_answer_but_yes_touches_nothing(prepared, answer):
     before = untouched(prepared)
-    shown, code = typed(prepared, answer)
+    shown, code = typed(prepared, LATE, "Type yes", answer)
     assert code != 0
     assert "Refused, nothing was changed: nobody said" in " ".join(shown.split())
     assert untouched(prepared) == before
@@ -66,14 +29,14 @@ def test_at_a_terminal_any_answer_but_yes_touches_nothing(prepared, answer):
 def test_ctrl_c_at_the_question_is_no_yes(prepared):
     before = untouched(prepared)
     # It ends the run at once, or Ansible asks whether to continue, and is told to: that depends on the moment.
-    shown, code = typed(prepared, "\x03")
+    shown, code = typed(prepared, LATE, "Type yes", "\x03")
     assert code != 0
     assert any(words in " ".join(shown.split()) for words in ("nobody said", "User interrupted execution"))
     assert untouched(prepared) == before
 
 
 def test_at_a_terminal_yes_goes_on_and_is_written_down(prepared):
-    shown, code = typed(prepared, "yes")
+    shown, code = typed(prepared, LATE, "Type yes", "yes")
     assert code == 0, shown
     assert any(one.get("outside_schedule", "").endswith("days late, yes when asked") for one in starts(prepared))
 
