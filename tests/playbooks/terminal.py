@@ -15,7 +15,7 @@ from .conftest import BIN
 
 
 def typed(lab, words, asked, answer):
-    """Runs it at a terminal, types the answer when ``asked`` is shown, and gives all that was shown, and the exit code."""
+    """Runs it at a terminal, types the answer when ``asked`` is shown; all that was shown, and the exit code."""
     ours, theirs = pty.openpty()
     command = ["setsid", "--ctty", "--wait", str(BIN / "ansible-playbook"), *words, *lab.place]
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "200"}
