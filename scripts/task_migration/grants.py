@@ -51,55 +51,39 @@ def tables_of_tasks(side: str) -> set[str]:
 def give(connection: database.Connection) -> None:
     """Grants what is declared on the tables that are there now; nothing where one login does everything.
 
-    ``connection`` is a session of the owner's. What was granted already stays as it is.
+    ``connection`` is a session of the owner's. What was granted already is left alone, so that two who come at once
+    are not in each other's way.
     """
     side = connection.side
     if not credentials.is_by_role(side.dsn):
         return
     with connection.transaction():
-        known = _known(connection, side)
-        there = _tables(connection, side.name)
-        row = connection.execute(queries.statement(FILE, "schema exists")).fetchone()
-        is_ours_there = bool(row and row[0])
-        for role, grants in declared()[side.name].items():
-            login = login_of(side, role)
-            if login not in known:
-                continue
-            name = sql.Identifier(login)
-            if is_ours_there:
-                connection.execute(queries.statement(FILE, "let into ours", role=name))
-            for schema, table, privileges in _wanted(side.name, grants, there):
-                words = sql.SQL(", ").join(map(queries.as_sql, privileges))
-                on = sql.Identifier(schema, table)
-                connection.execute(queries.statement(FILE, "grant", privileges=words, table=on, role=name))
-                if "INSERT" in privileges and schema == "public":
-                    for sequence in there[schema, table]:
-                        of = sql.Identifier(schema, sequence)
-                        connection.execute(queries.statement(FILE, "grant the sequence", sequence=of, role=name))
+        ours = [row[0] for row in connection.execute(queries.statement(FILE, "ours"))]
+        wanted = list(_wanted(side, ours))
+        logins, schemas, tables, privileges = zip(*wanted, strict=True)
+        asked = {"logins": [*logins], "schemas": [*schemas], "tables": [*tables], "privileges": [*privileges]}
+        for (login,) in connection.execute(queries.statement(FILE, "lacking schema"), asked).fetchall():
+            connection.execute(queries.statement(FILE, "let into ours", role=sql.Identifier(login)))
+        for login, schema, table, lacking in connection.execute(queries.statement(FILE, "lacking"), asked).fetchall():
+            words = sql.SQL(", ").join(map(queries.as_sql, lacking))
+            names = {"table": sql.Identifier(schema, table), "role": sql.Identifier(login)}
+            connection.execute(queries.statement(FILE, "grant", privileges=words, **names))
+        for login, schema, sequence in connection.execute(
+            queries.statement(FILE, "lacking sequences"), asked
+        ).fetchall():
+            names = {"sequence": sql.Identifier(schema, sequence), "role": sql.Identifier(login)}
+            connection.execute(queries.statement(FILE, "grant the sequence", **names))
 
 
-def _known(connection: database.Connection, side: database.Side) -> set[str]:
-    names = [login_of(side, role) for role in declared()[side.name]]
-    return {row[0] for row in connection.execute(queries.statement(FILE, "roles that exist"), {"names": names})}
-
-
-def _tables(connection: database.Connection, side: str) -> dict[tuple[str, str], list[str]]:
-    """The tables that are there, by schema and name, each with its sequences."""
-    asked = {"tables": sorted(tables_read(side))}
-    found = connection.execute(queries.statement(FILE, "tables that exist"), asked)
-    return {(schema, table): sequences for schema, table, sequences in found}
-
-
-def _wanted(
-    side: str, grants: Mapping[str, Sequence[str]], there: Mapping[tuple[str, str], Sequence[str]]
-) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Schema, table and privileges, of the tables that are there."""
-    for words, privileges in grants.items():
-        if words == "ours":
-            meant = {(schema, table) for schema, table in there if schema == _SCHEMA}
-        elif words in ("mapped", "tasks_of"):
-            tables = tables_read(side) if words == "mapped" else tables_of_tasks(side)
-            meant = {("public", table) for table in tables}
-        else:
-            meant = {(_SCHEMA, words)}
-        yield from ((schema, table, privileges) for schema, table in sorted(meant & there.keys()))
+def _wanted(side: database.Side, ours: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Login, schema, table and privilege: all that is declared. ``ours`` are the tables of schema task_migration."""
+    groups = {
+        "mapped": [("public", table) for table in sorted(tables_read(side.name))],
+        "tasks_of": [("public", table) for table in sorted(tables_of_tasks(side.name))],
+        "ours": [(_SCHEMA, table) for table in ours],
+    }
+    for role, grants in declared()[side.name].items():
+        login = login_of(side, role)
+        for words, privileges in grants.items():
+            for schema, table in groups.get(words, [(_SCHEMA, words)]):
+                yield from ((login, schema, table, privilege) for privilege in privileges)

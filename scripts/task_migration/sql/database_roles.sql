@@ -35,20 +35,42 @@ GRANT USAGE ON SCHEMA public TO {role};
 -- name: whoami
 SELECT current_user::text, current_database()::text;
 
--- name: tables that exist
--- with the sequences that fill their columns
-SELECT n.nspname, c.relname,
-       coalesce((SELECT array_agg(s.relname ORDER BY s.relname)
-                 FROM pg_catalog.pg_depend d
-                 JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-                 WHERE d.refobjid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass
-                   AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'a'), '{{}}')
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND (n.nspname = 'task_migration' OR (n.nspname = 'public' AND c.relname = ANY (%(tables)s)));
+-- name: ours
+-- the tables of the schema task_migration
+SELECT c.relname::text FROM pg_catalog.pg_class c
+WHERE c.relkind IN ('r', 'p') AND c.relnamespace = pg_catalog.to_regnamespace('task_migration')
+ORDER BY c.relname;
 
--- name: schema exists
-SELECT pg_catalog.to_regnamespace('task_migration') IS NOT NULL;
+-- name: lacking schema
+SELECT rolname::text FROM pg_catalog.pg_roles
+WHERE rolname = ANY (%(logins)s) AND pg_catalog.to_regnamespace('task_migration') IS NOT NULL
+  AND NOT pg_catalog.has_schema_privilege(oid, pg_catalog.to_regnamespace('task_migration')::oid, 'USAGE');
+
+-- name: lacking
+-- what is wanted and not there yet, of roles and tables that are
+SELECT wanted.login, n.nspname::text, c.relname::text, array_agg(wanted.privilege ORDER BY wanted.privilege)
+FROM unnest(%(logins)s::text[], %(schemas)s::text[], %(tables)s::text[], %(privileges)s::text[])
+     AS wanted (login, schema_name, table_name, privilege)
+JOIN pg_catalog.pg_roles r ON r.rolname = wanted.login
+JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema_name
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.table_name AND c.relkind IN ('r', 'p')
+WHERE NOT pg_catalog.has_table_privilege(r.oid, c.oid, wanted.privilege)
+GROUP BY 1, 2, 3
+ORDER BY 1, 2, 3;
+
+-- name: lacking sequences
+-- those that fill a column of the tables that somebody may insert into
+SELECT DISTINCT wanted.login, n.nspname::text, s.relname::text
+FROM unnest(%(logins)s::text[], %(schemas)s::text[], %(tables)s::text[], %(privileges)s::text[])
+     AS wanted (login, schema_name, table_name, privilege)
+JOIN pg_catalog.pg_roles r ON r.rolname = wanted.login
+JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema_name
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.table_name
+JOIN pg_catalog.pg_depend d ON d.refobjid = c.oid AND d.deptype = 'a'
+     AND d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+WHERE wanted.privilege = 'INSERT' AND NOT pg_catalog.has_sequence_privilege(r.oid, s.oid, 'USAGE')
+ORDER BY 1, 2, 3;
 
 -- name: let into ours
 GRANT USAGE ON SCHEMA task_migration TO {role};
