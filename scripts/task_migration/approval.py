@@ -134,11 +134,11 @@ def until(entry: Entry) -> datetime:
 
 
 def shown(acts: Mapping[str, Any], beside: Mapping[str, Any]) -> tuple[str, ...]:
-    """A plan for people: what would be done, and under it what is true now and may change until then."""
-    return (*_told(acts, ""), *_told(beside, "now: "))
+    """A plan for people: what would be done, and under it what was true when it was shown."""
+    return (*_told(acts), *(f"beside: {said}" for _, said in sorted(beside.items())))
 
 
-def _told(values: Mapping[str, Any], before: str) -> Iterable[str]:
+def _told(values: Mapping[str, Any], before: str = "") -> Iterable[str]:
     for name, value in sorted(values.items()):  # jsonb keeps no order
         words = f"{before}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):

@@ -31,10 +31,11 @@ def plan(
 ) -> Outcome:
     """Shows the plan with its digest, and refuses it until so many others approved it; check mode only shows it.
 
-    ``acts`` is what would be done and makes the digest; ``beside`` is what is true meanwhile, and ``report`` a file to
-    read, which may change each minute. ``command`` is what is typed for it. An approval is used once: by the run that
-    begins the phase next; when that is cut off, the same plan goes on with it. Details: ``digest``, and ``evidence``
-    for the phase's start. Raises Refused after it wrote the plan into the journal for whoever is to approve it.
+    ``acts`` is what would be done and makes the digest; ``beside``, by name, is said of what is true meanwhile, and
+    ``report`` is a file to read: both may change each minute. ``command`` is what is typed for it. An approval is used
+    once: by the run that begins the phase next; when that is cut off, the same plan goes on with it, for as long.
+    Details: ``digest``, and ``evidence`` for the phase's start. Raises Refused after it wrote the plan into the journal
+    for whoever is to approve it.
     """
     if not approvals_required:
         return Outcome(False, "plan: nobody else has to approve it", {"digest": "", "evidence": {}})
@@ -48,17 +49,17 @@ def plan(
     with database.said(side), database.looking(side, "plan") as connection:
         now = journal.now(connection)
         standing = [one for one in checklist.standing(journal.entries(connection)) if one.phase == phase]
-    if begun := _cut_off(phase, standing, digest):
+    begun = _cut_off(phase, standing, digest)
+    if begun is not None and now - begun.at <= timedelta(hours=approval_max_age_hours):
         evidence = {name: begun.evidence[name] for name in ("plan", "approved_by")}
         said = f"{title}: goes on as approved by {evidence['approved_by']}"
-        return Outcome(False, said, {**details, "evidence": evidence}, lines)
+        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
     known = next((one for one in approval.waiting(standing) if one.digest == digest), None)
     good, why = _judged(known, me, now, approval_max_age_hours)
     if len(good) >= approvals_required:
         evidence = {"plan": digest, "approved_by": ", ".join(good)}
-        return Outcome(
-            False, f"{title}: approved by {evidence['approved_by']}", {**details, "evidence": evidence}, lines
-        )
+        said = f"{title}: approved by {evidence['approved_by']}"
+        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
     said = f"{len(good)} of {approvals_required} approvals{why}"
     if check:
         return Outcome(False, f"{title}: {said}", details, lines)
@@ -107,6 +108,6 @@ def _read(report: str) -> dict[str, str]:
         return {}
     try:
         with Path(report).open("rb") as file:
-            return {"report": report, "report_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            return {"report": f"report: {report}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"}
     except OSError as error:
-        return {"report": f"{report}: {error.strerror}"}
+        return {"report": f"report: {report}: {error.strerror}"}

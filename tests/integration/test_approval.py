@@ -37,7 +37,12 @@ def be(monkeypatch):
 
 @pytest.fixture
 def gate(dsn, be):
-    asked = {"approvals_required": 1, "approval_max_age_hours": 4, "aws_region": REGION, "beside": {"verdict": "green"}}
+    asked = {
+        "approvals_required": 1,
+        "approval_max_age_hours": 4,
+        "aws_region": REGION,
+        "beside": {"verdict": "verdict: green"},
+    }
     return partial(plan.plan, laravel_dsn=dsn, phase="2.4", command=COMMAND, **{"acts": ACTS, **asked})
 
 
@@ -80,7 +85,7 @@ def test_check_mode_shows_the_plan_and_touches_nothing(gate, dsn):
     shown = gate(check=True)
     assert shown.message == f"plan {digest()} of phase 2.4: 0 of 1 approvals"
     assert "traffic, from: 50" in shown.lines
-    assert shown.lines[-1] == "now: verdict: green"
+    assert shown.lines[-1] == "beside: verdict: green"
     assert entries(dsn) == []
 
 
@@ -116,6 +121,7 @@ def test_approved_by_somebody_else_it_goes_on_once(gate, approve, begin, dsn, be
     assert evidence["approved_by"].startswith("bob@")
     begin(evidence)
     assert gate().details["evidence"] == evidence  # cut off, it goes on
+    refused(gate, approval_max_age_hours=1e-9)  # but not for ever
     begin(result="failed")
     assert "0 of 1 approvals" in refused(gate)
 

@@ -31,7 +31,7 @@ options:
     required: true
   beside:
     description:
-      - What is true meanwhile, and may change each minute.
+      - What is true meanwhile, and may change each minute, each a sentence.
     type: dict
     default: {}
   report:
