@@ -64,7 +64,9 @@ class Worker:
             return Step(paused=True)
         if there("slow"):
             (here / "began").touch()
-            time.sleep(1)
+            until = time.monotonic() + 10
+            while not there("enough") and time.monotonic() < until:
+                time.sleep(0.01)
             (here / "ended").touch()
             return Step(entries=1)
         if there("work"):
@@ -192,7 +194,11 @@ def test_a_batch_under_way_is_brought_to_its_end_before_it_stops(sync, tmp_path,
     time.sleep(0.1)
     running.process.send_signal(number)
     assert running.becomes("stopping")
-    assert running.stop(number) == 0  # the second signal cuts nothing either
+    running.process.send_signal(number)  # the second one cuts nothing either
+    time.sleep(0.1)
+    assert not (tmp_path / "ended").exists()
+    (tmp_path / "enough").touch()
+    assert running.process.wait(10) == 0
     assert (tmp_path / "ended").exists()
     assert "1 entries carried in 1 batches" in running.log.read_text()
 
