@@ -59,7 +59,7 @@ ROLES: Mapping[str, str] = {
 """The database role of each purpose, by the purpose's first words; any other only reads. database_roles.yml says what
 each may do."""
 
-_REFUSED_LOGIN = ("password authentication failed", "PAM authentication failed", 'role "')
+_REFUSED_LOGIN = ("password authentication failed", "PAM authentication failed", "is not permitted to log in")
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
 """What libpq and psycopg say, without a code of PostgreSQL's, when a session ends under their hands."""
 
@@ -138,7 +138,7 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
     has one (``ROLES``). Off this machine TLS is ``verify-full`` unless the connection string says otherwise. Raises
     Refused if there is no way in, saying what to look at.
     """
-    dsn = credentials.for_role(side.dsn, role_for(purpose)) if credentials.is_by_role(side.dsn) else side.dsn
+    dsn = credentials.for_role(side.dsn, role_for(purpose))
     parts: dict[str, Any] = {
         "connect_timeout": conninfo_to_dict(dsn).get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
         "application_name": f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 from psycopg import errors as pg
@@ -37,40 +38,34 @@ def database_roles(
     """Makes the roles of one side with their passwords and grants, or drops them: all, or all but the reader.
 
     A role that is there and whose password this machine has not gets a new one only if ``renewed``: another machine may
-    be at work with the one in force. What a dropped role made belongs to the
-    owner of Laravel's tables then, or to the Task Service's admin. Details: ``roles`` that were made or dropped, and
-    those that are ``there`` now. Raises Refused without an admin's connection string, and where the admin may not do
-    it.
+    be at work with the one in force. What a dropped role made belongs to the owner of Laravel's tables then, or to the
+    Task Service's admin. Details: ``roles`` that were made or dropped, those that are ``there`` now, and ``grants``,
+    how many were lacking. Raises Refused without an admin's connection string, and where the admin may not do it.
     """
-    dsn, admin_dsn = (
-        (laravel_dsn, laravel_admin_dsn) if side == "laravel" else (task_service_dsn, task_service_admin_dsn)
-    )
-    if not credentials.is_by_role(dsn):
-        return Outcome(
-            False, f"database roles: one login does everything on {_title(side)}", {"roles": [], "there": []}
-        )
-    if not admin_dsn:
+    served = database.laravel(laravel_dsn) if side == "laravel" else database.task_service(task_service_dsn)
+    admin_side = replace(served, dsn=laravel_admin_dsn if side == "laravel" else task_service_admin_dsn)
+    if not credentials.is_by_role(served.dsn):
+        return _nothing(f"one login does everything on {served.title}")
+    if not admin_side.dsn:
         raise Refused(
-            f"nothing says who may make the roles on {_title(side)}",
+            f"nothing says who may make the roles on {served.title}",
             measured=f"{side}_admin_dsn is empty, and {side}_dsn has {credentials.TEMPLATE} in it",
             next_step=f"set {side}_admin_dsn in the inventory to a login with CREATEROLE, its passfile= as everywhere",
         )
-    served, admin_side = database.Side(side, dsn), database.Side(side, admin_dsn)
     with database.said(admin_side):
         # The Task Service's may not have been made yet.
         enter = database.connect if side == "laravel" else database.connect_if_there
         admin = enter(admin_side, "roles")
         if admin is None:
-            said = f"database roles: nothing answers at {admin_side.address}; phase 2.1 makes them with the database"
-            return Outcome(False, said, {"roles": [], "there": []})
+            return _nothing(f"nothing answers at {admin_side.address}; phase 2.1 makes them with the database")
         with admin:
             if state in ("present", "renewed"):
                 return _present(admin, served, state == "renewed", check)
             return _absent(admin, served, KEPT if state == "reader" else (), check)
 
 
-def _title(side: str) -> str:
-    return database.Side(side, "").title  # type: ignore[arg-type]
+def _nothing(why: str) -> Outcome:
+    return Outcome(False, f"database roles: {why}", {"roles": [], "there": [], "grants": 0})
 
 
 def _present(admin: database.Connection, side: database.Side, renewed: bool, check: bool) -> Outcome:
@@ -79,27 +74,31 @@ def _present(admin: database.Connection, side: database.Side, renewed: bool, che
     if closed and not renewed:
         raise _not_ours(side, closed)
     new = [role for role in ROLES if role not in there or role in closed]
-    if check:
+    if check and new:
         return _outcome(side, new, there, "would be made")
+    if check:
+        with database.connect(side, "making grants") as owner:
+            number = len(grants.lacking(owner)) + sum(not _is_member(admin, *one) for one in _memberships(admin, side))
+        return _outcome(side, new, there, "would be made", number)
     with _allowed(admin), admin.transaction():
+        database_name = sql.Identifier(_me(admin)[1])
         for role in (role for role in ROLES if role not in there):
             admin.execute(queries.statement(grants.FILE, "create role", role=_login(side, role)))
-        _join(admin, side)
+        joined = sum([_become(admin, *one) for one in _memberships(admin, side)])
         for role in ROLES:
             admin.execute(
                 queries.statement(
                     grants.FILE,
                     "let the owner make things" if role == grants.OWNER else "let in",
-                    database=sql.Identifier(_me(admin)[1]),
+                    database=database_name,
                     role=_login(side, role),
                 )
             )
-        _may_see_sessions(admin, side)
     for role in new:
         _give_password(admin, side, role)
     with database.connect(side, "making grants") as owner:
-        grants.give(owner)
-    return _outcome(side, new, ROLES, "made")
+        given = grants.give(owner)
+    return _outcome(side, new, ROLES, "made", joined + given)
 
 
 @contextmanager
@@ -144,15 +143,16 @@ def _not_ours(side: database.Side, closed: Sequence[str]) -> Refused:
     )
 
 
-def _join(admin: database.Connection, side: database.Side) -> None:
-    """The owner becomes a member of whoever owns Laravel's tables; the Task Service's admin one of the owner, so that
-    whatever she lets in goes on to see the tables."""
+def _memberships(admin: database.Connection, side: database.Side) -> list[tuple[str, str]]:
+    """Who has to be a member of what: group and member.
+
+    The owner is one of whoever owns Laravel's tables; the Task Service's admin one of the owner, so that whatever she
+    lets in goes on to see the tables. All may see who is connected, and since when: for the lock, the load of Laravel,
+    and long transactions.
+    """
     owner = grants.login_of(side, grants.OWNER)
-    if side.name == "laravel":
-        for group in _owners(admin):
-            _become(admin, group, owner)
-    else:
-        _become(admin, owner, _me(admin)[0])
+    of_owner = [(group, owner) for group in _owners(admin)] if side.name == "laravel" else [(owner, _me(admin)[0])]
+    return of_owner + [("pg_read_all_stats", grants.login_of(side, role)) for role in ROLES]
 
 
 def _owners(admin: database.Connection) -> list[str]:
@@ -160,21 +160,19 @@ def _owners(admin: database.Connection) -> list[str]:
     return [row[0] for row in admin.execute(queries.statement(grants.FILE, "owner of the tables"), asked)]
 
 
+def _is_member(admin: database.Connection, group: str, member: str) -> bool:
+    asked = {"role": member, "group": group}
+    row = admin.execute(queries.statement(grants.FILE, "is a member"), asked).fetchone()
+    return bool(row and row[0])
+
+
 def _become(admin: database.Connection, group: str, member: str) -> bool:
     """Makes ``member`` a member of ``group``; False if it is one already."""
-    asked = {"role": member, "group": group}
-    is_member = admin.execute(queries.statement(grants.FILE, "is a member"), asked).fetchone()
-    if is_member and is_member[0]:
+    if _is_member(admin, group, member):
         return False
     names = {"group": sql.Identifier(group), "role": sql.Identifier(member)}
     admin.execute(queries.statement(grants.FILE, "become a member", **names))
     return True
-
-
-def _may_see_sessions(admin: database.Connection, side: database.Side) -> None:
-    """Who is connected, and since when: for the lock, the load of Laravel, and long transactions."""
-    for role in ROLES:
-        _become(admin, "pg_read_all_stats", grants.login_of(side, role))
 
 
 def _give_password(admin: database.Connection, side: database.Side, role: str) -> None:
@@ -237,12 +235,14 @@ def _me(admin: database.Connection) -> tuple[str, str]:
     return row[0], row[1]
 
 
-def _outcome(side: database.Side, changed: Sequence[str], there: Iterable[str], verb: str) -> Outcome:
-    names = ", ".join(grants.login_of(side, role) for role in changed)
+def _outcome(side: database.Side, changed: Sequence[str], there: Iterable[str], verb: str, given: int = 0) -> Outcome:
+    names = [grants.login_of(side, role) for role in changed]
     left = [grants.login_of(side, role) for role in there]
-    said = f"{verb}: {names}" if changed else f"there is {', '.join(left) or 'none'}, as asked"
+    said = f"{verb}: {', '.join(names)}" if names else f"there is {', '.join(left) or 'none'}"
+    if not names:
+        said += f"; {given} grants that were lacking {verb}" if given else ", as asked"
     return Outcome(
-        bool(changed),
+        bool(names or given),
         f"database roles on {side.title}: {said}",
-        {"roles": [grants.login_of(side, role) for role in changed], "there": left},
+        {"roles": names, "there": left, "grants": given},
     )

@@ -48,31 +48,38 @@ def tables_of_tasks(side: str) -> set[str]:
     return {mapping.table for mapping in mappings()}
 
 
-def give(connection: database.Connection) -> None:
-    """Grants what is declared on the tables that are there now; nothing where one login does everything.
+def give(connection: database.Connection) -> int:
+    """Grants what is declared on the tables that are there now and not granted yet; how many grants that took.
 
-    ``connection`` is a session of the owner's. What was granted already is left alone, so that two who come at once
-    are not in each other's way.
+    Nothing where one login does everything. ``connection`` is a session of the owner's. What was granted already is
+    left alone, so that two who come at once are not in each other's way.
     """
-    side = connection.side
-    if not credentials.is_by_role(side.dsn):
-        return
+    if not credentials.is_by_role(connection.side.dsn):
+        return 0
     with connection.transaction():
-        ours = [row[0] for row in connection.execute(queries.statement(FILE, "ours"))]
-        wanted = list(_wanted(side, ours))
-        logins, schemas, tables, privileges = zip(*wanted, strict=True)
-        asked = {"logins": [*logins], "schemas": [*schemas], "tables": [*tables], "privileges": [*privileges]}
-        for (login,) in connection.execute(queries.statement(FILE, "lacking schema"), asked).fetchall():
-            connection.execute(queries.statement(FILE, "let into ours", role=sql.Identifier(login)))
-        for login, schema, table, lacking in connection.execute(queries.statement(FILE, "lacking"), asked).fetchall():
-            words = sql.SQL(", ").join(map(queries.as_sql, lacking))
-            names = {"table": sql.Identifier(schema, table), "role": sql.Identifier(login)}
-            connection.execute(queries.statement(FILE, "grant", privileges=words, **names))
-        for login, schema, sequence in connection.execute(
-            queries.statement(FILE, "lacking sequences"), asked
-        ).fetchall():
-            names = {"sequence": sql.Identifier(schema, sequence), "role": sql.Identifier(login)}
-            connection.execute(queries.statement(FILE, "grant the sequence", **names))
+        statements = lacking(connection)
+        for statement in statements:
+            connection.execute(statement)
+    return len(statements)
+
+
+def lacking(connection: database.Connection) -> list[sql.Composed]:
+    """The grants that are declared and not there, for the logins and tables that are."""
+    ours = [row[0] for row in connection.execute(queries.statement(FILE, "ours"))]
+    logins, schemas, tables, privileges = zip(*_wanted(connection.side, ours), strict=True)
+    asked = {"logins": [*logins], "schemas": [*schemas], "tables": [*tables], "privileges": [*privileges]}
+    found = [
+        queries.statement(FILE, "let into ours", role=sql.Identifier(login))
+        for (login,) in connection.execute(queries.statement(FILE, "lacking schema"), asked)
+    ]
+    for login, schema, table, words in connection.execute(queries.statement(FILE, "lacking"), asked):
+        names = {"table": sql.Identifier(schema, table), "role": sql.Identifier(login)}
+        joined = sql.SQL(", ").join(map(queries.as_sql, words))
+        found.append(queries.statement(FILE, "grant", privileges=joined, **names))
+    for login, schema, sequence in connection.execute(queries.statement(FILE, "lacking sequences"), asked):
+        names = {"sequence": sql.Identifier(schema, sequence), "role": sql.Identifier(login)}
+        found.append(queries.statement(FILE, "grant the sequence", **names))
+    return found
 
 
 def _wanted(side: database.Side, ours: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:

@@ -17,7 +17,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sides import SIGNED_OFF, Sides
-from task_migration import cleanup, consistency, database, fence, grants, journal, switch, withdraw
+from task_migration import cleanup, consistency, database, fence, grants, journal, queries, switch, withdraw
 from task_migration.database_roles import ROLES, database_roles
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
@@ -190,7 +190,20 @@ def test_a_login_is_refused_what_is_not_its_work(copied_by_role: ByRole) -> None
     copied_by_role.sides.verify()
     for side, role, forbidden in FORBIDDEN:
         with copied_by_role.session(side, role) as session, pytest.raises(pg.InsufficientPrivilege):
-            session.execute(sql.SQL(forbidden))  # type: ignore[arg-type]
+            session.execute(queries.as_sql(forbidden))
+
+
+def test_a_grant_that_somebody_took_away_is_seen_and_given_again(copied_by_role: ByRole) -> None:
+    login = sql.Identifier(copied_by_role.login("laravel", "sync"))
+    with psycopg.connect(copied_by_role.superusers["laravel"], autocommit=True) as superuser:
+        superuser.execute(sql.SQL("REVOKE UPDATE ON tasks FROM {}").format(login))
+        superuser.execute(sql.SQL("REVOKE USAGE ON SEQUENCE tags_id_seq FROM {}").format(login))
+        superuser.execute(sql.SQL("REVOKE pg_read_all_stats FROM {} GRANTED BY dba").format(login))
+    for check in (True, False):
+        found = copied_by_role.roles("laravel", check=check)
+        assert (found.changed, found.details["roles"], found.details["grants"]) == (True, [], 3)
+    assert not copied_by_role.roles("laravel", check=True).changed
+    assert not copied_by_role.roles("laravel").changed
 
 
 def test_what_is_refused_names_the_role_and_what_to_type(copied_by_role: ByRole) -> None:

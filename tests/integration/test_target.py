@@ -10,6 +10,7 @@ import pytest
 from lab import laravel as lab_laravel
 from lab.aws_emulator import AwsEmulator
 from lab.postgres_server import free_port, pginstall_of_wheel
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from task_migration import journal
 from task_migration.errors import MigrationError, Refused
@@ -123,11 +124,11 @@ def test_a_copy_on_the_same_server_is_known_by_its_oid_and_a_rename_changes_noth
             compare({**dsns, "laravel_dsn": make_conninfo(dsns["laravel_dsn"], dbname="copied_beside")})
         with laravel_server.connect() as session:
             session.autocommit = True
-            session.execute(f"ALTER DATABASE {name} RENAME TO renamed_meanwhile")
+            session.execute(sql.SQL("ALTER DATABASE {} RENAME TO renamed_meanwhile").format(sql.Identifier(name)))
             try:
                 compare({**dsns, "laravel_dsn": make_conninfo(dsns["laravel_dsn"], dbname="renamed_meanwhile")})
             finally:
-                session.execute(f"ALTER DATABASE renamed_meanwhile RENAME TO {name}")
+                session.execute(sql.SQL("ALTER DATABASE renamed_meanwhile RENAME TO {}").format(sql.Identifier(name)))
     finally:
         laravel_server.drop_database("copied_beside")
 

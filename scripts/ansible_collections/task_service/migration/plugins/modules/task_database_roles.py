@@ -65,7 +65,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: The C(roles) that were made or dropped, and those that are C(there) now.
+  description: The C(roles) that were made or dropped, those that are C(there) now, and how many C(grants) were lacking.
   type: dict
   returned: success
 refused:
