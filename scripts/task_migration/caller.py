@@ -46,6 +46,11 @@ def who(*, aws_account_id: str, aws_region: str, aws_endpoint_url: str = "") -> 
     """
     if aws_account_id:
         return caller(aws_region=aws_region, aws_endpoint_url=aws_endpoint_url).arn
+    return login()
+
+
+def login() -> str:
+    """login@host of this machine."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

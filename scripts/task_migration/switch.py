@@ -6,14 +6,12 @@ to carry. It stops and starts the sync, and moves no traffic.
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from task_migration import database, grants, queries
+from task_migration import caller, database, grants, queries
 from task_migration.gentle import gently
 from task_migration.outcome import Outcome
 
@@ -56,7 +54,7 @@ def switch(
             def turn(session: database.Connection) -> None:
                 session.execute(queries.statement(_FILE, "create"))
                 grants.give(session)
-                values = {"name": name, "is_on": wanted, "reason": reason, "changed_by": _operator()}
+                values = {"name": name, "is_on": wanted, "reason": reason, "changed_by": caller.login()}
                 turned[:] = [row[0] for row in session.execute(queries.statement(_FILE, "turn"), values)]
 
             with database.for_purpose(connection, f"making {name} turn") as owner:
@@ -110,7 +108,3 @@ def _told(was: Position, state: str, changed: bool, check: bool) -> str:
         return f"{state} already: it was never turned on"
     since = f"{was.changed_at:%Y-%m-%d %H:%M:%S} UTC by {was.changed_by}"
     return f"{state} already, since {since}" + (f" ({was.reason})" if was.reason else "")
-
-
-def _operator() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
