@@ -22,7 +22,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +34,7 @@ from typing import Any
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 from task_migration import aws
+from task_migration.stopping import Stop
 
 from lab.postgres_server import PostgresServer
 from lab.world import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS
@@ -313,9 +313,7 @@ def main() -> None:
     parser.add_argument("--period", type=int, default=1, help="seconds, 1 or a multiple of 60 as AWS takes them")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds from a period's end to its figures")
     asked = parser.parse_args()
-    ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    ending = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
     client = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url=asked.aws_endpoint_url, attempts=1)
     publisher = Publisher(
         client,

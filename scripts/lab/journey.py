@@ -9,20 +9,22 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from lab.accounting import account, table
 from lab.availability import Fault, availability
 from lab.hunt import Hunt
 from lab.ledger import read
+from lab.processes import end
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = PROJECT / "playbooks"
@@ -119,8 +121,7 @@ class Journey:
         try:
             yield ledger
         finally:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+            end(psutil.Process(process.pid))
             process.wait()
 
     def settle(self, ledger: Path) -> None:

@@ -25,6 +25,7 @@ from task_migration.shape import Shape
 BUSY_PAUSE_SECONDS = 0.5
 CLAIM_PAUSE_SECONDS = 0.02
 WATCH_SECONDS = 0.2
+STOP_SECONDS = 10.0
 FEWEST_KEYS = 500
 """No chunk is cut shorter: its own transaction would cost more than its rows."""
 
@@ -68,6 +69,9 @@ def run(task: Task, workers: int) -> Iterator[None]:
     finally:
         for process, _ in running:
             process.terminate()
+        for process, _ in running:
+            process.join(STOP_SECONDS)
+            process.kill()
             process.join()
     for process, receiver in running:
         _raise_failure(process.exitcode, receiver)

@@ -17,6 +17,7 @@ from task_migration import database
 from task_migration.errors import Failed, Refused
 
 _ENVIRONMENT_NAME = "TASK_MIGRATION_CONNECTION"
+STOP_SECONDS = 10.0
 _NOT_INSTALLED = ("npx canceled due to missing packages", "could not determine executable", "ENOVERSIONS")
 
 
@@ -120,7 +121,7 @@ def _environment() -> dict[str, str]:
 
 def _run(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> _Ended:
     """Runs a program in its own process group, so that an interrupt leaves none of its children behind."""
-    with subprocess.Popen(
+    process = subprocess.Popen(
         arguments,
         cwd=directory,
         env=dict(environment),
@@ -131,13 +132,23 @@ def _run(arguments: Sequence[str], directory: Path, environment: Mapping[str, st
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
-    ) as process:
-        try:
-            output, errors = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
+    )
+    try:
+        output, errors = process.communicate()
+    except BaseException:
+        _end(process)
+        raise
     return _Ended(process.returncode, output, _complaint(errors, output, process.returncode))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Asks its group to end, and kills what is still there after ``STOP_SECONDS``."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _complaint(errors: str, output: str, code: int) -> str:

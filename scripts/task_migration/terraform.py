@@ -33,6 +33,10 @@ TIME_LIMIT_SECONDS = 3600.0
 LOCK_TIMEOUT = "20s"
 GRACE_SECONDS = 60.0
 """How long Terraform may take to write its state down after it was asked to stop."""
+REPEAT_SECONDS = 5.0
+"""How long it may take to say that it was interrupted, before it is asked again."""
+LAST_WORDS_SECONDS = 5.0
+"""How long its output is read for after it has ended."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,8 @@ class _Runner:
         environment["TF_CLI_CONFIG_FILE"] = self._configuration_file()
         began = time.monotonic()
         heard = _Heard(verb, began, self.owner.listener)
-        with subprocess.Popen(
+        # Not a context manager: at its end it would wait for whatever holds the pipes.
+        process = subprocess.Popen(
             command,
             cwd=self.owner.directory,
             env=environment,
@@ -268,33 +273,31 @@ class _Runner:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-        ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            out: list[str] = []
-            errors: list[str] = []
-            readers = [
-                threading.Thread(target=_read, args=(process.stdout, out, heard.line), daemon=True),
-                threading.Thread(target=_read, args=(process.stderr, errors, None), daemon=True),
-            ]
-            for reader in readers:
-                reader.start()
-            try:
-                code = process.wait(self.owner.time_limit_seconds)
-            except subprocess.TimeoutExpired:
-                stop(process)
-                raise Failed(
-                    f"terraform {verb} in {self.owner.directory} took too long and was stopped",
-                    measured=f"{time.monotonic() - began:.0f} s",
-                    allowed=f"{self.owner.time_limit_seconds:.0f} s",
-                    next_step="run the same command again: it goes on where it stopped",
-                ) from None
-            except BaseException:
-                stop(process)
-                raise
-            for reader in readers:
-                # A program that local-exec left behind may hold the pipe for ever; Terraform's own words are all here.
-                reader.join(5)
+        )
+        out: list[str] = []
+        errors: list[str] = []
+        readers = [
+            threading.Thread(target=_read, args=(process.stdout, out, heard.line), daemon=True),
+            threading.Thread(target=_read, args=(process.stderr, errors, None), daemon=True),
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            code = process.wait(self.owner.time_limit_seconds)
+        except subprocess.TimeoutExpired:
+            stop(process, heard.interrupted)
+            raise Failed(
+                f"terraform {verb} in {self.owner.directory} took too long and was stopped",
+                measured=f"{time.monotonic() - began:.0f} s",
+                allowed=f"{self.owner.time_limit_seconds:.0f} s",
+                next_step="run the same command again: it goes on where it stopped",
+            ) from None
+        except BaseException:
+            stop(process, heard.interrupted)
+            raise
+        for reader in readers:
+            # A program that local-exec left behind may hold the pipe for ever; Terraform's own words are all here.
+            reader.join(LAST_WORDS_SECONDS)
         return code, "".join(out), "".join(errors)
 
     def _configuration_file(self) -> str:
@@ -316,10 +319,13 @@ class _Heard:
         self.listener = listener
         self.planned = 0
         self.done = 0
+        self.interrupted = threading.Event()
 
     def line(self, line: str) -> None:
         for event in events_of(line):
             kind = str(event.get("type"))
+            if "Interrupt received" in str(event.get("@message", "")) and kind == "log":
+                self.interrupted.set()
             self.planned += kind == "planned_change"
             self.done += kind == "apply_complete"
             # Not what local-exec prints ("provision_progress"): it is not ours to repeat.
@@ -331,19 +337,30 @@ class _Heard:
 
 
 def _read(stream: Any, into: list[str], hear: Any) -> None:
-    for line in stream:
-        into.append(line)
-        if hear is not None:
-            hear(line)
+    with stream:
+        for line in stream:
+            into.append(line)
+            if hear is not None:
+                hear(line)
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    """Asks Terraform to stop, so that it writes its state down and unlocks it; insists when it does not."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def stop(process: subprocess.Popen[str], heard: threading.Event) -> None:
+    """Asks Terraform to stop, so that it writes its state down and unlocks it; kills it after ``GRACE_SECONDS``.
+
+    A signal that comes while a program starts can be lost, so it is sent again until Terraform says that it ``heard``
+    it. Never after that: a second one makes Terraform give its state up.
+    """
+    until = time.monotonic() + GRACE_SECONDS
+    while (left := until - time.monotonic()) > 0:
+        if not heard.is_set():
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(min(REPEAT_SECONDS, left))
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    process.kill()
+    process.wait()
 
 
 def events_of(text: str) -> Iterator[dict[str, Any]]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from task_migration import terraform
 from task_migration.errors import Failed, Refused
 from task_migration.provision import provision
 
 STAND_IN = f"""#!{sys.executable}
-import json, os, pathlib, sys, time
+import json, os, pathlib, subprocess, sys, time
 here = pathlib.Path(__file__).parent
 verb = sys.argv[1]
 log = here / "log.json"
@@ -37,6 +41,9 @@ name = " ".join(sys.argv[1:3]) if verb == "state" else verb
 answers = scene.get(name, [{{}}])
 turn = sum(entry["arguments"][0] == verb for entry in said) - 1
 answer = answers[min(turn, len(answers) - 1)]
+if "leaves" in answer:
+    left = subprocess.Popen(["sleep", str(answer["leaves"])])
+    (here / "left").write_text(str(left.pid))
 for line in answer.get("out", []):
     print(line if isinstance(line, str) else json.dumps(line), flush=True)
 print(answer.get("err", ""), end="", file=sys.stderr)
@@ -344,11 +351,69 @@ def test_a_folder_without_terraform_files_is_refused(stage):
 
 def test_an_endless_terraform_is_stopped_and_told(stage, monkeypatch):
     monkeypatch.setattr(terraform.Terraform.__init__, "__defaults__", (terraform.progress.nobody, 1.0))
-    stage.play(plan=[CREATE], apply=[{"sleep": 60}])
+    stage.play(plan=[CREATE], apply=[{"sleep": 600}])
     began = time.monotonic()
-    with pytest.raises(Failed, match="took too long and was stopped; measured: 1 s; allowed: 1 s"):
+    with pytest.raises(Failed, match=r"took too long and was stopped; measured: \d+ s; allowed: 1 s"):
         stage.provision()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < terraform.GRACE_SECONDS
+
+
+class Stubborn:
+    """A process that ends when it was waited for so many times, and hears the interrupt of that number."""
+
+    def __init__(self, waits=10**9, hears=10**9):
+        self.left = waits
+        self.hears = hears
+        self.signals = []
+        self.heard = threading.Event()
+
+    def send_signal(self, number):
+        self.signals.append(number)
+        if len(self.signals) == self.hears:
+            self.heard.set()
+
+    def kill(self):
+        self.signals.append(signal.SIGKILL)
+        self.left = 0
+
+    def wait(self, seconds=None):
+        if not self.left:
+            return
+        self.left -= 1
+        raise subprocess.TimeoutExpired("terraform", seconds)
+
+
+def test_an_interrupt_that_is_lost_is_sent_again_until_it_is_heard():
+    process = Stubborn(waits=5, hears=3)
+    terraform.stop(process, process.heard)
+    assert process.signals == [signal.SIGINT] * 3  # one more would make Terraform give its state up
+
+
+def test_that_it_heard_is_what_terraform_itself_says():
+    said = "\nInterrupt received.\nPlease wait for Terraform to exit or data loss may occur.\n"
+    heard = terraform._Heard("apply", 0, terraform.progress.nobody)
+    heard.line(json.dumps({"type": "provision_progress", "@message": said, "hook": {}}))
+    assert not heard.interrupted.is_set()
+    heard.line(json.dumps({"type": "log", "@message": said}))
+    assert heard.interrupted.is_set()
+
+
+def test_a_terraform_that_hears_nothing_is_killed(monkeypatch):
+    monkeypatch.setattr(terraform, "GRACE_SECONDS", 0.05)
+    process = Stubborn()
+    terraform.stop(process, process.heard)
+    assert set(process.signals[:-1]) == {signal.SIGINT}
+    assert process.signals[-1] == signal.SIGKILL
+
+
+def test_a_program_that_terraform_left_behind_is_not_waited_for(stage, monkeypatch):
+    monkeypatch.setattr(terraform, "LAST_WORDS_SECONDS", 0.2)
+    stage.play(plan=[NOTHING | {"leaves": 600}], state_list=[THERE])
+    try:
+        assert not stage.provision().changed
+        assert psutil.pid_exists(int((stage.folder / "left").read_text()))
+    finally:
+        os.kill(int((stage.folder / "left").read_text()), signal.SIGKILL)
 
 
 def test_progress_counts_resources_as_they_are_made(stage):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -44,6 +46,16 @@ def test_each_bundled_migration_makes_one_table_of_its_name() -> None:
 )
 def test_the_telling_line_is_told(errors: str, said: str) -> None:
     assert sequelize._complaint(errors, "", 3) == said
+
+
+def test_a_program_that_does_not_hear_that_it_should_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequelize, "STOP_SECONDS", 0.2)
+    deaf = ["sh", "-c", "trap '' TERM; echo ready; sleep 600"]
+    with subprocess.Popen(deaf, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        sequelize._end(process)
+        assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
