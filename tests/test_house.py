@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.task_service.migration.plugins.action.seam import PROVIDED, core_function
+from ansible_collections.task_service.migration.plugins.action.seam import INVENTORY_KEYS, PROVIDED, core_function
 from task_migration.arguments import OF_THE_LAB, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +46,15 @@ def tasks_of(file):
                 yield from walk(task.get(part))
 
     return list(walk(read(file)))
+
+
+def calls():
+    """Each call of a module of ours in a role or a playbook: the file, the module, and the options that it names."""
+    for file in [*PLAYBOOKS, *sorted((ROOT / "roles").rglob("tasks/*.yml"))]:
+        for task in tasks_of(file):
+            for key in task:
+                if key.startswith("task_service.migration."):
+                    yield file.relative_to(ROOT), key.rpartition(".")[2], set(task[key] or {})
 
 
 def core_path(module):
@@ -92,9 +101,8 @@ def test_the_default_inventory_is_the_lab():
 
 @pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda folder: folder.name)
 def test_every_inventory_holds_exactly_the_declared_keys(inventory):
-    declared = {name for name, one in parameters().items() if not one.only}
     values = read(inventory / "group_vars/all.yml")
-    assert values.keys() == declared
+    assert values.keys() == INVENTORY_KEYS == {name for name, one in parameters().items() if not one.only}
     assert values["migration_environment"] == inventory.name
 
 
@@ -158,6 +166,24 @@ def test_every_module_is_documented_with_an_example_and_what_it_gives_back(modul
 def test_ansible_doc_renders_every_module(documented):
     assert documented.keys() == set(MODULES)
     assert all("error" not in one for one in documented.values())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_option_has_a_value_from_somewhere(module, documented):
+    """The inventory's key of its name, a default, or each task that calls the module; and each is set by somebody."""
+    options = documented[module]["doc"]["options"]
+    own = options.keys() - INVENTORY_KEYS
+    named = {file: names for file, called, names in calls() if called == module}
+    required = {name for name in own if options[name].get("required")}
+    assert not {file: required - names for file, names in named.items() if required - names}
+    assert own <= set().union(*named.values()), "options that are named nowhere, and are in no inventory"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_where_the_rest_comes_from(module, documented):
+    notes = " ".join(documented[module]["doc"].get("notes", []))
+    from_inventory = documented[module]["doc"]["options"].keys() & INVENTORY_KEYS
+    assert ("the inventory's key of the same name" in notes) == bool(from_inventory)
 
 
 # Roles and playbooks

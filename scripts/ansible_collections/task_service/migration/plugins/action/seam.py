@@ -2,6 +2,7 @@
 
 Every module of this collection is routed here (meta/runtime.yml). The module's file says what it takes and which
 function of the core it means; the seam reads both, so that nothing is written twice and no verb has glue of its own.
+A task names only what the inventory does not say: an option that it leaves out is the inventory's key of that name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.action import ActionBase
@@ -23,11 +25,14 @@ from ansible_collections.task_service.migration.plugins.plugin_utils.progress_li
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from task_migration import mapping_directory
+from task_migration.arguments import parameters
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.outcome import Outcome
 
 # What a core function may ask for beside its module's options; the seam knows these itself.
 PROVIDED = frozenset({"check", "listener", "extra_vars", "variable"})
+# Read once: a callback imports this in ansible-playbook's own process, before a worker is forked for each step.
+INVENTORY_KEYS = frozenset(name for name, one in parameters().items() if not one.only)
 
 
 def core_function(path: str) -> Callable[..., Outcome]:
@@ -72,12 +77,12 @@ class ActionModule(ActionBase):
         screen = Display()
         spoken = ProgressLine(lambda text, newline: screen.display(text, newline=newline, screen_only=not newline))
         try:
-            options = self._validated(secrets)
-            verb = core_function(self._core_path())
 
             def variable(name: str) -> Any:
-                return self._templar.template((task_vars or {}).get(name))
+                return self._value_of(name, task_vars or {})
 
+            options = self._validated(variable, secrets)
+            verb = core_function(self._core_path())
             mapping_directory.choose(str(variable("mapping_directory") or ""))
             provided = {
                 "check": self._task.check_mode,
@@ -102,11 +107,28 @@ class ActionModule(ActionBase):
             spoken.close()
         return remove_values(result, secrets)  # type: ignore[no-any-return]
 
-    def _validated(self, secrets: set[str]) -> dict[str, Any]:
-        """The arguments, checked and cast by the module's documentation; what may never be shown joins ``secrets``."""
+    def _value_of(self, name: str, variables: Mapping[str, Any]) -> Any:
+        """The value of a variable, None if there is none. Raises Refused if its template cannot be resolved."""
+        try:
+            return self._templar.template(variables.get(name))
+        except AnsibleError as error:
+            raise Refused(
+                f"the value of {name} cannot be resolved",
+                measured=str(error),
+                next_step="correct it in the inventory's group_vars/all.yml",
+            ) from error
+
+    def _validated(self, variable: Callable[[str], Any], secrets: set[str]) -> dict[str, Any]:
+        """The arguments, checked and cast by the module's documentation; what may never be shown joins ``secrets``.
+
+        An option that the task does not name is the inventory's key of that name, where there is one.
+        """
         documentation = get_plugin_docs(self._task.resolved_action, "module", module_loader, fragment_loader, False)[0]
-        checked = ArgumentSpecValidator(argument_spec(documentation["options"])).validate(self._task.args)
-        secrets |= {str(value) for value in checked._no_log_values} | secrets_in(self._task.args.values())
+        left_out = documentation["options"].keys() & INVENTORY_KEYS - self._task.args.keys()
+        found = {name: value for name in left_out if (value := variable(name)) is not None}
+        arguments = {**found, **self._task.args}
+        checked = ArgumentSpecValidator(argument_spec(documentation["options"])).validate(arguments)
+        secrets |= {str(value) for value in checked._no_log_values} | secrets_in(arguments.values())
         if checked.error_messages:
             raise Refused(f"{self._task.action} was called wrongly", measured="; ".join(checked.error_messages))
         return dict(checked.validated_parameters)

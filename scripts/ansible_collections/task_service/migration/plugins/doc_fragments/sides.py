@@ -2,6 +2,13 @@
 
 
 class ModuleDocFragment:
+    INVENTORY = r"""
+options: {}
+notes:
+  - An option that the task does not name has the value of the inventory's key of the same name, such as
+    C(laravel_dsn). What the task names wins.
+"""
+
     LARAVEL = r"""
 options:
   laravel_dsn:

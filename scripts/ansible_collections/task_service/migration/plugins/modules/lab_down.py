@@ -9,6 +9,7 @@ short_description: Takes the lab down
 description:
   - Stops every server and process of the lab and removes its folder.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
 attributes:
   check_mode:
@@ -19,7 +20,6 @@ attributes:
 EXAMPLES = r"""
 - name: Take the lab down
   task_service.migration.lab_down:
-    lab_directory: .lab
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - Switches one fault of one side's application on and its others off, while everything runs. It lasts until another
     is chosen or the application ends.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
 options:
   lab_fault:
@@ -40,7 +41,6 @@ attributes:
 EXAMPLES = r"""
 - name: Let one of twenty requests to the Task Service fail
   task_service.migration.lab_fault:
-    lab_directory: .lab
     lab_fault: errors
     lab_fault_percent: 5
 """

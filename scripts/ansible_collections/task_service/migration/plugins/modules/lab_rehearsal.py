@@ -9,6 +9,8 @@ short_description: Rehearses the whole journey in labs of its own
 description:
   - Types the playbooks of every phase, each time in a new lab, under live users and with one fault that is meant.
   - Writes one line for each to rehearsals.jsonl, and keeps what was printed, and the reports.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
 options:
   times:
     description:
@@ -35,7 +37,6 @@ EXAMPLES = r"""
 - name: Three rehearsals
   task_service.migration.lab_rehearsal:
     times: 3
-    rehearsal_directory: reports/rehearsals
 """
 
 RETURN = r"""

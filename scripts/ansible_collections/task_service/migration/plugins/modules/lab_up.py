@@ -10,6 +10,7 @@ description:
   - Makes Laravel's database on a real server of its own, with the plan's tables and rows, starts the two applications,
     the AWS emulator and the gateway in front of them, and writes endpoints.json.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
 options:
   lab_tasks:
@@ -36,7 +37,6 @@ attributes:
 EXAMPLES = r"""
 - name: Bring the lab up
   task_service.migration.lab_up:
-    lab_directory: .lab
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - Starts or ends live traffic through the lab's gateway. Every request and what came of it is kept in a ledger.
   - When the users go, it says how they fared, and what became of the writes that they were told are done.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
 options:
   lab_users:
@@ -32,7 +33,6 @@ attributes:
 EXAMPLES = r"""
 - name: Let users come
   task_service.migration.lab_users:
-    lab_directory: .lab
     lab_users: 'on'
 """
 

@@ -10,6 +10,7 @@ description:
   - Both are tried at once, even if one fails, and each for at most ten seconds.
   - Fails if one of them failed. It changes nothing of what is migrated.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.aws
 options:
   subject:
@@ -45,8 +46,6 @@ EXAMPLES = r"""
   task_service.migration.task_alert:
     subject: The sync was rolled back
     message: The error rate was 7 %, allowed are 5 %.
-    aws_region: ap-northeast-1
-    alert_command: [mail, -s, "{subject}", on-call@example.com]
 """
 
 RETURN = r"""

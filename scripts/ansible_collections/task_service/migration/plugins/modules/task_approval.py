@@ -10,6 +10,7 @@ description:
   - Shows the plan again as the operator's command wrote it down, and writes the approval into the journal.
   - Refuses whoever planned it. In check mode it only shows the plan.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.aws
 options:
@@ -37,10 +38,7 @@ attributes:
 EXAMPLES = r"""
 - name: Approve what a colleague is about to do
   task_service.migration.task_approval:
-    laravel_dsn: "{{ laravel_dsn }}"
     plan: 3f2a90c417de
-    approval_max_age_hours: 4
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
     own, and writes the configuration that they read.
   - It is restarted only if that changed. Taking it away needs no database.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -85,15 +86,6 @@ EXAMPLES = r"""
 - name: Let the sync run on
   task_service.migration.task_background:
     name: sync_forward
-    migration_environment: production
-    service_kind: systemd
-    service_directory: /var/lib/task_migration
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
-    sync_health_ports: {forward: 9801, backward: 9802}
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
   - It fails as soon as something fails, or when the figures have proven nothing for all the time there is. It moves no
     traffic; what follows from a failure is the playbook's.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.health
@@ -59,15 +60,8 @@ attributes:
 EXAMPLES = r"""
 - name: Judge 25 % for half an hour, with twenty reads a second of our own
   task_service.migration.task_bake:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    sync_health_ports: {forward: 9801, backward: 9802}
-    aws_region: ap-northeast-1
-    metric_source: "{{ metric_source }}"
     weight: 25
     canary_probe_rate: 20
-    gateway_url: https://abc123.execute-api.ap-northeast-1.amazonaws.com/prod
-    gateway_probe_headers_file: /etc/task_migration/probe_headers
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
     are copied.
   - Taking them off loses what the log holds.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   task_service_dsn:
@@ -45,12 +46,9 @@ attributes:
 EXAMPLES = r"""
 - name: Note every write from now on
   task_service.migration.task_capture:
-    laravel_dsn: "{{ laravel_dsn }}"
 
 - name: Note every write of the Task Service's as well
   task_service.migration.task_capture:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
     side: task_service
 """
 

@@ -12,6 +12,7 @@ description:
     changes no row.
   - Fails if nothing gets better for a minute. What was not carried stays on the change log.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.health
 options:
@@ -36,8 +37,6 @@ attributes:
 EXAMPLES = r"""
 - name: Wait until all is carried
   task_service.migration.task_catch_up:
-    laravel_dsn: "{{ laravel_dsn }}"
-    sync_health_ports: {forward: 9801, backward: 9802}
 """
 
 RETURN = r"""

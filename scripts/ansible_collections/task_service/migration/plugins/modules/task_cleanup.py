@@ -12,6 +12,7 @@ description:
   - Laravel's task tables stay, fenced, and so do the journal and rows that exist nowhere else.
   - Ends only when the catalogs of both databases hold nothing temporary any more.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
 options:
@@ -51,12 +52,6 @@ attributes:
 EXAMPLES = r"""
 - name: Leave nothing temporary behind
   task_service.migration.task_cleanup:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    migration_environment: production
-    service_kind: systemd
-    service_directory: /var/lib/task_migration/production
-    fence_until: "2026-12-31"
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
     explain is left.
   - Keeps what it found in Laravel's database, and alerts when that is news. Fails when the sides are not equal.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -37,11 +38,6 @@ attributes:
 EXAMPLES = r"""
 - name: Compare both sides now
   task_service.migration.task_consistency:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
     that was killed goes on where it stopped.
   - Rows that may not cross are quarantined with the reason. Refuses to begin without the change log.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -44,10 +45,6 @@ attributes:
 EXAMPLES = r"""
 - name: Copy the tasks
   task_service.migration.task_copy:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
 """
 
 RETURN = r"""

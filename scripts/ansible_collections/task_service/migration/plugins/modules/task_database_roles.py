@@ -11,6 +11,7 @@ description:
   - Where the side's connection string has no C({role}) in it, one login does everything, and nothing is made.
   - A database that is not there yet gets its roles when it is made.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
 options:
@@ -49,9 +50,6 @@ EXAMPLES = r"""
 - name: Make the logins of the migration on Laravel's database
   task_service.migration.task_database_roles:
     side: laravel
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_admin_dsn: "{{ laravel_admin_dsn }}"
 """
 
 RETURN = r"""

@@ -9,6 +9,7 @@ short_description: Carries over what the change log holds
 description:
   - Reads each row that was written anew and makes the Task Service's the same, until the log is empty.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -21,10 +22,6 @@ attributes:
 EXAMPLES = r"""
 - name: Carry over what was written meanwhile
   task_service.migration.task_drain:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
 """
 
 RETURN = r"""

@@ -11,6 +11,7 @@ description:
   - A user can still be deleted, with all that is hers.
   - It is put on when the writers that are under way have committed, on all tables at once.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   state:
@@ -33,7 +34,6 @@ attributes:
 EXAMPLES = r"""
 - name: Let nobody but the sync write tasks in Laravel
   task_service.migration.task_fence:
-    laravel_dsn: "{{ laravel_dsn }}"
 """
 
 RETURN = r"""

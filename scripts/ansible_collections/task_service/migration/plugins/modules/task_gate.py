@@ -11,6 +11,7 @@ description:
   - It looks only, and refuses unless everything is a pass. What was not measured never is.
   - At weight 0 there is no traffic to judge, and the Task Service's API is asked directly.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.health
@@ -37,11 +38,6 @@ attributes:
 EXAMPLES = r"""
 - name: Judge what the canary did at 25 %
   task_service.migration.task_gate:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    sync_health_ports: {forward: 9801, backward: 9802}
-    aws_region: ap-northeast-1
-    metric_source: "{{ metric_source }}"
     weight: 25
 """
 

@@ -10,6 +10,7 @@ description:
   - Appends a line to the journal in Laravel's database, with when, by whom and the evidence. It never reports
     a change.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   phase:
@@ -42,7 +43,6 @@ attributes:
 EXAMPLES = r"""
 - name: Write it down
   task_service.migration.task_journal:
-    laravel_dsn: "{{ laravel_dsn }}"
     phase: "2.1"
     item: phase
     result: done

@@ -11,6 +11,8 @@ description:
     below /tasks in routes/web.php.
   - The commit is made beside the working tree, which stays as it is. Nothing is pushed, and no other branch is touched.
   - Says what still refers to what went, and which routes it could not tell apart and left.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
 options:
   laravel_checkout:
     description:
@@ -26,7 +28,6 @@ attributes:
 EXAMPLES = r"""
 - name: A commit for review
   task_service.migration.task_laravel_code:
-    laravel_checkout: /srv/checkouts/laravel
 """
 
 RETURN = r"""

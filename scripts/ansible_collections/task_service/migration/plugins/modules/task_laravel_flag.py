@@ -10,6 +10,7 @@ description:
   - For a Laravel that has such a flag. It waits until the value is in force, which takes minutes on ECS.
   - It is never the way to move traffic, and least of all back.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.aws
 options:
   state:
@@ -37,8 +38,6 @@ EXAMPLES = r"""
 - name: Laravel on ECS
   task_service.migration.task_laravel_flag:
     state: "on"
-    laravel_flag: {kind: ecs, parameter: /app/TASK_SERVICE_ENABLED, cluster: app, service: laravel}
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

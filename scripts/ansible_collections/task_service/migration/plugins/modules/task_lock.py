@@ -10,6 +10,7 @@ description:
   - Holds a lock on Laravel's database until this ansible-playbook ends, however it ends.
   - Fails, with whom and since when, if another operator is at work. In check mode it only looks.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   command:
@@ -31,7 +32,6 @@ attributes:
 EXAMPLES = r"""
 - name: One operator at a time
   task_service.migration.task_lock:
-    laravel_dsn: "{{ laravel_dsn }}"
     command: phase-2.1-prepare
 """
 

@@ -10,6 +10,7 @@ description:
   - Writes one self-contained HTML page for people, in English or Japanese, and the same as JSON for machines.
   - Only looks, and may be run at any time.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.reports
@@ -72,14 +73,7 @@ attributes:
 EXAMPLES = r"""
 - name: Write the migration's page in Japanese
   task_service.migration.task_migration_report:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    migration_environment: production
     report_language: ja
-    service_directory: services
-    report_directory: reports/production
-    aws_region: ap-northeast-1
-    laravel_timezone: Asia/Tokyo
 """
 
 RETURN = r"""

@@ -9,6 +9,7 @@ short_description: Sets up the alarms that stay
 description:
   - Makes a CloudWatch alarm for each bound of the plan, puts right what differs, and reads them back.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.aws
 options:
   migration_environment:
@@ -50,10 +51,6 @@ attributes:
 EXAMPLES = r"""
 - name: The alarms
   task_service.migration.task_monitoring:
-    migration_environment: production
-    metric_source: "{{ metric_source }}"
-    alert_topic_arn: "{{ alert_topic_arn }}"
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

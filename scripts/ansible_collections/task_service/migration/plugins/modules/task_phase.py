@@ -9,6 +9,7 @@ short_description: Refuses unless a phase stands as it must
 description:
   - Reads the journal. What a rollback took back counts no more.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   phase:
@@ -31,7 +32,6 @@ attributes:
 EXAMPLES = r"""
 - name: The dual write is on
   task_service.migration.task_phase:
-    laravel_dsn: "{{ laravel_dsn }}"
     phase: "2.3"
     standing: done
 """

@@ -11,6 +11,7 @@ description:
   - If not, it writes the plan into the journal for them, and refuses.
   - In check mode it only shows the plan.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.aws
 options:
@@ -63,13 +64,9 @@ attributes:
 EXAMPLES = r"""
 - name: Somebody else approved that all users go to the Task Service
   task_service.migration.task_plan:
-    laravel_dsn: "{{ laravel_dsn }}"
     phase: "2.4"
     command: ansible-playbook phase-2.4-canary.yml -e weight=100
     acts: {from: 50, to: 100}
-    approvals_required: 1
-    approval_max_age_hours: 4
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

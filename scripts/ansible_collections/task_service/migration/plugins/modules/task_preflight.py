@@ -10,6 +10,7 @@ description:
   - Looks at both databases and names every finding with its count, some keys and the fix.
   - Fails when a finding stops the migration; writes all of them to preflight.json in the report directory.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -41,11 +42,6 @@ attributes:
 EXAMPLES = r"""
 - name: Look before anything is touched
   task_service.migration.task_preflight:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
-    report_directory: reports/production
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - Gives the stage variable the Task Service's value, then ends and removes the canary, and reads each change back.
   - It is for a stage at 100 percent, so that nobody's requests move.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.gateway
   - task_service.migration.sides.aws
 options:
@@ -27,12 +28,6 @@ attributes:
 EXAMPLES = r"""
 - name: The end of the canary
   task_service.migration.task_promotion:
-    gateway_rest_api_id: a1b2c3d4e5
-    gateway_stage: production
-    gateway_variable: tasksUpstream
-    laravel_upstream: laravel.example.com
-    task_service_upstream: tasks.example.com
-    aws_region: ap-northeast-1
 """
 
 RETURN = r"""

@@ -8,6 +8,8 @@ author: The Task Service team
 short_description: Makes or destroys the Task Service's database with Terraform
 description:
   - Applies or destroys C(module.task_service_rds) of a Terraform environment.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
 options:
   terraform_directory:
     description:
@@ -44,7 +46,6 @@ attributes:
 EXAMPLES = r"""
 - name: Make the Task Service's database
   task_service.migration.task_provision:
-    terraform_directory: terraform/environments/local
 """
 
 RETURN = r"""

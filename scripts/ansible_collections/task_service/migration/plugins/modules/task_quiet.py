@@ -10,6 +10,7 @@ description:
   - Waits until requests under way have ended and nobody writes in the background. What the sync writes does not count.
   - Fails after five times C(canary_quiet_seconds) and a minute, naming the tables that are written.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   task_service_dsn:
@@ -38,8 +39,6 @@ attributes:
 EXAMPLES = r"""
 - name: Wait until Laravel writes no task any more
   task_service.migration.task_quiet:
-    laravel_dsn: "{{ laravel_dsn }}"
-    canary_quiet_seconds: 60
 """
 
 RETURN = r"""

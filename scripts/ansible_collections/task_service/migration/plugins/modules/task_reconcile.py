@@ -9,6 +9,7 @@ short_description: Mends what differs, and only that
 description:
   - Finds the rows that differ as verify does, and makes the Task Service's the same as Laravel's mapped ones.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -21,10 +22,6 @@ attributes:
 EXAMPLES = r"""
 - name: Mend what differs
   task_service.migration.task_reconcile:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - Counts the green rehearsals of the mappings in force since the last red one.
   - Whoever began phase 2.1 with the same mappings is not asked again.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   rehearsal_directory:
@@ -41,9 +42,6 @@ attributes:
 EXAMPLES = r"""
 - name: The journey was rehearsed
   task_service.migration.task_rehearsals:
-    laravel_dsn: "{{ laravel_dsn }}"
-    rehearsal_directory: "{{ rehearsal_directory }}"
-    rehearsals_required: 3
 """
 
 RETURN = r"""

@@ -9,6 +9,7 @@ short_description: Says whether the plan does this today
 description:
   - Outside of the window any answer but C(yes) is refused. In check mode it only warns.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.schedule
 options:
   phase:
@@ -35,8 +36,6 @@ attributes:
 EXAMPLES = r"""
 - name: Phase 2.3 is planned for today
   task_service.migration.task_schedule:
-    schedule_begins: "2025-12-15"
-    laravel_timezone: Asia/Tokyo
     phase: "2.3"
 """
 

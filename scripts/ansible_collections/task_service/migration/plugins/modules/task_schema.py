@@ -10,6 +10,7 @@ description:
   - Runs the bundled SQL, which also records itself as Sequelize's migrations, or sequelize-cli in a given
     directory.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.task_service
 options:
   schema_runner:
@@ -44,7 +45,6 @@ attributes:
 EXAMPLES = r"""
 - name: Make the Task Service's tables
   task_service.migration.task_schema:
-    task_service_dsn: "{{ task_service_dsn }}"
 """
 
 RETURN = r"""

@@ -9,6 +9,7 @@ short_description: Keeps the ids of both sides apart
 description:
   - Lets the Task Service's sequences begin at an offset that Laravel's stay below, and proves that they do.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
 options:
@@ -26,8 +27,6 @@ attributes:
 EXAMPLES = r"""
 - name: Keep the ids apart
   task_service.migration.task_sequences:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - Asks API Gateway, the journal, the fence and both change logs. Laravel wrote no task for as long as the fence has
     stood.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.gateway
@@ -29,15 +30,6 @@ attributes:
 EXAMPLES = r"""
 - name: Two days at 100 percent
   task_service.migration.task_soak:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    gateway_rest_api_id: a1b2c3d4e5
-    gateway_stage: production
-    gateway_variable: tasksUpstream
-    laravel_upstream: laravel.example.com
-    task_service_upstream: tasks.example.com
-    aws_region: ap-northeast-1
-    soak_hours: 48
 """
 
 RETURN = r"""

@@ -9,6 +9,7 @@ short_description: Says on both databases which environment they belong to
 description:
   - Leaves the stamp that task_target compares, as the comment of the schema task_migration.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
 options:
@@ -26,9 +27,6 @@ attributes:
 EXAMPLES = r"""
 - name: Stamp both databases
   task_service.migration.task_stamp:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    migration_environment: production
 """
 
 RETURN = r"""

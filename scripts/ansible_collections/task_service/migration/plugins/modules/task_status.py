@@ -9,6 +9,7 @@ short_description: Says how far the migration is and what to type next
 description:
   - Reads the journal, the verdicts and both databases, and shows the checklist of the phases.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.reports
@@ -56,11 +57,6 @@ attributes:
 EXAMPLES = r"""
 - name: How far are we?
   task_service.migration.task_status:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    report_directory: reports/production
-    aws_region: ap-northeast-1
-    laravel_timezone: Asia/Tokyo
 """
 
 RETURN = r"""

@@ -10,6 +10,7 @@ description:
   - The switch lies in Laravel's database. The sync asks it before every batch, so it is in force within a second.
   - One that was never turned is off. It moves no traffic.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   name:
@@ -38,7 +39,6 @@ attributes:
 EXAMPLES = r"""
 - name: Let changes flow to the Task Service
   task_service.migration.task_switch:
-    laravel_dsn: "{{ laravel_dsn }}"
     name: sync_forward
     state: "on"
 """

@@ -9,6 +9,7 @@ short_description: Writes the sync's report
 description:
   - Tells how fast changes cross, over time, and which conflicts and dead letters there are, as Markdown and JSON.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.reports
@@ -32,10 +33,6 @@ attributes:
 EXAMPLES = r"""
 - name: Write the sync's report
   task_service.migration.task_sync_report:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    service_directory: services
-    report_directory: reports
 """
 
 RETURN = r"""

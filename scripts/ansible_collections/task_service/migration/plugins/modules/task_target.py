@@ -11,6 +11,7 @@ description:
   - Asks for the environment's name where that is wanted.
   - Looks only, in check mode too.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.aws
@@ -60,12 +61,6 @@ attributes:
 EXAMPLES = r"""
 - name: The target is the inventory's
   task_service.migration.task_target:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    migration_environment: production
-    aws_account_id: "123456789012"
-    aws_region: ap-northeast-1
-    environment_confirmation: ask
     answer: production
 """
 

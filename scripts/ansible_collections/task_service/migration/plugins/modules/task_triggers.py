@@ -10,6 +10,7 @@ description:
   - Asks the Task Service's API twenty times, the running sync, the newest consistency check and the change log.
   - What nobody could measure is unknown, and never fine. Fails if a condition is breached or red.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.health
   - task_service.migration.sides.api
@@ -23,9 +24,6 @@ attributes:
 EXAMPLES = r"""
 - name: Judge the dual write
   task_service.migration.task_triggers:
-    laravel_dsn: "{{ laravel_dsn }}"
-    sync_health_ports: {forward: 9801, backward: 9802}
-    task_service_url: https://tasks.example.com
 """
 
 RETURN = r"""

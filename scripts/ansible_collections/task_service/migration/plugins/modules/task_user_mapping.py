@@ -10,6 +10,7 @@ description:
   - Makes C(cognito_user_mapping) in Laravel's database and lets it follow C(users.cognito_sub), or takes both
     away.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   state:
@@ -32,7 +33,6 @@ attributes:
 EXAMPLES = r"""
 - name: Map Laravel's users to Cognito's
   task_service.migration.task_user_mapping:
-    laravel_dsn: "{{ laravel_dsn }}"
 """
 
 RETURN = r"""

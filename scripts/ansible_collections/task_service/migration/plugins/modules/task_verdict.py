@@ -9,6 +9,7 @@ short_description: Refuses unless both sides were proven equal, as they are now
 description:
   - Looks at the last verdict of phase 2.2, at its age, and whether a table changed since.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
 options:
@@ -26,9 +27,6 @@ attributes:
 EXAMPLES = r"""
 - name: Lean on the last verdict
   task_service.migration.task_verdict:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    verdict_max_age_hours: 24
 """
 
 RETURN = r"""

@@ -12,6 +12,7 @@ description:
   - Keeps the verdict for later gates and writes the consistency report. Fails if anything differs, or if
     quarantined rows are not signed off.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.mapping
@@ -31,11 +32,6 @@ attributes:
 EXAMPLES = r"""
 - name: Prove that both sides are the same
   task_service.migration.task_verify:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    laravel_timezone: Asia/Tokyo
-    s3_bucket: task-images
-    report_directory: reports/production
 """
 
 RETURN = r"""

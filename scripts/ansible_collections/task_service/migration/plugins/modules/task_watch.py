@@ -16,6 +16,7 @@ description:
   - As long as another operator is at work, or Laravel's database is away, a breach can't be taken back; somebody is
     told of it, and the watch goes on.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.task_service
   - task_service.migration.sides.health
@@ -56,11 +57,6 @@ attributes:
 EXAMPLES = r"""
 - name: Watch the dual write for an hour
   task_service.migration.task_watch:
-    laravel_dsn: "{{ laravel_dsn }}"
-    task_service_dsn: "{{ task_service_dsn }}"
-    sync_health_ports: {forward: 9801, backward: 9802}
-    aws_region: ap-northeast-1
-    metric_source: "{{ metric_source }}"
     watch_seconds: 3600
 """
 

@@ -10,6 +10,7 @@ description:
   - Brings API Gateway's stage to the weight from any state that a run was cut off in, and reads each change back.
   - It asks for nothing but GetStage and UpdateStage on that stage, so that nothing else is in the way of going back.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.gateway
   - task_service.migration.sides.aws
 options:
@@ -38,12 +39,6 @@ attributes:
 EXAMPLES = r"""
 - name: A twentieth of the requests
   task_service.migration.task_weight:
-    gateway_rest_api_id: a1b2c3d4e5
-    gateway_stage: production
-    gateway_variable: tasksUpstream
-    laravel_upstream: laravel.example.com
-    task_service_upstream: tasks.example.com
-    aws_region: ap-northeast-1
     weight: 5
 """
 

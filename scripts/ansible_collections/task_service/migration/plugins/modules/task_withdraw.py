@@ -10,6 +10,7 @@ description:
   - Takes away the change log, the mapping of users and the journal, which is exported to the report directory
     first.
 extends_documentation_fragment:
+  - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
   - task_service.migration.sides.reports
 options:
@@ -27,8 +28,6 @@ attributes:
 EXAMPLES = r"""
 - name: Leave nothing behind
   task_service.migration.task_withdraw:
-    laravel_dsn: "{{ laravel_dsn }}"
-    report_directory: reports/production
 """
 
 RETURN = r"""
