@@ -212,6 +212,10 @@ def _absent(admin: database.Connection, side: database.Side, kept: Sequence[str]
         if grants.OWNER in gone:
             joined = heir != me and _become(admin, heir, me)
             names = {"role": _login(side, grants.OWNER), "heir": sql.Identifier(heir)}
+            owned = {"role": grants.login_of(side, grants.OWNER)}
+            for (schema,) in admin.execute(queries.statement(grants.FILE, "schemas of"), owned).fetchall():
+                of_schema = {"schema": sql.Identifier(schema), "heir": sql.Identifier(heir)}
+                admin.execute(queries.statement(grants.FILE, "hand over a schema", **of_schema))
             admin.execute(queries.statement(grants.FILE, "hand over", **names))
             if joined:
                 names = {"group": sql.Identifier(heir), "role": sql.Identifier(me)}

@@ -81,6 +81,16 @@ GRANT {privileges} ON {table} TO {role};
 -- name: grant the sequence
 GRANT USAGE ON SEQUENCE {sequence} TO {role};
 
+-- name: schemas of
+SELECT n.nspname
+FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+WHERE r.rolname = %(role)s;
+
+-- name: hand over a schema
+-- Before what is in it: its new owner has to have CREATE on the schema.
+ALTER SCHEMA {schema} OWNER TO {heir};
+
 -- name: hand over
 REASSIGN OWNED BY {role} TO {heir};
 
