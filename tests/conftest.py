@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from lab import laravel
-from lab.postgres_server import PostgresServer, free_port
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import PostgresServer, free_port
 
 TASK_SERVICE_OWNER = "task_service_admin"
 LONGEST_FIRST = ("tests/playbooks/", "tests/integration/")
@@ -51,7 +51,7 @@ def laravel_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgre
     server = PostgresServer(tmp_path_factory.mktemp("laravel_server"), free_port())
     try:
         server.create()
-        laravel.add_roles(server)
+        laravel_tables.add_roles(server)
         yield server
     finally:
         server.destroy()
@@ -75,8 +75,8 @@ def laravel_template(laravel_server: PostgresServer) -> Callable[[int], str]:
 
     def template(tasks: int) -> str:
         name = f"template_{tasks}"
-        if laravel_server.add_database(name, laravel.APPLICATION):
-            laravel.fill(laravel_server, name, tasks)
+        if laravel_server.add_database(name, laravel_tables.APPLICATION):
+            laravel_tables.fill(laravel_server, name, tasks)
         return name
 
     return template
@@ -92,14 +92,14 @@ def laravel_database(
     """``laravel_database(tasks=150)`` makes a fresh Laravel database; dropped after the test."""
     names = []
 
-    def fresh(tasks: int = laravel.FEWEST_TASKS) -> Database:
+    def fresh(tasks: int = laravel_tables.FEWEST_TASKS) -> Database:
         name = f"laravel_{next(_numbers)}"
-        laravel_server.add_database(name, laravel.APPLICATION, template=laravel_template(tasks))
+        laravel_server.add_database(name, laravel_tables.APPLICATION, template=laravel_template(tasks))
         names.append(name)
         return Database(
             name,
-            laravel_server.dsn(name, laravel.MIGRATOR),
-            laravel_server.dsn(name, laravel.APPLICATION),
+            laravel_server.dsn(name, laravel_tables.MIGRATOR),
+            laravel_server.dsn(name, laravel_tables.APPLICATION),
             laravel_server.dsn(name),
         )
 

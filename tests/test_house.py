@@ -9,13 +9,14 @@ import json
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible_collections.task_service.migration.plugins.action.seam import INVENTORY_KEYS, PROVIDED, core_function
-from task_migration.arguments import OF_THE_LAB, parameters
+from task_migration.parameters import OF_THE_LAB, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTION = ROOT / "scripts/ansible_collections/task_service/migration"
@@ -122,9 +123,9 @@ def test_production_may_not_be_destroyed():
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_names_the_core_function_of_its_own_noun(module):
     noun = noun_of(module)
-    expected = f"lab.{noun}.{noun}" if module.startswith("lab_") else f"task_migration.{noun}.{noun}"
-    assert core_path(module) == expected
-    assert callable(core_function(expected))
+    package = "lab" if module.startswith("lab_") else "task_migration"
+    assert re.fullmatch(rf"{package}(\.\w+)?\.{noun}\.{noun}", core_path(module))
+    assert callable(core_function(core_path(module)))
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -281,7 +282,7 @@ def test_parameters_of_a_playbook_name_playbooks_that_exist():
 
 
 # Where statements are put together from columns that the catalog names, which no file can hold.
-COMPOSING = {"task_migration/shape.py", "task_migration/database.py"}
+COMPOSING = {"task_migration/sync/table_shape.py", "task_migration/postgres/database.py"}
 
 
 def test_no_sql_in_python():
@@ -313,3 +314,110 @@ def test_file_names_say_what_is_in_them():
 def test_nothing_of_ansible_is_in_the_core():
     for file in (ROOT / "scripts/task_migration").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) ansible", file.read_text(), re.MULTILINE), file
+
+
+# Rooms: each folder of Python, and what it may import of ours. "" is the package's own top level.
+
+_TOP = {""}
+_GROUND = _TOP | {"external", "mapping", "postgres", "control", "sync"}
+ROOMS = {
+    "task_migration": {
+        "": set(),
+        "external": _TOP,
+        "mapping": _TOP,
+        "postgres": _TOP | {"external", "mapping"},
+        "control": _TOP | {"external", "mapping", "postgres"},
+        "sync": _GROUND - {"sync"},
+        "runtime": _GROUND,
+        "prepare": _GROUND,
+        "compare": _GROUND | {"prepare"},
+        # Without a database: a rollback of traffic never waits for one.
+        "traffic": _TOP | {"external"},
+        "canary": (_GROUND | {"runtime", "traffic"}) - {"mapping"},
+        "report": _GROUND | {"runtime", "prepare", "compare", "traffic"},
+        "finish": _GROUND | {"runtime", "prepare", "compare", "traffic", "canary"},
+    },
+    "lab": {
+        # Its top level is what the playbooks of the lab do (up, down, users, fault), and where everything of a lab is.
+        "": {"servers", "supervisor", "apps", "gateway", "load"},
+        "servers": _TOP,
+        "supervisor": set(),
+        "apps": _TOP | {"servers"},
+        "gateway": _TOP | {"servers", "apps"},
+        "load": _TOP | {"servers"},
+        "rehearsal": _TOP | {"servers", "supervisor", "load"},
+    },
+}
+# Who starts a program may import from every room.
+COMPOSING_ROOMS = {"task_migration/__main__.py"}
+
+
+def room_of(dotted, package):
+    """The room that a dotted name of this package is in: "task_migration.sync.drain.drain" is in "sync"."""
+    first = dotted.split(".")[1] if "." in dotted else ""
+    return first if first in ROOMS[package] else ""
+
+
+def imports_of(file):
+    """The dotted names that a file imports, wherever in it the import is, each with its line."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((f"{node.module}.{one.name}", node.lineno) for one in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((one.name, node.lineno) for one in node.names)
+
+
+def forbidden_imports(folder, package):
+    """One line for each import below ``folder`` that leads from a room to one that it may not import."""
+    for file in sorted(folder.rglob("*.py")):
+        place = file.relative_to(folder)
+        room = place.parts[0] if len(place.parts) > 1 else ""
+        if f"{package}/{place}" in COMPOSING_ROOMS:
+            continue
+        for dotted, line in imports_of(file):
+            if dotted.split(".")[0] != package:
+                if package == "task_migration" and dotted.split(".")[0] == "lab":
+                    yield f"{package}/{place}:{line}: task_migration imports lab; it may not"
+                continue
+            other = room_of(dotted, package)
+            if other != room and other not in ROOMS[package][room]:
+                allowed = ", ".join(sorted(ROOMS[package][room] - {""})) or "no room"
+                yield f"{package}/{place}:{line}: {room or package} imports {other or package}; it may import {allowed}"
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_every_folder_is_a_room_of_the_table(package):
+    folders = {
+        file.parent.relative_to(ROOT / "scripts" / package).parts[:1]
+        for file in (ROOT / "scripts" / package).rglob("*.py")
+    }
+    assert {parts[0] if parts else "" for parts in folders} == ROOMS[package].keys()
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_imports_lead_only_where_the_table_allows(package):
+    found = list(forbidden_imports(ROOT / "scripts" / package, package))
+    assert not found, "\n".join(found)
+
+
+def test_a_wrong_import_is_named_with_both_rooms(tmp_path):
+    (tmp_path / "traffic").mkdir()
+    (tmp_path / "traffic/stage.py").write_text("def read():\n    from task_migration.postgres import database\n")
+    (told,) = forbidden_imports(tmp_path, "task_migration")
+    assert told == "task_migration/traffic/stage.py:2: traffic imports postgres; it may import external"
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_no_module_imports_itself_in_a_circle(package):
+    files = {
+        ".".join(file.relative_to(ROOT / "scripts").with_suffix("").parts): file
+        for file in (ROOT / "scripts" / package).rglob("*.py")
+    }
+    order = TopologicalSorter()
+    for name, file in files.items():
+        leads = {part for dotted, _ in imports_of(file) for part in (dotted, dotted.rpartition(".")[0])}
+        order.add(name, *(leads & files.keys()))
+    try:
+        order.prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))

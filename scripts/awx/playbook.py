@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from task_migration.arguments import OF_THE_LAB
+from task_migration.parameters import OF_THE_LAB
 
 PROJECT = Path(__file__).resolve().parents[2]
 

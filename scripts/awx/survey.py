@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from task_migration.arguments import Parameter, parameters
+from task_migration.parameters import Parameter, parameters
 
 from awx.playbook import Playbook
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lab import laravel
-from task_migration import capture
+from lab.servers import laravel_tables
+from task_migration.sync import capture
 
 from benchmark.statements import statement
 from benchmark.syncing import new_stamp
@@ -55,7 +55,7 @@ def measure(world: World, rounds: int, seconds: int, tell: Callable[[str], None]
 
 
 def _speed(world: World, scripts: dict[str, int], seconds: int) -> float:
-    dsn = world.laravel_server.dsn(laravel.APPLICATION, laravel.APPLICATION)
+    dsn = world.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
     writer = Writer(dsn, scripts, new_stamp(), keys_of(world), seconds, clients=CLIENTS)
     with writing(writer) as reached:
         pass
@@ -64,6 +64,6 @@ def _speed(world: World, scripts: dict[str, int], seconds: int) -> float:
 
 def _capture(world: World, state: Literal["present", "absent"]) -> None:
     capture.capture(laravel_dsn=world.laravel_dsn, state=state, check=False)
-    with world.laravel_server.connect(laravel.APPLICATION) as session:
+    with world.laravel_server.connect(laravel_tables.APPLICATION) as session:
         session.execute(statement("settle"))
     world.settle()

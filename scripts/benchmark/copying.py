@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.world import TASK_SERVICE_DATABASE
+from lab.locations import TASK_SERVICE_DATABASE
 
 from benchmark import others, programs
 from benchmark.measured import Run, Runs, measured

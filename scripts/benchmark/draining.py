@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import laravel
-from lab.world import TASK_SERVICE_DATABASE
-from task_migration.switch import switch
+from lab.locations import TASK_SERVICE_DATABASE
+from lab.servers import laravel_tables
+from task_migration.control.sync_switch import sync_switch
 
 from benchmark.programs import NotHere
 from benchmark.statements import statement
@@ -49,18 +49,18 @@ def measure(world: World, directory: Path, tasks: int, rounds: int, tell: Callab
 def once(world: World, directory: Path, kept: Drain, tasks: int) -> None:
     stamp = new_stamp()
     world.vacuum(TASK_SERVICE_DATABASE)
-    switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="off")
+    sync_switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="off")
     try:
-        with world.laravel_server.connect(laravel.APPLICATION, laravel.APPLICATION) as session:
+        with world.laravel_server.connect(laravel_tables.APPLICATION, laravel_tables.APPLICATION) as session:
             session.execute(statement("settle"))
             session.execute(statement("write many tasks"), {"stamp": stamp, "tasks": tasks})
         world.settle()
         with working(world, directory, ["forward"] * kept.workers, "paused"):
             began = time.time()
-            switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
+            sync_switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
             wait_until_carried(world, ("forward",))
     finally:
-        switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
+        sync_switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
     written, carried = commit_times(world, stamp)
     # Some of the lab's hostile tasks may not cross; their ids are low.
     if lacking := {key for key in written.keys() - carried.keys() if key > LAST_HOSTILE_TASK}:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lab import laravel
-from lab.postgres_server import PostgresServer, write_as_owner
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import PostgresServer, write_as_owner
 from psycopg import Connection, sql
 
 from benchmark import others
@@ -32,7 +32,7 @@ class Replication:
     def latency(self, rate: int, stamp: int, seconds: int, warm: int) -> Latency:
         """What ``rate`` writes a second take from commit to commit, after ``warm`` seconds."""
         world = self.world
-        dsn = world.laravel_server.dsn(UNTRANSFORMED, laravel.APPLICATION)
+        dsn = world.laravel_server.dsn(UNTRANSFORMED, laravel_tables.APPLICATION)
         scripts = {"laravel_update": 4, "laravel_insert": 1}
         with world.task_service_server.connect(CLONE) as there, world.laravel_server.connect(UNTRANSFORMED) as here:
             since = _position(there)

@@ -9,9 +9,9 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from lab import laravel
-from lab.postgres_server import HOST, PostgresServer
-from lab.world import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+from lab.locations import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import HOST, PostgresServer
 
 from benchmark.programs import NotHere, found, of_postgres, pipe, run
 from benchmark.world import CLONE, S3_BUCKET, SAMPLE, UNTRANSFORMED, World
@@ -38,7 +38,7 @@ def install_plan_script(directory: Path) -> list[str]:
 def plan_script(world: World, command: list[str]) -> dict[str, float]:
     """The plan's script over the small Laravel database."""
     environment = {
-        **_login("LARAVEL", world.laravel_server, SAMPLE, laravel.MIGRATOR),
+        **_login("LARAVEL", world.laravel_server, SAMPLE, laravel_tables.MIGRATOR),
         **_login("TASK_SERVICE", world.task_service_server, TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
         "S3_BUCKET": S3_BUCKET,
     }

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lab.postgres_server import pginstall_of_wheel
+from lab.servers.postgres_server import pginstall_of_wheel
 
 
 class NotHere(Exception):

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal
 
-from lab import laravel
+from lab.servers import laravel_tables
 from psycopg import sql
-from task_migration.mapping import mappings
-from task_migration.selector import KeyRange
-from task_migration.shape import Shape
+from task_migration.mapping.selector import KeyRange
+from task_migration.mapping.table_mapping import mappings
+from task_migration.sync.table_shape import Shape
 
 from benchmark.programs import at_once, of_postgres, pipe, run
 from benchmark.statements import statement
@@ -22,7 +22,7 @@ TABLES = [mapping.table for mapping in mappings()]
 # As in the runbook's own sessions; the planner, though, may use all that the server allows, parallel workers too.
 _SESSION = "-c TimeZone=UTC -c jit=off"
 _GIVING = {
-    "PGOPTIONS": f"{_SESSION} -c task_migration.laravel_timezone={laravel.TIMEZONE}"
+    "PGOPTIONS": f"{_SESSION} -c task_migration.laravel_timezone={laravel_tables.TIMEZONE}"
     f" -c task_migration.s3_bucket={S3_BUCKET}"
 }
 _TAKING = {"PGOPTIONS": _SESSION}

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 
 from psycopg import sql
-from task_migration.queries import as_sql, blocks_of
+from task_migration.sql_files import as_sql, blocks_of
 
 
 @cache

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import laravel
-from lab.world import TASK_SERVICE_DATABASE
-from task_migration import capture, change_log, database, sequences
-from task_migration.carry import Direction
-from task_migration.switch import switch
+from lab.locations import TASK_SERVICE_DATABASE
+from lab.servers import laravel_tables
+from task_migration.control.sync_switch import sync_switch
+from task_migration.postgres import database
+from task_migration.prepare import id_ranges
+from task_migration.sync import capture, change_log
+from task_migration.sync.batch import Direction
 
 from benchmark import programs
 from benchmark.latency import Latency
@@ -87,11 +89,11 @@ def prepare(world: World) -> None:
     copied = programs.run_verb("copy", world.both())
     if copied["failed"]:
         raise NotHere(f"the copy: {copied['failed']}")
-    sequences.sequences(
+    id_ranges.id_ranges(
         laravel_dsn=world.laravel_dsn, task_service_dsn=world.task_service_dsn(), task_service_id_offset=OFFSET
     )
-    switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
-    switch(laravel_dsn=world.laravel_dsn, name="sync_backward", state="on")
+    sync_switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
+    sync_switch(laravel_dsn=world.laravel_dsn, name="sync_backward", state="on")
     world.vacuum(TASK_SERVICE_DATABASE)
 
 
@@ -161,7 +163,7 @@ def commit_times(world: World, stamp: int) -> tuple[dict[int, float], dict[int, 
     parameters = {"stamp": f"bench {stamp}%"}
     found = []
     for server, name in (
-        (world.laravel_server, laravel.APPLICATION),
+        (world.laravel_server, laravel_tables.APPLICATION),
         (world.task_service_server, TASK_SERVICE_DATABASE),
     ):
         with server.connect(name) as session:
@@ -194,7 +196,7 @@ def _looking(world: World) -> Iterator[tuple[database.Connection, database.Conne
 
 def _writer(world: World, direction: Direction, rate: int, seconds: int) -> Writer:
     if direction == "forward":
-        side, dsn = "laravel", world.laravel_server.dsn(laravel.APPLICATION, laravel.APPLICATION)
+        side, dsn = "laravel", world.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
     else:
         side, dsn = "task_service", world.task_service_dsn()
     return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(world), seconds, rate)

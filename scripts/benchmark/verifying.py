@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.world import TASK_SERVICE_DATABASE
-from task_migration.database import Connection
+from lab.locations import TASK_SERVICE_DATABASE
+from task_migration.postgres.database import Connection
 
 from benchmark import others, programs
 from benchmark.copying import OURS, said

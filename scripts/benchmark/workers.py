@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from lab.postgres_server import free_port
-from task_migration import configuration, health
-from task_migration.carry import Direction
-from task_migration.configuration import Configuration
-from task_migration.service import engine
+from lab.servers.postgres_server import free_port
+from task_migration.runtime import configuration, health_endpoint
+from task_migration.runtime.configuration import Configuration
+from task_migration.runtime.service import engine
+from task_migration.sync.batch import Direction
 
 from benchmark.programs import NotHere
 from benchmark.world import World
@@ -35,7 +35,7 @@ class Worker:
     def wait_for(self, state: str) -> None:
         """Raises NotHere if it does not come to this state."""
         deadline = time.monotonic() + START_SECONDS
-        while (health.ask(self._port) or {}).get("state") != state:
+        while (health_endpoint.ask(self._port) or {}).get("state") != state:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
                 raise NotHere(f"the sync is not {state}: {' | '.join(last)}")

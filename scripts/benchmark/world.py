@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from lab import laravel
-from lab.postgres_server import PostgresServer, free_port
-from lab.world import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+from lab.locations import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import PostgresServer, free_port
 from psycopg import sql
-from task_migration import capture, database, schema, user_mapping
-from task_migration.converge import Flow, forward
+from task_migration.postgres import database
+from task_migration.prepare import schema, user_mapping
+from task_migration.sync import capture
+from task_migration.sync.converge import Flow, forward_flow
 
 from benchmark.statements import statement
 
@@ -46,11 +48,11 @@ class World:
 
     @property
     def laravel_dsn(self) -> str:
-        return self.laravel_server.dsn(laravel.APPLICATION, laravel.MIGRATOR)
+        return self.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.MIGRATOR)
 
     @property
     def sample_dsn(self) -> str:
-        return self.laravel_server.dsn(SAMPLE, laravel.MIGRATOR)
+        return self.laravel_server.dsn(SAMPLE, laravel_tables.MIGRATOR)
 
     def task_service_dsn(self, name: str = TASK_SERVICE_DATABASE) -> str:
         return self.task_service_server.dsn(name, TASK_SERVICE_OWNER)
@@ -60,17 +62,17 @@ class World:
         return {
             "laravel_dsn": self.laravel_dsn,
             "task_service_dsn": self.task_service_dsn(name),
-            "laravel_timezone": laravel.TIMEZONE,
+            "laravel_timezone": laravel_tables.TIMEZONE,
             "s3_bucket": S3_BUCKET,
         }
 
     @contextmanager
     def flow(self, name: str = TASK_SERVICE_DATABASE) -> Iterator[Flow]:
         """Sessions like the runbook's own on both sides."""
-        side = database.laravel(self.laravel_dsn, timezone=laravel.TIMEZONE, s3_bucket=S3_BUCKET)
+        side = database.laravel(self.laravel_dsn, timezone=laravel_tables.TIMEZONE, s3_bucket=S3_BUCKET)
         other = database.task_service(self.task_service_dsn(name))
         with database.connect(side, "benchmark") as origin, database.connect(other, "benchmark") as destination:
-            yield forward(origin, destination)
+            yield forward_flow(origin, destination)
 
     def fresh(self, name: str = TASK_SERVICE_DATABASE, template: str = EMPTY) -> None:
         """A database of the Task Service's server, made anew from another one of it."""
@@ -133,17 +135,17 @@ def copy_database(server: PostgresServer, template: str, name: str, owner: str) 
 
 def _fill_laravel(world: World) -> None:
     server = world.laravel_server
-    laravel.add_roles(server)
-    for name, tasks in ((laravel.APPLICATION, world.tasks), (SAMPLE, world.sample_tasks)):
-        server.add_database(name, laravel.APPLICATION)
-        laravel.fill(server, name, tasks)
-    copy_database(server, laravel.APPLICATION, UNTRANSFORMED, laravel.APPLICATION)
+    laravel_tables.add_roles(server)
+    for name, tasks in ((laravel_tables.APPLICATION, world.tasks), (SAMPLE, world.sample_tasks)):
+        server.add_database(name, laravel_tables.APPLICATION)
+        laravel_tables.fill(server, name, tasks)
+    copy_database(server, laravel_tables.APPLICATION, UNTRANSFORMED, laravel_tables.APPLICATION)
     with server.connect(UNTRANSFORMED) as session:
         session.execute(statement("keep what the mapping reads"))
     for dsn in (world.laravel_dsn, world.sample_dsn):
         user_mapping.user_mapping(laravel_dsn=dsn, check=False)
         capture.capture(laravel_dsn=dsn, check=False)
-    for name in (laravel.APPLICATION, SAMPLE, UNTRANSFORMED):
+    for name in (laravel_tables.APPLICATION, SAMPLE, UNTRANSFORMED):
         with server.connect(name) as session:  # as autovacuum would within a minute
             session.execute(statement("settle"))
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from task_migration.outcome import Outcome
-from task_migration.supervised import Supervised
 
-from lab.postgres_server import one_at_a_time
-from lab.processes import Background, end, strays
-from lab.world import World
+from lab.locations import Locations
+from lab.servers.postgres_server import one_at_a_time
+from lab.servers.processes import Background, end, strays
+from lab.supervisor.supervised import Supervised
 
 
 def down(*, lab_directory: str, check: bool = False) -> Outcome:
@@ -20,7 +20,7 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
     It needs neither Terraform nor its state to take away the Task Service's server. What is not the lab's stays, and so
     does the directory then. Raises Refused if something stands in a server's place that the lab did not make.
     """
-    world = World(Path(lab_directory).resolve())
+    world = Locations(Path(lab_directory).resolve())
     processes = [Background(file.stem, file.parent, ()) for file in sorted(world.processes_directory.glob("*.pid"))]
     running = strays(world.directory)
     servers = {"Laravel's server": world.laravel_server(0), "the Task Service's server": world.task_service_server(0)}

@@ -10,8 +10,8 @@ import httpx
 from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
 
-from lab.faults import ROUTE, Faults
-from lab.world import World
+from lab.apps.faults import ROUTE, Faults
+from lab.locations import Locations
 
 Kind = Literal["none", "errors", "slow", "down", "garbage"]
 SIDES = {"task_service": "the Task Service", "laravel": "Laravel"}
@@ -34,7 +34,7 @@ def fault(
     whose = SIDES[lab_fault_side]
     faults, said = _of(lab_fault, lab_fault_percent, whose)
     wanted = asdict(faults)
-    url = World(Path(lab_directory).resolve()).endpoints().get(f"{lab_fault_side}_url")
+    url = Locations(Path(lab_directory).resolve()).endpoints().get(f"{lab_fault_side}_url")
     try:
         with httpx.Client(timeout=5, trust_env=False) as client:
             if not url:

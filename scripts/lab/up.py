@@ -14,11 +14,13 @@ from task_migration import progress
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-from lab import checkout, dump, gateway_probe_headers, laravel, rest_api, service_token, tls_front
-from lab.laravel import Filled
-from lab.postgres_server import PostgresServer, free_port, port_is_taken
-from lab.processes import listens
-from lab.world import FRONTS, LISTENING, VARIABLE, World
+from lab.apps import laravel_checkout, service_token
+from lab.gateway import probe_headers, rest_api
+from lab.locations import FRONTS, LISTENING, VARIABLE, Locations
+from lab.servers import database_dump, laravel_tables, tls_front
+from lab.servers.laravel_tables import Filled
+from lab.servers.postgres_server import PostgresServer, free_port, port_is_taken
+from lab.servers.processes import listens
 
 NEWS_SECONDS = 5.0
 """How old the gateway's last look at the stage may be while nothing is wrong."""
@@ -27,11 +29,11 @@ NEWS_SECONDS = 5.0
 def up(
     *,
     lab_directory: str,
-    lab_tasks: int = laravel.FEWEST_TASKS,
+    lab_tasks: int = laravel_tables.FEWEST_TASKS,
     laravel_dump: str = "",
     lab_secure: bool = False,
     check: bool = False,
-    listener: progress.Listener = progress.nobody,
+    listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
     """Makes what is missing of the lab in ``lab_directory`` and starts what stands still; again, it changes nothing.
 
@@ -45,15 +47,15 @@ def up(
     else, and Failed for a dump that PostgreSQL does not take.
     """
     began = time.monotonic()
-    world = World(Path(lab_directory).resolve())
-    if lab_tasks < laravel.FEWEST_TASKS:
+    world = Locations(Path(lab_directory).resolve())
+    if lab_tasks < laravel_tables.FEWEST_TASKS:
         raise Refused(
             "the lab can't be that small",
             measured=f"lab_tasks={lab_tasks}",
-            allowed=f"{laravel.FEWEST_TASKS} or more",
-            next_step=f"ansible-playbook lab-up.yml -e lab_tasks={laravel.FEWEST_TASKS}",
+            allowed=f"{laravel_tables.FEWEST_TASKS} or more",
+            next_step=f"ansible-playbook lab-up.yml -e lab_tasks={laravel_tables.FEWEST_TASKS}",
         )
-    asked = Filled(0, dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
+    asked = Filled(0, database_dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
     known = world.endpoints()
     lab_secure = lab_secure or "laravel_tls_port" in known
     target_runs_at = world.task_service_server(0).running_port()
@@ -75,7 +77,7 @@ def up(
     idle = [process for process in processes.values() if process.pid() is None]
     token_is_missing = not world.service_token_file.exists()
     headers_are_missing = not world.probe_headers_file.exists()
-    code_is_missing = not checkout.exists(world.laravel_checkout)
+    code_is_missing = not laravel_checkout.exists(world.laravel_checkout)
     routes = not idle and _routes(endpoints, time.time() - NEWS_SECONDS)
     of_databases = not running or filled is None or target_stands_still
     files_are_missing = token_is_missing or headers_are_missing or code_is_missing
@@ -92,21 +94,21 @@ def up(
     for process in idle:  # they come up while the database is made
         process.launch()
     server.create()
-    laravel.add_roles(server)
+    laravel_tables.add_roles(server)
     if filled is None:
-        server.drop_database(laravel.APPLICATION)
-        server.add_database(laravel.APPLICATION, laravel.APPLICATION)
+        server.drop_database(laravel_tables.APPLICATION)
+        server.add_database(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
         if laravel_dump:
-            asked = Filled(dump.load(server, laravel.APPLICATION, laravel_dump), asked.dump)
-            laravel.mark_filled(server, laravel.APPLICATION, asked)
+            asked = Filled(database_dump.load(server, laravel_tables.APPLICATION, laravel_dump), asked.dump)
+            laravel_tables.mark_filled(server, laravel_tables.APPLICATION, asked)
         else:
-            laravel.fill(server, laravel.APPLICATION, lab_tasks, listener)
+            laravel_tables.fill(server, laravel_tables.APPLICATION, lab_tasks, listener)
         endpoints["lab_tasks"] = asked.tasks
     if target_stands_still:
         target.start()
-    checkout.make(world.laravel_checkout)
+    laravel_checkout.make(world.laravel_checkout)
     if headers_are_missing:
-        gateway_probe_headers.make(world.probe_headers_file, endpoints["laravel_app_dsn"])
+        probe_headers.make(world.probe_headers_file, endpoints["laravel_app_dsn"])
     for name, port in ports.items():
         processes[name].wait(partial(listens, port))
     rest_api.make(endpoints["aws_endpoint_url"], endpoints["laravel_upstream"], endpoints["task_service_upstream"])
@@ -120,11 +122,11 @@ def _filled(server: PostgresServer, running: bool, known: dict[str, Any]) -> Fil
     if not server.exists():
         return None
     if running:
-        return laravel.filled(server, laravel.APPLICATION)
+        return laravel_tables.filled(server, laravel_tables.APPLICATION)
     return Filled(known["lab_tasks"], known["lab_dump"]) if known.get("lab_tasks") else None
 
 
-def _ports(world: World, known: dict[str, Any], names: Iterable[str], *taken: int) -> dict[str, int]:
+def _ports(world: Locations, known: dict[str, Any], names: Iterable[str], *taken: int) -> dict[str, int]:
     """A port for each of these processes."""
     before = world.processes(known) if all(f"{name}_port" in known for name in LISTENING) else {}
     found: dict[str, int] = {}

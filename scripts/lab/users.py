@@ -12,11 +12,11 @@ import psycopg
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 
-from lab.accounting import account
-from lab.availability import availability
-from lab.ledger import read
-from lab.processes import Background, listens
-from lab.world import World
+from lab.load.accounting import account
+from lab.load.availability import availability
+from lab.load.ledger import read
+from lab.locations import Locations
+from lab.servers.processes import Background, listens
 
 CARRIED_SECONDS = 3.0
 """How long the last changes may be on their way to the other side."""
@@ -31,10 +31,10 @@ def users(
     which goes with the lab. When they go, their account is told, as far as there is a Task Service to hold it against.
     ``details``: the ledger, and the account. Raises Refused if the lab's gateway does not run.
     """
-    world = World(Path(lab_directory).resolve())
+    world = Locations(Path(lab_directory).resolve())
     ledger = world.processes_directory / "users.jsonl"
     words = ("--endpoints", str(world.endpoints_file), "--ledger", str(ledger))
-    command = (sys.executable, "-m", "lab.traffic", *words, "--gateway-requests", f"{lab_users_requests:g}")
+    command = (sys.executable, "-m", "lab.load.traffic", *words, "--gateway-requests", f"{lab_users_requests:g}")
     process = Background("users", world.processes_directory, command)
     if lab_users == "on":
         return _come(process, world.endpoints(), ledger, lab_users_requests, check)
@@ -47,7 +47,7 @@ def users(
         changed,
         f"the users are gone: {_headline(found)}",
         {"ledger": str(ledger), **found},
-        (f"all of it: {sys.executable} -m lab.traffic check {' '.join(words)}",),
+        (f"all of it: {sys.executable} -m lab.load.traffic check {' '.join(words)}",),
     )
 
 

@@ -27,8 +27,9 @@ def sync(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--health-port", type=int, metavar="N", help="instead of the one in FILE; 0: any that is free")
 
     def run(arguments: argparse.Namespace) -> None:
-        from task_migration import configuration, mapping_directory, serving
-        from task_migration.stopping import Stop
+        from task_migration.mapping import mapping_directory
+        from task_migration.runtime import configuration, run_loop
+        from task_migration.runtime.stop_signal import Stop
 
         direction = arguments.direction
         told = configuration.read(arguments.config)
@@ -37,34 +38,19 @@ def sync(parser: argparse.ArgumentParser) -> Run:
         if port is None:
             raise Refused(f"{arguments.config} names no health port for {direction}", next_step="add --health-port N")
 
-        from task_migration.metric_data import Publisher
-        from task_migration.sync import Settings, Worker
+        from task_migration.external.cloudwatch_publisher import CloudWatchPublisher
+        from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
-        worker = Worker(Settings.from_dict(told.settings), direction)
+        worker = SyncWorker(SyncSettings.from_dict(told.settings), direction)
         stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
-        serving.serve(
+        run_loop.serve(
             worker,
             direction=direction,
             health_port=port,
             stop=stop,
             history=told.history(direction),
-            publisher=Publisher(**told.metrics),
+            publisher=CloudWatchPublisher(**told.metrics),
         )
-
-    return run
-
-
-def supervise(parser: argparse.ArgumentParser) -> Run:
-    """keeps one service alive where there is no systemd; started by the runbook"""
-    parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-
-    def run(arguments: argparse.Namespace) -> None:
-        from task_migration import supervisor
-        from task_migration.stopping import Stop
-
-        stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
-        supervisor.supervise(supervisor.Place(arguments.directory, arguments.name), stop)
 
     return run
 
@@ -74,8 +60,9 @@ def consistency(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable for its owner alone")
 
     def run(arguments: argparse.Namespace) -> int:
-        from task_migration import configuration, mapping_directory
-        from task_migration.consistency import Inconsistent, consistency
+        from task_migration.compare.consistency import Inconsistent, consistency
+        from task_migration.mapping import mapping_directory
+        from task_migration.runtime import configuration
 
         try:
             told = configuration.read(arguments.config)
@@ -95,7 +82,7 @@ def consistency(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-_COMMANDS = (sync, supervise, consistency)
+_COMMANDS = (sync, consistency)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -38,5 +38,5 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
-def nobody(_: Progress) -> None:
+def no_listener(_: Progress) -> None:
     """The listener of a caller that does not listen."""

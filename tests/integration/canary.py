@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from sides import SIGNED_OFF, Sides
-from task_migration import consistency_history, database, health, journal
-from task_migration.stopping import Stop
-from task_migration.vitals import Vitals
+from task_migration.control import consistency_history, journal
+from task_migration.postgres import database
+from task_migration.runtime import health_endpoint
+from task_migration.runtime.stop_signal import Stop
+from task_migration.runtime.sync_status import SyncStatus
 
 NAMES = ("requests", "errors", "slow", "p95_ms", "all_requests", "all_errors", "cpu_percent")
 
@@ -110,8 +112,8 @@ class Canary:
 
     sides: Sides
     figures: Figures
-    forward: Vitals
-    backward: Vitals
+    forward: SyncStatus
+    backward: SyncStatus
     ports: dict[str, int]
 
     @property
@@ -158,13 +160,13 @@ class Canary:
 def canary(sides: Sides) -> Iterator[Canary]:
     """Over sides that are copied and verified; as if no weight had ever been set."""
     sides.ours("DROP TABLE IF EXISTS task_migration.journal")
-    vitals = SimpleNamespace(forward=Vitals("forward", Stop()), backward=Vitals("backward", Stop()))
+    vitals = SimpleNamespace(forward=SyncStatus("forward", Stop()), backward=SyncStatus("backward", Stop()))
     vitals.forward.become("running")
     vitals.backward.become("running")
     with (
         figures() as found,
-        health.answering(vitals.forward, 0) as forward,
-        health.answering(vitals.backward, 0) as backward,
+        health_endpoint.answering(vitals.forward, 0) as forward,
+        health_endpoint.answering(vitals.backward, 0) as backward,
     ):
         made = Canary(sides, found, vitals.forward, vitals.backward, {"forward": forward, "backward": backward})
         made.checked()

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sides import Sides
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import MigrationError
-from task_migration.switch import switch
-from task_migration.sync import Settings, Worker
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
 
 @contextmanager
 def carrying(sides: Sides) -> Iterator[None]:
     """Changes flow to the Task Service while the block runs, and for as long after as it takes to end a batch."""
-    switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on")
+    sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on")
     stop = threading.Event()
 
     def carry() -> None:
-        worker = Worker(Settings.from_dict(sides.both), "forward")
+        worker = SyncWorker(SyncSettings.from_dict(sides.both), "forward")
         while not stop.is_set():
             try:
                 worker.connect()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import pytest
-from task_migration import database
+from task_migration.postgres import database
 
 Moment = int | Literal["before the commits", "between the commits", "after the commits"]
 """A number counts the moments of a step: before each statement, before and after each commit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from task_migration import aws, metric_data
+from task_migration.external import aws, cloudwatch_publisher
 
 REGION = "ap-northeast-1"
 NAMESPACE = "TaskMigration"
@@ -40,7 +40,7 @@ class Published:
             EndTime=now + timedelta(minutes=10),
             Period=3600,
             Statistics=[statistic],
-            Unit=metric_data.catalogue()[name]["unit"],
+            Unit=cloudwatch_publisher.catalogue()[name]["unit"],
         )["Datapoints"]
         values = [float(point[statistic]) for point in points]
         together = {"Sum": sum, "Minimum": min, "Maximum": max}[statistic]

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from task_migration import capture, copy, drain, reconcile, schema, sequences, user_mapping, verify
+from task_migration.compare import reconcile, verify
 from task_migration.outcome import Outcome
+from task_migration.prepare import bulk_copy, id_ranges, schema, user_mapping
+from task_migration.sync import capture, drain
 
 TIME_ZONE = "Asia/Tokyo"
 BUCKET = "task-images"
@@ -48,7 +50,7 @@ class Sides:
         )
         user_mapping.user_mapping(laravel_dsn=self.laravel_dsn, check=False)
         capture.capture(laravel_dsn=self.laravel_dsn, check=False)
-        sequences.sequences(
+        id_ranges.id_ranges(
             laravel_dsn=self.laravel_dsn,
             task_service_dsn=self.task_service_dsn,
             task_service_id_offset=1_000_000_000,
@@ -56,7 +58,7 @@ class Sides:
         )
 
     def copy(self, **more: Any) -> Outcome:
-        return copy.copy(**self.both, **more)
+        return bulk_copy.bulk_copy(**self.both, **more)
 
     def drain(self) -> Outcome:
         return drain.drain(**self.both)

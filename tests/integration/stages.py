@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from itertools import count
 
 import boto3
-from lab.aws_emulator import AwsEmulator
-from task_migration import aws
+from lab.gateway.aws_emulator import AwsEmulator
+from task_migration.external import aws
 
 REGION = "ap-northeast-1"
 LARAVEL, TASKS = "laravel.example.com", "tasks.example.com"

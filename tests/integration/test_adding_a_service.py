@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 from sides import Sides
-from task_migration import (
-    capture,
-    change_log,
-    database,
-    mapping,
-    mapping_directory,
-    preflight,
-    reverse,
-    switch,
-)
+from task_migration.control import sync_switch
 from task_migration.errors import Refused
-from task_migration.sync import Settings, Worker
+from task_migration.mapping import mapping_directory, reverse_mapping, table_mapping
+from task_migration.postgres import database
+from task_migration.prepare import preflight
+from task_migration.sync import capture, change_log
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
 MAPPING = "mapping/task_executions.sql"
 
@@ -53,10 +48,10 @@ def analytics(chosen: Path, make_sides: Callable[..., Sides]) -> Sides:
 
 
 @pytest.fixture
-def worker(analytics: Sides) -> Iterator[Worker]:
+def worker(analytics: Sides) -> Iterator[SyncWorker]:
     """The sync, on and connected."""
-    switch.switch(laravel_dsn=analytics.laravel_dsn, name="sync_forward", state="on")
-    worker = Worker(Settings.from_dict(analytics.both), "forward")
+    sync_switch.sync_switch(laravel_dsn=analytics.laravel_dsn, name="sync_forward", state="on")
+    worker = SyncWorker(SyncSettings.from_dict(analytics.both), "forward")
     worker.connect()
     yield worker
     worker.close()
@@ -92,7 +87,7 @@ def test_verify_is_green_and_names_the_row_that_differs(analytics: Sides) -> Non
     analytics.verify(quarantine_signed_off={})
 
 
-def test_writes_of_laravels_are_carried_and_what_the_service_owns_stays(analytics: Sides, worker: Worker) -> None:
+def test_writes_of_laravels_are_carried_and_what_the_service_owns_stays(analytics: Sides, worker: SyncWorker) -> None:
     analytics.target("UPDATE task_executions SET note = 'hers' WHERE id = 7")
     analytics.laravel("UPDATE task_executions SET actual_effort_minutes = 12 WHERE id = 7")
     analytics.laravel("DELETE FROM task_executions WHERE id = 8")
@@ -104,7 +99,7 @@ def test_writes_of_laravels_are_carried_and_what_the_service_owns_stays(analytic
     analytics.verify(quarantine_signed_off={})
 
 
-def test_what_may_not_cross_is_held_back_and_crosses_when_it_may(analytics: Sides, worker: Worker) -> None:
+def test_what_may_not_cross_is_held_back_and_crosses_when_it_may(analytics: Sides, worker: SyncWorker) -> None:
     analytics.laravel("UPDATE task_executions SET completion_status = 'lost' WHERE id = 7")
     worker.step()
     assert analytics.held_back("status_unknown") == {("task_executions", 7)}
@@ -132,7 +127,7 @@ def test_it_takes_no_write_without_a_way_back(analytics: Sides) -> None:
         laravel_dsn=analytics.laravel_dsn, task_service_dsn=analytics.task_service_dsn, side="task_service", check=False
     )
     with pytest.raises(Refused, match="no way back"):
-        Worker(Settings.from_dict(analytics.both), "backward").connect()
+        SyncWorker(SyncSettings.from_dict(analytics.both), "backward").connect()
 
 
 @pytest.mark.parametrize("first_is_chosen", [True, False])
@@ -157,9 +152,9 @@ def test_a_choice_is_the_process_s_and_ends_with_the_next(folder: Path, monkeypa
     monkeypatch.setenv(mapping_directory.VARIABLE, "")
     for directory, tables, unit in ((str(folder), ["task_executions"], None), ("", ["tasks", "group_tasks"], "tasks")):
         mapping_directory.choose(directory)
-        assert [one.table for one in mapping.mappings()][:2] == tables
+        assert [one.table for one in table_mapping.mappings()][:2] == tables
         assert change_log.unit_of("group_tasks") == unit
-    assert len(reverse.reverses()) == 2
+    assert len(reverse_mapping.reverses()) == 2
 
 
 def test_a_folder_without_mappings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,11 +178,11 @@ def test_a_file_that_is_no_mapping_is_refused(chosen: Path, old: str, new: str, 
     file = chosen / MAPPING
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(Refused, match=said):
-        mapping.mappings()
+        table_mapping.mappings()
 
 
 def test_its_file_is_legal_and_complete(analytics: Sides) -> None:
-    (one,) = mapping.mappings()
+    (one,) = table_mapping.mappings()
     with database.connect(database.laravel(analytics.laravel_dsn, timezone="Asia/Tokyo"), "test") as laravel:
         laravel.execute((mapping_directory.folder("mapping") / "task_executions.sql").read_text())
         candidates = {key for (key,) in laravel.execute(one.candidates())}

@@ -11,12 +11,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from lab.aws_emulator import AwsEmulator
-from lab.postgres_server import free_port
-from task_migration import alert as module
-from task_migration import aws
-from task_migration.alert import alert, legal
+from lab.gateway.aws_emulator import AwsEmulator
+from lab.servers.postgres_server import free_port
 from task_migration.errors import Failed
+from task_migration.external import alert as module
+from task_migration.external import aws
+from task_migration.external.alert import alert, legal
 
 REGION = "ap-northeast-1"
 NUMBERS = count(1)

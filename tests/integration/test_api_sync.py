@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from lab import service_token
-from lab.task_service_app import TaskServiceApi
+from lab.apps import service_token
+from lab.apps.task_service_app import TaskServiceApi
 from serving import served
 from sides import Sides
-from task_migration import api_sink, capture, sync
 from task_migration.errors import Failed, Refused
-from task_migration.sync import Settings, Worker
+from task_migration.sync import api_client, capture, sync_worker
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 from workers import capture_there, standing
 
 NAME = "of_the_api_sync"
@@ -43,10 +43,10 @@ def url(ground: Sides, token_file: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def worker(ground: Sides, url: str, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    monkeypatch.setattr(api_sink, "BACKOFF_SECONDS", 0.005)
+def worker(ground: Sides, url: str, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncWorker]:
+    monkeypatch.setattr(api_client, "BACKOFF_SECONDS", 0.005)
     settings = {**ground.both, "sink": "api", "task_service_url": url, "service_token_file": str(token_file)}
-    made = Worker(Settings.from_dict(settings), "forward")
+    made = SyncWorker(SyncSettings.from_dict(settings), "forward")
     made.connect()
     settle(made)
     yield made
@@ -54,14 +54,14 @@ def worker(ground: Sides, url: str, token_file: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def task(ground: Sides, worker: Worker) -> int:
+def task(ground: Sides, worker: SyncWorker) -> int:
     """A fresh task, on both sides."""
     ((key,),) = ground.laravel("INSERT INTO tasks (user_id, title) VALUES (3, 'a day') RETURNING id")
     settle(worker)
     return int(key)
 
 
-def settle(worker: Worker) -> None:
+def settle(worker: SyncWorker) -> None:
     for _ in range(100):
         if not worker.step().entries:
             return
@@ -84,7 +84,7 @@ def equal(sides: Sides) -> None:
     assert sides.verify().details["passed"]
 
 
-def test_what_laravel_writes_is_carried_by_the_api_whole(worker: Worker, ground: Sides, task: int) -> None:
+def test_what_laravel_writes_is_carried_by_the_api_whole(worker: SyncWorker, ground: Sides, task: int) -> None:
     ((tag,),) = ground.laravel("INSERT INTO tags (name) VALUES ('by the API') RETURNING id")
     ground.laravel("INSERT INTO task_tag VALUES (%s, %s)", task, tag)
     ground.laravel(
@@ -123,7 +123,7 @@ def test_what_laravel_writes_is_carried_by_the_api_whole(worker: Worker, ground:
 
 @pytest.mark.parametrize("on", [{"error_rate": 1}, {"garbage": True}, {"down": True}])
 def test_an_api_that_is_unwell_leaves_everything_on_the_log_until_it_is_well(
-    worker: Worker, ground: Sides, task: int, url: str, on: dict[str, Any]
+    worker: SyncWorker, ground: Sides, task: int, url: str, on: dict[str, Any]
 ) -> None:
     ground.laravel("UPDATE tasks SET title = 'waits' WHERE id IN (%s, 60)", task)
     claims = ground.ours("SELECT key, changed_at FROM task_migration.change_log ORDER BY key")
@@ -143,7 +143,7 @@ def test_an_api_that_is_unwell_leaves_everything_on_the_log_until_it_is_well(
     equal(ground)
 
 
-def test_an_api_that_fails_now_and_then_is_asked_again(worker: Worker, ground: Sides, url: str) -> None:
+def test_an_api_that_fails_now_and_then_is_asked_again(worker: SyncWorker, ground: Sides, url: str) -> None:
     ground.laravel("UPDATE tasks SET title = 'in the end' WHERE id BETWEEN 56 AND 66")
     fault(url, error_rate=0.3)
     try:
@@ -161,7 +161,7 @@ def test_an_api_that_fails_now_and_then_is_asked_again(worker: Worker, ground: S
 
 
 def test_a_task_that_the_api_refuses_is_held_back_and_the_others_pass(
-    worker: Worker, ground: Sides, task: int, monkeypatch: pytest.MonkeyPatch
+    worker: SyncWorker, ground: Sides, task: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(ground.task_service_dsn, autocommit=True) as session:
         session.execute("ALTER TABLE tasks ADD CONSTRAINT of_a_hand CHECK (title <> 'poison') NOT VALID")
@@ -179,7 +179,7 @@ def test_a_task_that_the_api_refuses_is_held_back_and_the_others_pass(
                 ground.verify()
         finally:
             session.execute("ALTER TABLE tasks DROP CONSTRAINT of_a_hand")
-    monkeypatch.setattr(sync, "RETRY_HELD_BACK_SECONDS", -1.0)
+    monkeypatch.setattr(sync_worker, "RETRY_HELD_BACK_SECONDS", -1.0)
     worker.look()
     settle(worker)
     assert title(ground, task) == "poison"
@@ -187,7 +187,7 @@ def test_a_task_that_the_api_refuses_is_held_back_and_the_others_pass(
     equal(ground)
 
 
-def test_a_replaced_token_loses_nothing(worker: Worker, ground: Sides, task: int, token_file: Path) -> None:
+def test_a_replaced_token_loses_nothing(worker: SyncWorker, ground: Sides, task: int, token_file: Path) -> None:
     service_token.make(token_file)
     ground.laravel("UPDATE tasks SET title = 'with the new token' WHERE id = %s", task)
     settle(worker)
@@ -195,12 +195,12 @@ def test_a_replaced_token_loses_nothing(worker: Worker, ground: Sides, task: int
 
 
 def test_a_token_that_the_api_does_not_accept_stops_the_worker_and_makes_no_dead_letter(
-    ground: Sides, worker: Worker, task: int, url: str, tmp_path: Path
+    ground: Sides, worker: SyncWorker, task: int, url: str, tmp_path: Path
 ) -> None:
     other = tmp_path / "another-token"
     service_token.make(other)
     settings = {**ground.both, "sink": "api", "task_service_url": url, "service_token_file": str(other)}
-    stranger = Worker(Settings.from_dict(settings), "forward")
+    stranger = SyncWorker(SyncSettings.from_dict(settings), "forward")
     ground.laravel("UPDATE tasks SET title = 'waits' WHERE id = %s", task)
     try:
         stranger.connect()
@@ -215,7 +215,7 @@ def test_a_token_that_the_api_does_not_accept_stops_the_worker_and_makes_no_dead
 
 
 def test_the_api_is_refused_while_the_task_services_own_writes_are_captured(
-    ground: Sides, worker: Worker, task: int
+    ground: Sides, worker: SyncWorker, task: int
 ) -> None:
     capture_there(ground)
     try:

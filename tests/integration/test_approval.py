@@ -9,10 +9,12 @@ from functools import partial
 import boto3
 import psycopg
 import pytest
-from lab.aws_emulator import AwsEmulator
-from task_migration import approval as module
-from task_migration import caller, journal, plan, status
+from lab.gateway.aws_emulator import AwsEmulator
+from task_migration.control import approval as module
+from task_migration.control import approval_gate, journal
 from task_migration.errors import Refused
+from task_migration.external import caller_identity
+from task_migration.report import status
 
 REGION = "ap-northeast-1"
 COMMAND = "ansible-playbook phase-2.4-canary.yml -e weight=100"
@@ -43,7 +45,9 @@ def gate(dsn, be):
         "aws_region": REGION,
         "beside": {"verdict": "verdict: green"},
     }
-    return partial(plan.plan, laravel_dsn=dsn, phase="2.4", command=COMMAND, **{"acts": ACTS, **asked})
+    return partial(
+        approval_gate.approval_gate, laravel_dsn=dsn, phase="2.4", command=COMMAND, **{"acts": ACTS, **asked}
+    )
 
 
 @pytest.fixture
@@ -217,7 +221,7 @@ def test_where_there_is_aws_a_person_is_who_sts_names(gate, approve, be, monkeyp
     def become(who):
         session = who.split()[0]
         arn = f"arn:aws:sts::123456789012:assumed-role/{roles[who]}/{session}@example.com"
-        monkeypatch.setattr(caller, "caller", lambda **_: caller.Caller("123456789012", arn))
+        monkeypatch.setattr(caller_identity, "caller", lambda **_: caller_identity.Caller("123456789012", arn))
 
     become("alice")
     refused(gate, aws_account_id="123456789012")
@@ -240,7 +244,7 @@ def test_the_arn_is_that_of_the_credentials_in_use(monkeypatch):
         made = client.assume_role(RoleArn="arn:aws:iam::123456789012:role/operator", RoleSessionName="alice")
         given = made["Credentials"]
         session = boto3.session.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
-        monkeypatch.setattr("task_migration.aws._stand_in", lambda: session)
-        who = caller.who(aws_account_id="123456789012", aws_region=REGION, aws_endpoint_url=emulator.url)
+        monkeypatch.setattr("task_migration.external.aws._stand_in", lambda: session)
+        who = caller_identity.who(aws_account_id="123456789012", aws_region=REGION, aws_endpoint_url=emulator.url)
     assert who == "arn:aws:sts::123456789012:assumed-role/operator/alice"
-    assert caller.person(who) == "alice"
+    assert caller_identity.person(who) == "alice"

@@ -12,11 +12,11 @@ from itertools import count
 import httpx
 import psycopg
 import pytest
-from lab import laravel as lab_laravel
-from lab import service_token
-from lab.laravel_app import LaravelApi
-from lab.task_service_app import TaskServiceApi
-from lab.world import S3_BUCKET, TASK_SERVICE_OWNER
+from lab.apps import service_token
+from lab.apps.laravel_app import LaravelApi
+from lab.apps.task_service_app import TaskServiceApi
+from lab.locations import S3_BUCKET, TASK_SERVICE_OWNER
+from lab.servers import laravel_tables as lab_laravel
 from serving import Client, served
 from sides import BUCKET, Sides
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from lab.postgres_server import free_port
-from task_migration import aws
+from lab.servers.postgres_server import free_port
 from task_migration.errors import Failed, Refused
+from task_migration.external import aws
 
 NOBODY = (
     "User: arn:aws:sts::123456789012:assumed-role/observer/me is not authorized to perform: ssm:PutParameter on "
@@ -52,7 +52,7 @@ def answering(status, code="", message=""):
 
 def put(url, *, writes=True):
     ssm = aws.client("ssm", aws_region="ap-northeast-1", aws_endpoint_url=url, attempts=1, read_timeout_seconds=1)
-    with aws.said("change the parameter /app/T", writes=writes):
+    with aws.translated_errors("change the parameter /app/T", writes=writes):
         ssm.put_parameter(Name="/app/T", Value="true", Overwrite=True)
 
 

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
-from lab.aws.apigateway import TROUBLE_TAG
-from lab.aws_emulator import AwsEmulator
-from task_migration import aws
+from lab.gateway.aws.apigateway import TROUBLE_TAG
+from lab.gateway.aws_emulator import AwsEmulator
+from task_migration.external import aws
 
 REGION = "ap-northeast-1"
 CANARY = "/canarySettings"

@@ -8,9 +8,9 @@ from itertools import count
 
 import pytest
 from botocore.exceptions import ClientError
-from lab.aws import cloudwatch
-from lab.aws_emulator import AwsEmulator
-from task_migration import aws
+from lab.gateway.aws import cloudwatch
+from lab.gateway.aws_emulator import AwsEmulator
+from task_migration.external import aws
 
 REGION = "ap-northeast-1"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)

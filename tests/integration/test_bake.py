@@ -8,10 +8,10 @@ import threading
 import pytest
 from canary import canary as canary_over
 from canary import serving
-from lab.aws_emulator import AwsEmulator
+from lab.gateway.aws_emulator import AwsEmulator
 from published import Published
-from task_migration import judgement
-from task_migration.bake import bake
+from task_migration.canary import canary_judgement
+from task_migration.canary.bake import bake
 from task_migration.errors import Failed, Refused
 from workers import standing
 
@@ -169,7 +169,7 @@ def test_a_table_that_is_altered_meanwhile_is_held_and_fails_nothing(canary, bak
 
 
 def test_a_sync_that_is_not_there_is_held_for_a_minute_and_then_fails(canary, baking, monkeypatch):
-    monkeypatch.setattr(judgement, "STANDSTILL_SECONDS", 1.0)
+    monkeypatch.setattr(canary_judgement, "STANDSTILL_SECONDS", 1.0)
     canary.backward.become("reconnecting")
     timer = later(0.5, lambda: canary.backward.become("running"))
     baking(canary_hold_seconds=60)
@@ -196,7 +196,7 @@ def test_figures_or_a_database_that_are_away_for_a_moment_fail_nothing_and_pass_
 
 
 def test_a_cpu_that_stays_above_its_bound_fails_and_a_moment_of_it_does_not(canary, baking, monkeypatch):
-    monkeypatch.setattr(judgement, "SUSTAINED_SECONDS", 0.8)
+    monkeypatch.setattr(canary_judgement, "SUSTAINED_SECONDS", 0.8)
     canary.figures.become(cpu_percent=91)
     # One point is in every window of three periods, for three seconds here.
     timer = later(2.8, lambda: canary.figures.become(cpu_percent=12))

@@ -25,23 +25,29 @@ from itertools import cycle
 
 import httpx
 import pytest
-from lab import accounting, ledger
 from lab.down import down
 from lab.fault import fault
-from lab.gateway_metrics import Cpu, Publisher, State
-from lab.postgres_server import free_port
-from lab.processes import Background
+from lab.gateway.gateway_metrics import Cpu, GatewayMetricsPublisher, State
+from lab.load import accounting, ledger
+from lab.locations import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS, VARIABLE, Locations
+from lab.servers.postgres_server import free_port
+from lab.servers.processes import Background
 from lab.up import up
-from lab.world import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS, VARIABLE, World
 from sides import SIGNED_OFF, Sides
-from task_migration import aws, configuration, consistency, journal, proportion, traffic_findings
-from task_migration.bake import bake
+from task_migration import binomial
+from task_migration.canary import traffic_findings
+from task_migration.canary.bake import bake
+from task_migration.canary.canary_gate import canary_gate
+from task_migration.canary.watch import watch
+from task_migration.compare import consistency
+from task_migration.control import journal
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.gate import gate
-from task_migration.service import Service, engine, host
-from task_migration.switch import switch
-from task_migration.watch import watch
-from task_migration.weight import weight
+from task_migration.external import aws
+from task_migration.runtime import configuration
+from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service_host import host
+from task_migration.traffic.weight import weight
 from workers import capture_there
 
 LONG = os.environ.get("TASK_MIGRATION_CANARY", "")
@@ -64,7 +70,7 @@ LENIENT = {
 class Live:
     """A lab that is carried both ways, verified, and ready for a canary."""
 
-    world: World
+    world: Locations
     sides: Sides
     ports: dict[str, int]
 
@@ -130,7 +136,7 @@ class Live:
         """So many requests a second through the gateway while the block runs, half of them writes; then all is at
         rest."""
         words = ["--endpoints", str(self.world.endpoints_file), "--ledger", str(book), "--gateway-requests", str(rate)]
-        process = subprocess.Popen([sys.executable, "-m", "lab.traffic", *words], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, "-m", "lab.load.traffic", *words], stdout=subprocess.DEVNULL)
         try:
             until(lambda: book.exists() and book.stat().st_size)
             yield
@@ -155,12 +161,12 @@ def live(tmp_path_factory):
     folder = tmp_path_factory.mktemp("canary")
     directory, run = str(folder / "lab"), folder / "run"
     up(lab_directory=directory)
-    world, kept = World(folder / "lab"), host("process", run)
+    world, kept = Locations(folder / "lab"), host("process", run)
     ports = {direction: free_port() for direction in ("forward", "backward")}
     try:
         told = world.endpoints()
         place = ["--directory", str(world.task_service_directory), "--port", str(told["task_service_port"])]
-        command = [sys.executable, "-m", "lab.postgres_server", "create", *place]
+        command = [sys.executable, "-m", "lab.servers.postgres_server", "create", *place]
         subprocess.run([*command, "--database", "task_service", "--owner", "task_service_admin"], check=True)
         sides = Sides(told["laravel_dsn"], told["laravel_app_dsn"], told["task_service_dsn"], folder / "reports")
         sides.prepare()
@@ -169,7 +175,7 @@ def live(tmp_path_factory):
         file = folder / "sync.json"
         configuration.write(file, configuration.Configuration(sides.both, ports, ""))
         for direction in ports:
-            switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
+            sync_switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
             command = engine("sync", "--direction", direction, "--config", str(file))
             kept.install(Service(f"sync-{direction}", "carries changes", command, file))
         assert sides.verify().details["passed"]
@@ -190,7 +196,7 @@ def until(holds, seconds=20):
 
 def is_by_chance(lines, percent):
     hits = sum(side == "task_service" for side in lines)
-    return proportion.as_expected(hits, len(lines), percent / 100, CHANCE)
+    return binomial.as_expected(hits, len(lines), percent / 100, CHANCE)
 
 
 # The weights
@@ -328,7 +334,7 @@ def published_out_of_order(live, period, delay):
     client = OutOfOrder(aws.client("cloudwatch", **live.on_aws))
     state = State.of(live.world.processes_directory / "gateway_metrics.state")
     sides = {live.told[f"{name}_upstream"]: name for name in ("laravel", "task_service")}
-    publisher = Publisher(
+    publisher = GatewayMetricsPublisher(
         client, live.world.access_log, state, Cpu(live.world.task_service_server(0)), sides, period, delay
     )
     ending = threading.Event()
@@ -413,5 +419,5 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
 
 def _refused(options):
     with pytest.raises(Refused) as refused:
-        gate(**options)
+        canary_gate(**options)
     return str(refused.value)

@@ -9,9 +9,12 @@ import psycopg
 import pytest
 from catalog_dump import catalog_of
 from sides import Sides
-from task_migration import capture, gentle, journal, user_mapping
-from task_migration.database import connect, laravel
+from task_migration.control import journal
 from task_migration.errors import Failed, Refused
+from task_migration.postgres import lock_retry
+from task_migration.postgres.database import connect, laravel
+from task_migration.prepare import user_mapping
+from task_migration.sync import capture
 
 TABLES = {"tasks", "task_images", "task_tag", "tags", "cognito_user_mapping"}
 
@@ -216,8 +219,8 @@ def test_a_trigger_that_was_dropped_or_switched_off_is_seen_and_put_back(prepare
 
 
 def test_a_long_transaction_makes_it_fail_naming_the_lock_and_other_writers_go_on(sides: Sides, monkeypatch) -> None:
-    monkeypatch.setattr(gentle, "ATTEMPTS", 4)
-    monkeypatch.setattr(gentle, "PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(lock_retry, "ATTEMPTS", 4)
+    monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.2)
     capture.capture(laravel_dsn=sides.laravel_dsn, state="absent", check=False)
     writer = _Writer(sides)
     with psycopg.connect(sides.laravel_owner_dsn) as long:
@@ -235,7 +238,7 @@ def test_a_long_transaction_makes_it_fail_naming_the_lock_and_other_writers_go_o
 
 
 def test_it_succeeds_by_itself_once_the_long_transaction_has_ended(sides: Sides, monkeypatch) -> None:
-    monkeypatch.setattr(gentle, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.1)
     capture.capture(laravel_dsn=sides.laravel_dsn, state="absent", check=False)
     long = psycopg.connect(sides.laravel_owner_dsn)
     long.execute("UPDATE tasks SET title = 'a long transaction' WHERE id = 1")

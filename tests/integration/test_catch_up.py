@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from sides import Sides
-from task_migration import catch_up, health
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.stopping import Stop
-from task_migration.switch import switch
-from task_migration.sync import Settings, Worker
-from task_migration.vitals import Vitals
+from task_migration.runtime import catch_up, health_endpoint
+from task_migration.runtime.stop_signal import Stop
+from task_migration.runtime.sync_status import SyncStatus
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 from workers import capture_there
 
 
@@ -38,10 +38,10 @@ def test_the_way_back_is_proven_by_a_task_that_goes_it_and_changes_no_row(copied
 def test_a_sync_that_says_it_runs_and_carries_nothing_is_no_proof(copied: Sides, monkeypatch) -> None:
     monkeypatch.setattr(catch_up, "LONGEST_SECONDS", 1.5)
     capture_there(copied)
-    vitals = Vitals("backward", Stop())
+    vitals = SyncStatus("backward", Stop())
     vitals.become("running")
     with (
-        health.answering(vitals, 0) as port,
+        health_endpoint.answering(vitals, 0) as port,
         pytest.raises(Failed, match=r"running, 1 entries wait, the task that was put there as a proof among them"),
     ):
         catching_up(copied, port)
@@ -54,7 +54,7 @@ def test_while_the_way_back_is_switched_off_it_fails_and_says_who_did(copied: Si
     monkeypatch.setattr(catch_up, "LONGEST_SECONDS", 1.5)
     capture_there(copied)
     with carrying_back(copied) as port:
-        switch(laravel_dsn=copied.laravel_dsn, name="sync_backward", state="off", reason="a test")
+        sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_backward", state="off", reason="a test")
         with pytest.raises(Failed, match=r"paused, 1 entries wait.*the switch is off, by .+@"):
             catching_up(copied, port)
 
@@ -90,10 +90,10 @@ def catching_up(sides: Sides, port: int, check: bool = False) -> Any:
 @contextmanager
 def carrying_back(sides: Sides) -> Iterator[int]:
     """The sync of the way back while the block runs; gives its health port."""
-    switch(laravel_dsn=sides.laravel_dsn, name="sync_backward", state="on")
+    sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_backward", state="on")
     stop = threading.Event()
-    vitals = Vitals("backward", Stop())
-    worker = Worker(Settings.from_dict(sides.both), "backward")
+    vitals = SyncStatus("backward", Stop())
+    worker = SyncWorker(SyncSettings.from_dict(sides.both), "backward")
     worker.connect()
 
     def carry() -> None:
@@ -106,7 +106,7 @@ def carrying_back(sides: Sides) -> Iterator[int]:
     thread = threading.Thread(target=carry)
     thread.start()
     try:
-        with health.answering(vitals, 0) as port:
+        with health_endpoint.answering(vitals, 0) as port:
             yield port
     finally:
         stop.set()

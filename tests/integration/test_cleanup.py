@@ -8,10 +8,13 @@ from functools import partial
 import psycopg
 import pytest
 from catalog_dump import catalog_of
-from lab.postgres_server import free_port
+from lab.servers.postgres_server import free_port
 from sides import Sides
-from task_migration import background, capture, cleanup, fence, journal, lock, switch
+from task_migration.control import journal, operator_lock, sync_switch
 from task_migration.errors import Failed, Refused
+from task_migration.finish import cleanup
+from task_migration.runtime import services
+from task_migration.sync import capture, fence
 from workers import capture_there
 
 OURS = "SELECT relname FROM pg_class WHERE relnamespace = 'task_migration'::regnamespace AND relkind = 'r' ORDER BY 1"
@@ -36,7 +39,7 @@ class World:
         self.write("no_way_back")
 
     def switch(self, name, state):
-        switch.switch(laravel_dsn=self.sides.laravel_dsn, name=name, state=state)
+        sync_switch.sync_switch(laravel_dsn=self.sides.laravel_dsn, name=name, state=state)
 
     def write(self, item, result="done"):
         journal.journal(laravel_dsn=self.sides.laravel_dsn, phase="2.5", item=item, result=result)
@@ -138,15 +141,15 @@ def test_a_wait_for_quiet_that_was_killed_leaves_nothing(world):
 @pytest.mark.parametrize("step", [1, 2, 5, 7])
 def test_killed_anywhere_the_same_command_ends_right(world, monkeypatch, step):
     """After so many of its transactions, on either side."""
-    true, count = cleanup.queries.statement, iter(range(1, 99))
+    true, count = cleanup.sql_files.statement, iter(range(1, 99))
 
     def statement(file, name, **names):
-        if file == "cleanup.sql" and name.startswith(("drop", "say")) and next(count) == step:
+        if file == "finish/cleanup.sql" and name.startswith(("drop", "say")) and next(count) == step:
             raise KeyboardInterrupt
         return true(file, name, **names)
 
     with monkeypatch.context() as patched:
-        patched.setattr(cleanup.queries, "statement", statement)
+        patched.setattr(cleanup.sql_files, "statement", statement)
         with pytest.raises(KeyboardInterrupt):
             world.clean()
     world.clean()
@@ -165,7 +168,7 @@ def test_while_a_sync_is_on_nothing_is_touched(world, name):
 
 def test_while_a_service_is_there_nothing_is_touched(world):
     run = partial(
-        background.background,
+        services.services,
         name="consistency",
         **world.sides.both,
         migration_environment="test",
@@ -199,9 +202,9 @@ def test_nobody_keeps_tables_for_ever_without_saying_so(world, day):
 def test_from_then_on_no_other_command_is_let_in(world):
     for command in ("phase-2.1-prepare", "phase-2.4-canary", "rollback-2.1", "rollback-2.4", "reconcile", "watch"):
         with pytest.raises(Refused, match=r"phase 2\.5 has begun: there is no way back by data; .*phase-2\.5-cleanup"):
-            lock.lock(laravel_dsn=world.sides.laravel_dsn, command=command, check=True)
-    lock.lock(laravel_dsn=world.sides.laravel_dsn, command="phase-2.5-cleanup", check=True)
+            operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command=command, check=True)
+    operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command="phase-2.5-cleanup", check=True)
     world.clean()
     world.write("phase")
     with pytest.raises(Refused, match=r"phase 2\.5 is done: there is no way back by data; .* next: .*status\.yml"):
-        lock.lock(laravel_dsn=world.sides.laravel_dsn, command="rollback-2.4")
+        operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command="rollback-2.4")

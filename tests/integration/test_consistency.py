@@ -13,10 +13,12 @@ import psycopg
 import pytest
 from carrying import carrying
 from sides import SIGNED_OFF
-from task_migration import configuration, consistency_history, database
-from task_migration.configuration import Configuration
-from task_migration.consistency import Inconsistent, consistency
+from task_migration.compare.consistency import Inconsistent, consistency
+from task_migration.control import consistency_history
 from task_migration.errors import Refused
+from task_migration.postgres import database
+from task_migration.runtime import configuration
+from task_migration.runtime.configuration import Configuration
 
 TELLS = "open(sys.argv[1], 'a').write(os.environ['ALERT_SUBJECT'] + '\\n')"
 

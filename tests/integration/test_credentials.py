@@ -16,8 +16,8 @@ from cryptography import x509
 from moto.server import ThreadedMotoServer
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from task_migration import credentials, database
 from task_migration.errors import Refused
+from task_migration.postgres import credentials, database
 
 REGION = "ap-northeast-1"
 HOST = f"task-service.abcdefghijkl.{REGION}.rds.amazonaws.com"
@@ -215,7 +215,7 @@ def test_rds_tells_where_it_keeps_its_own_login(
 
 
 def test_the_roots_of_rds_are_the_default_on_rds_alone() -> None:
-    roots = files("task_migration") / "rds_roots.pem"
+    roots = files("task_migration") / "postgres" / "rds_roots.pem"
     assert credentials.parts(f"host={HOST}")["sslrootcert"] == str(roots)
     assert credentials.parts(f"host={HOST} sslrootcert=mine.pem")["sslrootcert"] == "mine.pem"
     assert "sslrootcert" not in credentials.parts("host=db.example.com")

@@ -10,17 +10,22 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
-from lab import laravel
-from lab.postgres_server import PostgresServer
-from lab.statements import statement
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import PostgresServer
+from lab.sql_files import statement
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sides import SIGNED_OFF, Sides
-from task_migration import cleanup, consistency, database, fence, grants, journal, queries, switch, withdraw
-from task_migration.database_roles import ROLES, database_roles
+from task_migration import sql_files
+from task_migration.compare import consistency
+from task_migration.control import journal, sync_switch
 from task_migration.errors import Refused
+from task_migration.finish import cleanup, uninstall
 from task_migration.outcome import Outcome
+from task_migration.postgres import database, grants
+from task_migration.postgres.database_roles import ROLES, database_roles
+from task_migration.sync import fence
 
 _numbers = count(1)
 TABLES = "SELECT relname::text, relowner FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
@@ -102,7 +107,7 @@ def by_role(
     passfile = str(tmp_path / "pgpass")
     admin = "task_service_admin"
     with task_service_server.connect() as superuser:
-        superuser.execute(statement("server.sql", "let others see sessions", login=sql.Identifier(admin)))
+        superuser.execute(statement("servers/server.sql", "let others see sessions", login=sql.Identifier(admin)))
     made = ByRole(
         Sides(
             make_conninfo(source.dsn, user=template, passfile=passfile),
@@ -110,7 +115,7 @@ def by_role(
             make_conninfo(target.dsn, user=template, passfile=passfile),
             tmp_path / "reports",
         ),
-        laravel_server.dsn(source.name, laravel.ADMIN),
+        laravel_server.dsn(source.name, laravel_tables.ADMIN),
         target.dsn,
         {"laravel": source.superuser_dsn, "task_service": target.superuser_dsn},
     )
@@ -141,7 +146,7 @@ def test_the_whole_of_a_copy_is_made_and_proven_each_by_its_own_login(copied_by_
     assert sides.reconcile().details["differences"] == 0
     consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws_region="ap-northeast-1")
     journal.journal(laravel_dsn=sides.laravel_dsn, phase="2.2", item="phase", result="done")
-    switch.switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on", reason="a test")
+    sync_switch.sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on", reason="a test")
     owners = copied_by_role.asks(
         "laravel",
         "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'task_migration'::regnamespace",
@@ -190,7 +195,7 @@ def test_a_login_is_refused_what_is_not_its_work(copied_by_role: ByRole) -> None
     copied_by_role.sides.verify()
     for side, role, forbidden in FORBIDDEN:
         with copied_by_role.session(side, role) as session, pytest.raises(pg.InsufficientPrivilege):
-            session.execute(queries.as_sql(forbidden))
+            session.execute(sql_files.as_sql(forbidden))
 
 
 def test_a_grant_that_somebody_took_away_is_seen_and_given_again(copied_by_role: ByRole) -> None:
@@ -212,7 +217,7 @@ def test_what_is_refused_names_the_role_and_what_to_type(copied_by_role: ByRole)
         pytest.raises(
             Refused, match=r"the role tm\d+_reader may not do this.*next: ansible-playbook database-roles.yml"
         ),
-        database.said(where),
+        database.translated_errors(where),
         database.connect(where, "status") as session,
     ):
         session.execute("DELETE FROM tasks")
@@ -260,12 +265,12 @@ def test_at_the_end_they_go_but_for_the_one_that_reads_the_journal(copied_by_rol
         assert not copied_by_role.roles(side, state="reader").changed
     assert "nothing temporary is left" in cleanup.cleanup(**asked).message, "which the reader can say"
     journal.journal(laravel_dsn=sides.laravel_dsn, phase="2.5", item="phase", result="done")
-    assert not switch.switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="off").changed
+    assert not sync_switch.sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="off").changed
     owned = copied_by_role.asks(
         "laravel",
         "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'task_migration'::regnamespace",
     )
-    assert owned == [(laravel.APPLICATION,)]
+    assert owned == [(laravel_tables.APPLICATION,)]
     with (
         psycopg.connect(sides.laravel_owner_dsn) as application,
         pytest.raises(psycopg.Error, match=r"fence|Task Service"),
@@ -285,7 +290,7 @@ def test_at_the_end_they_go_but_for_the_one_that_reads_the_journal(copied_by_rol
 def test_everything_taken_back_leaves_laravel_as_it_was(copied_by_role: ByRole, tmp_path: Path) -> None:
     sides = copied_by_role.sides
     before = copied_by_role.asks("laravel", TABLES)
-    withdraw.withdraw(laravel_dsn=sides.laravel_dsn, report_directory=str(tmp_path))
+    uninstall.uninstall(laravel_dsn=sides.laravel_dsn, report_directory=str(tmp_path))
     copied_by_role.roles("laravel", state="absent")
     after = copied_by_role.asks("laravel", TABLES)
     assert [row for row in before if not row[0].startswith("cognito_user_mapping")] == after
@@ -299,7 +304,7 @@ def test_without_somebody_who_may_make_roles_it_is_refused(by_role: ByRole) -> N
         database_roles(side="laravel", **asked)
     with pytest.raises(Refused, match=r"task_migrator may not make or drop the roles.*allowed: CREATEROLE"):
         database_roles(
-            side="laravel", **asked, laravel_admin_dsn=by_role.laravel_admin_dsn.replace("dba", laravel.MIGRATOR)
+            side="laravel", **asked, laravel_admin_dsn=by_role.laravel_admin_dsn.replace("dba", laravel_tables.MIGRATOR)
         )
 
 

@@ -12,7 +12,7 @@ import time
 
 import httpx
 import pytest
-from lab.postgres_server import free_port
+from lab.servers.postgres_server import free_port
 
 BIN = os.path.dirname(sys.executable)
 TOKEN = "open-sesame"

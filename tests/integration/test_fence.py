@@ -9,9 +9,12 @@ import psycopg
 import pytest
 from catalog_dump import catalog_of
 from sides import Sides
-from task_migration import capture, fence, gentle, switch, withdraw
-from task_migration.database import connect, laravel
+from task_migration.control import sync_switch
 from task_migration.errors import Failed, Refused
+from task_migration.finish import uninstall
+from task_migration.postgres import lock_retry
+from task_migration.postgres.database import connect, laravel
+from task_migration.sync import capture, fence
 from workers import Both, capture_there
 
 TABLES = ["tasks", "task_tag", "tags", "task_images"]
@@ -181,7 +184,7 @@ def test_the_way_back_writes_under_the_fence_tags_too(fenced: Sides) -> None:
 def test_both_syncs_go_on_while_it_is_put_on_and_taken_off(copied: Sides) -> None:
     capture_there(copied)
     for name in ("sync_forward", "sync_backward"):
-        switch.switch(laravel_dsn=copied.laravel_dsn, name=name, state="on")
+        sync_switch.sync_switch(laravel_dsn=copied.laravel_dsn, name=name, state="on")
     both = Both(copied)
     try:
         both.connect()
@@ -273,7 +276,7 @@ def test_without_complete_capture_it_is_refused(copied: Sides) -> None:
 
 
 def test_it_waits_for_the_writers_under_way_whose_writes_are_on_the_log(copied: Sides, monkeypatch) -> None:
-    monkeypatch.setattr(gentle, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.05)
     copied.ours("DELETE FROM task_migration.change_log")
     writer = psycopg.connect(copied.laravel_owner_dsn)
     writer.execute("INSERT INTO task_images (id, task_id, file_path) VALUES (9001, 1, 'under way.png')")
@@ -288,7 +291,7 @@ def test_it_waits_for_the_writers_under_way_whose_writes_are_on_the_log(copied: 
 
 
 def test_a_transaction_in_its_way_is_never_ended_as_a_deadlock(copied: Sides, monkeypatch) -> None:
-    monkeypatch.setattr(gentle, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.1)
     outcome = []
     with psycopg.connect(copied.laravel_owner_dsn) as writer:
         writer.execute("DELETE FROM task_images WHERE id = (SELECT min(id) FROM task_images)")
@@ -305,8 +308,8 @@ def test_a_transaction_in_its_way_is_never_ended_as_a_deadlock(copied: Sides, mo
 
 
 def test_a_long_writer_makes_it_fail_with_nothing_half_there(copied: Sides, monkeypatch) -> None:
-    monkeypatch.setattr(gentle, "ATTEMPTS", 2)
-    monkeypatch.setattr(gentle, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(lock_retry, "ATTEMPTS", 2)
+    monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.05)
     before = catalog_of(copied.laravel_dsn)
     with psycopg.connect(copied.laravel_owner_dsn) as long:
         long.execute("UPDATE tags SET name = 'long' WHERE id = 2")
@@ -342,7 +345,7 @@ def test_the_way_back_of_phase_2_1_takes_it_off(make_sides) -> None:
     before = catalog_of(sides.laravel_dsn)
     sides.prepare()
     fence.fence(laravel_dsn=sides.laravel_dsn, check=False)
-    assert withdraw.withdraw(laravel_dsn=sides.laravel_dsn, report_directory=str(sides.reports)).changed
+    assert uninstall.uninstall(laravel_dsn=sides.laravel_dsn, report_directory=str(sides.reports)).changed
     assert catalog_of(sides.laravel_dsn) == before
     sides.laravel("UPDATE tasks SET title = 'Laravel goes on alone' WHERE id = 1")
 

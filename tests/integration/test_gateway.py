@@ -16,15 +16,15 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from lab import rest_api
-from lab.aws_emulator import AwsEmulator
-from lab.gateway import ROUTE, AccessLog, Gateway
-from lab.postgres_server import free_port
-from lab.processes import listens
-from lab.stage_settings import Integration, Resource, StageSettings
-from lab.world import AWS_REGION, REST_API_ID, STAGE, VARIABLE
+from lab.gateway import rest_api
+from lab.gateway.aws_emulator import AwsEmulator
+from lab.gateway.gateway import ROUTE, AccessLog, LabGateway
+from lab.gateway.stage_settings import Integration, Resource, StageSettings
+from lab.locations import AWS_REGION, REST_API_ID, STAGE, VARIABLE
+from lab.servers.postgres_server import free_port
+from lab.servers.processes import listens
 from serving import served
-from task_migration import aws
+from task_migration.external import aws
 
 STAGE_OF = {"restApiId": REST_API_ID, "stageName": STAGE}
 CANARY = "/canarySettings"
@@ -103,7 +103,7 @@ def gateway_on(emulator_url, log, propagation_seconds=0.0):
     def client():
         return aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=emulator_url, attempts=1)
 
-    application = Gateway(StageSettings(client, REST_API_ID, STAGE, propagation_seconds), AccessLog(log))
+    application = LabGateway(StageSettings(client, REST_API_ID, STAGE, propagation_seconds), AccessLog(log))
     with served(application) as url, httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
         until(lambda: http.get(ROUTE).status_code == 200)
         yield http
@@ -376,7 +376,7 @@ def test_a_line_that_a_kill_left_torn_does_not_swallow_the_next(tmp_path):
 def test_sigterm_lets_what_is_under_way_end(emulator, stage, sides, log):
     port = free_port()
     words = ["--port", str(port), "--aws-endpoint-url", emulator.url, "--rest-api", REST_API_ID, "--stage", STAGE]
-    process = subprocess.Popen([sys.executable, "-m", "lab.gateway", *words, "--access-log", str(log)])
+    process = subprocess.Popen([sys.executable, "-m", "lab.gateway.gateway", *words, "--access-log", str(log)])
     try:
         url = f"http://127.0.0.1:{port}"
         until(lambda: listens(port) and httpx.get(url + ROUTE, trust_env=False).status_code == 200, 20)

@@ -12,12 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from lab import gateway_metrics
-from lab.aws_emulator import AwsEmulator
-from lab.gateway_metrics import Cpu, Publisher, State, of_requests
-from lab.postgres_server import PostgresServer
-from lab.world import AWS_REGION
-from task_migration import aws
+from lab.gateway import gateway_metrics
+from lab.gateway.aws_emulator import AwsEmulator
+from lab.gateway.gateway_metrics import Cpu, GatewayMetricsPublisher, State, of_requests
+from lab.locations import AWS_REGION
+from lab.servers.postgres_server import PostgresServer
+from task_migration.external import aws
 
 LARAVEL, TASK_SERVICE = "127.0.0.1:8001", "127.0.0.1:8002"
 SIDES = {LARAVEL: "laravel", TASK_SERVICE: "task_service"}
@@ -79,7 +79,7 @@ class World:
 
     def publisher(self, client=None, cpu=None, period=1, delay=0.0):
         given = (client or self.cloudwatch, self.log, State.of(self.state), cpu or NoServer(), SIDES, period, delay)
-        return Publisher(*given)
+        return GatewayMetricsPublisher(*given)
 
     def points(self, name, dimensions, statistic="Sum", namespace="AWS/ApplicationELB", period=1):
         """Each period's value, by how many seconds after the start it begins."""
@@ -291,7 +291,7 @@ def test_the_process_killed_and_started_again_goes_on_where_it_stopped(cloudwatc
     ]
 
     def start():
-        return subprocess.Popen([sys.executable, "-m", "lab.gateway_metrics", *words])
+        return subprocess.Popen([sys.executable, "-m", "lab.gateway.gateway_metrics", *words])
 
     def told(number):
         return sum(world.points("RequestCount", TARGET).values()) == number

@@ -11,10 +11,10 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sides import BUCKET, Sides
-from task_migration import drain
-from task_migration.converge import forward
-from task_migration.database import connect, laravel, task_service
-from task_migration.verify import differences
+from task_migration.compare.verify import differences
+from task_migration.postgres.database import connect, laravel, task_service
+from task_migration.sync import drain
+from task_migration.sync.converge import forward_flow
 
 ZONES = ("America/New_York", "Asia/Tokyo")
 SUBS = {1: "sub-1", 2: "sub-2 of '\"\\ user", 3: None}
@@ -138,7 +138,7 @@ def _write(
 def _compare(sides: Sides, zone: str) -> None:
     origin_side = laravel(sides.laravel_dsn, timezone=zone, s3_bucket=BUCKET)
     with connect(origin_side, "test") as origin, connect(task_service(sides.task_service_dsn), "test") as destination:
-        assert differences(forward(origin, destination)).differences == ()
+        assert differences(forward_flow(origin, destination)).differences == ()
 
 
 def _hold_against_the_oracle(

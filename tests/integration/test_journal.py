@@ -15,9 +15,11 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from task_migration import database, journal, queries
+from task_migration import sql_files
+from task_migration.control import journal
 from task_migration.errors import Failed, Refused
-from task_migration.status import status
+from task_migration.postgres import database
+from task_migration.report.status import status
 
 VERDICT = {"passed": True, "schema_fingerprint": "as it is", "tables": {}, "differences": []}
 
@@ -205,7 +207,7 @@ def append(connection, item="later", result="done", **evidence):
     """As journal.journal does it, in a session of one's own, which goes on tampering afterwards."""
     journal.ensure(connection)
     values = {"operator": "me", "host": "here", "command": "", "phase": "2.1", "item": item, "result": result}
-    connection.execute(queries.statement("journal.sql", "append"), {**values, "evidence": Jsonb(evidence)})
+    connection.execute(sql_files.statement("control/journal.sql", "append"), {**values, "evidence": Jsonb(evidence)})
     connection.execute("ALTER TABLE task_migration.journal DISABLE TRIGGER ALL")
 
 
@@ -216,7 +218,7 @@ def broken(connection, *marks):
 
 def give_its_hash(connection, number):
     """Somebody who knows how it is reckoned."""
-    own = queries.statement("journal.sql", "hash", entry=sql.Identifier("entry")).as_string()
+    own = sql_files.statement("control/journal.sql", "hash", entry=sql.Identifier("entry")).as_string()
     connection.execute(f"UPDATE task_migration.journal AS entry SET hash = {own} WHERE id = %s", (number,))
 
 

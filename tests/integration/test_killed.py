@@ -17,8 +17,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from lab import laravel
-from lab.postgres_server import PostgresServer, free_port
+from lab.servers import laravel_tables
+from lab.servers.postgres_server import PostgresServer, free_port
 from sides import Sides
 from task_migration import progress
 from task_migration.errors import Failed
@@ -107,9 +107,9 @@ def test_a_drain_whose_server_stops_keeps_its_entries(
 def large_laravel(laravel_server: PostgresServer) -> Iterator[tuple[str, str]]:
     """The runbook's and the application's way into a Laravel database of 200,000 tasks, filled once."""
     name = "killed"
-    laravel_server.add_database(name, laravel.APPLICATION)
-    laravel.fill(laravel_server, name, TASKS)
-    yield laravel_server.dsn(name, laravel.MIGRATOR), laravel_server.dsn(name, laravel.APPLICATION)
+    laravel_server.add_database(name, laravel_tables.APPLICATION)
+    laravel_tables.fill(laravel_server, name, TASKS)
+    yield laravel_server.dsn(name, laravel_tables.MIGRATOR), laravel_server.dsn(name, laravel_tables.APPLICATION)
     laravel_server.drop_database(name)
 
 

@@ -15,10 +15,8 @@ import yaml
 from lab import up as lab_up
 from lab.down import down
 from lab.fault import fault
-from lab.postgres_server import alive, main
-from lab.rest_api import RESOURCES
-from lab.up import up
-from lab.world import (
+from lab.gateway.rest_api import RESOURCES
+from lab.locations import (
     API_NAME,
     AWS_REGION,
     DB_INSTANCE,
@@ -28,10 +26,12 @@ from lab.world import (
     STAGE,
     TARGET_GROUPS,
     VARIABLE,
-    World,
+    Locations,
 )
-from task_migration import aws
+from lab.servers.postgres_server import alive, main
+from lab.up import up
 from task_migration.errors import Refused
+from task_migration.external import aws
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_up_makes_it_and_again_changes_nothing(lab):
 
 def test_the_endpoints_are_written_down_without_a_password(lab):
     details = up(lab_directory=lab).details
-    text = World(Path(lab)).endpoints_file.read_text()
+    text = Locations(Path(lab)).endpoints_file.read_text()
     assert json.loads(text) == details
     assert "password" not in text
     ports = {name: value for name, value in details.items() if name.endswith("_port")}
@@ -80,13 +80,13 @@ def test_check_mode_predicts_and_touches_nothing(lab):
     assert not up(lab_directory=lab, check=True).changed
     assert down(lab_directory=lab, check=True).changed
     assert everything(directory) == before
-    World(directory).laravel_server(0).stop()
+    Locations(directory).laravel_server(0).stop()
     assert up(lab_directory=lab, check=True).changed
-    assert World(directory).laravel_server(0).pid() is None
+    assert Locations(directory).laravel_server(0).pid() is None
 
 
 def test_down_leaves_no_process_and_no_file_and_again_changes_nothing(lab):
-    world = World(Path(lab))
+    world = Locations(Path(lab))
     details = up(lab_directory=lab).details
     make_target(world, details)
     world.terraform_directory.mkdir()
@@ -107,7 +107,7 @@ def make_target(world, details):
 
 
 def test_the_task_services_address_is_known_before_terraform_makes_it(lab):
-    world = World(Path(lab))
+    world = Locations(Path(lab))
     details = up(lab_directory=lab).details
     make_target(world, details)
     assert value(details["task_service_dsn"], "SELECT current_user") == "task_service_admin"
@@ -115,7 +115,7 @@ def test_the_task_services_address_is_known_before_terraform_makes_it(lab):
 
 
 def test_after_the_machine_restarted_up_brings_both_servers_back_with_their_rows(lab):
-    world = World(Path(lab))
+    world = Locations(Path(lab))
     details = up(lab_directory=lab).details
     make_target(world, details)
     with psycopg.connect(details["laravel_app_dsn"]) as session:
@@ -133,7 +133,7 @@ def test_a_lab_killed_while_it_is_filled_is_filled_anew(lab, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lab_up.laravel, "fill", killed)
+    monkeypatch.setattr(lab_up.laravel_tables, "fill", killed)
     with pytest.raises(KeyboardInterrupt):
         up(lab_directory=lab)
     monkeypatch.undo()
@@ -145,7 +145,7 @@ def test_a_lab_killed_while_it_is_filled_is_filled_anew(lab, monkeypatch):
 def test_another_size_is_refused_and_changes_nothing(lab, running):
     details = up(lab_directory=lab).details
     if not running:
-        World(Path(lab)).laravel_server(0).stop()
+        Locations(Path(lab)).laravel_server(0).stop()
     before = everything(Path(lab))
     with pytest.raises(Refused, match=r"filled with 150 tasks, asked for 300.*lab-down\.yml"):
         up(lab_directory=lab, lab_tasks=300)
@@ -161,7 +161,7 @@ def test_too_small_a_lab_is_refused(lab):
 
 
 def test_down_refuses_what_the_lab_did_not_make_and_leaves_everything(lab):
-    world = World(Path(lab))
+    world = Locations(Path(lab))
     details = up(lab_directory=lab).details
     world.task_service_directory.mkdir()
     (world.task_service_directory / "thesis.txt").write_text("years of work")
@@ -182,7 +182,7 @@ def test_down_leaves_strangers_files_in_the_labs_directory(lab):
 
 
 def test_down_finds_the_servers_though_the_labs_directory_was_deleted_by_hand(lab):
-    world = World(Path(lab))
+    world = Locations(Path(lab))
     up(lab_directory=lab)
     server = world.laravel_server(0)
     if server.home == server.directory:
@@ -220,7 +220,7 @@ def test_both_apps_answer_and_the_task_services_waits_for_its_database(standing)
     details = up(lab_directory=standing).details
     assert httpx.get(f"{details['laravel_url']}/health").status_code == 200
     assert httpx.get(f"{details['task_service_url']}/health").status_code == 503
-    make_target(World(Path(standing)), details)
+    make_target(Locations(Path(standing)), details)
     with psycopg.connect(details["task_service_dsn"]) as session:
         session.execute("CREATE TABLE tasks ()")
     assert httpx.get(f"{details['task_service_url']}/health").status_code == 200
@@ -229,7 +229,7 @@ def test_both_apps_answer_and_the_task_services_waits_for_its_database(standing)
 @pytest.mark.parametrize("name", ["laravel_app", "task_service_app", "gateway", "gateway_metrics"])
 def test_a_killed_process_is_started_again_where_it_was_and_the_others_are_left_alone(standing, name):
     details = up(lab_directory=standing).details
-    processes = World(Path(standing)).processes(details)
+    processes = Locations(Path(standing)).processes(details)
     others = {other.name: other.pid() for other in processes.values() if other.name != name}
     kill(processes[name])
     assert up(lab_directory=standing, check=True).changed
@@ -261,7 +261,7 @@ def test_an_aws_that_was_killed_is_made_anew_under_the_same_names_and_points_at_
     patch = {"op": "replace", "path": f"/variables/{VARIABLE}", "value": details["task_service_upstream"]}
     client.update_stage(restApiId=REST_API_ID, stageName=STAGE, patchOperations=[patch])
     assert not up(lab_directory=standing).changed  # traffic may well be there
-    kill(World(Path(standing)).processes(details)["aws"])
+    kill(Locations(Path(standing)).processes(details)["aws"])
     again = up(lab_directory=standing)
     assert again.changed
     assert again.details == details
@@ -274,7 +274,7 @@ def test_a_stage_that_up_was_killed_before_making_is_made(standing):
     details = up(lab_directory=standing).details
     client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=details["aws_endpoint_url"])
     client.delete_stage(restApiId=REST_API_ID, stageName=STAGE)
-    kill(World(Path(standing)).processes(details)["gateway"])
+    kill(Locations(Path(standing)).processes(details)["gateway"])
     assert up(lab_directory=standing).changed
     assert through_the_gateway(details)
     assert not up(lab_directory=standing).changed
@@ -306,10 +306,10 @@ def test_the_service_token_is_in_a_closed_file_and_stays(standing):
     file = Path(up(lab_directory=standing).details["service_token_file"])
     token = file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
-    for one in World(Path(standing)).processes(World(Path(standing)).endpoints()).values():
+    for one in Locations(Path(standing)).processes(Locations(Path(standing)).endpoints()).values():
         process = psutil.Process(one.pid())
         assert token.strip() not in " ".join([*process.cmdline(), *process.environ().values()])
-    World(Path(standing)).laravel_server(0).stop()
+    Locations(Path(standing)).laravel_server(0).stop()
     assert up(lab_directory=standing).changed
     assert file.read_text() == token
 

@@ -8,8 +8,8 @@ import time
 
 import psutil
 import pytest
-from lab.postgres_server import alive, free_port
-from lab.processes import Background, listens, strays
+from lab.servers.postgres_server import alive, free_port
+from lab.servers.processes import Background, listens, strays
 from task_migration.errors import Failed
 
 SLEEPS = "import time; time.sleep(60)"
@@ -98,7 +98,7 @@ def test_one_that_never_gets_ready_fails_in_time(make):
 def test_a_process_of_the_lab_is_found_though_its_pid_file_is_gone(tmp_path):
     port = free_port()
     words = ("--port", str(port), "--dsn", f"host=127.0.0.1 port=1 passfile={tmp_path}/x")
-    one = Background("app", tmp_path / "processes", (sys.executable, "-m", "lab.laravel_app", *words))
+    one = Background("app", tmp_path / "processes", (sys.executable, "-m", "lab.apps.laravel_app", *words))
     one.start(ready=lambda: listens(port))
     pid = one.pid()
     one.pid_file.unlink()

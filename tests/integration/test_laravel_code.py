@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from task_migration.errors import Refused
-from task_migration.laravel_code import BRANCH, laravel_code
+from task_migration.finish.laravel_code import BRANCH, laravel_code
 
 
 def php(namespace: str, *lines: str) -> str:

@@ -9,11 +9,12 @@ import time
 from functools import partial
 
 import pytest
-from lab.aws import ecs, ssm
-from lab.aws_emulator import AwsEmulator
-from task_migration import aws, flag_on_ec2, flag_on_ecs
+from lab.gateway.aws import ecs, ssm
+from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.errors import Failed, Refused
-from task_migration.laravel_flag import laravel_flag
+from task_migration.external import aws
+from task_migration.traffic import flag_on_ec2, flag_on_ecs
+from task_migration.traffic.laravel_flag import laravel_flag
 
 PARAMETER, REGION = "/app/TASK_SERVICE_ENABLED", "ap-northeast-1"
 ON_ECS = {"kind": "ecs", "parameter": PARAMETER, "cluster": "app", "service": "laravel", "timeout_seconds": 5}
@@ -408,7 +409,7 @@ def test_settings_that_can_not_be_meant_are_refused_before_anything_is_asked(set
 
 
 def test_the_emulator_listens_on_loopback_until_it_is_told_to_end():
-    command = [sys.executable, "-m", "lab.aws_emulator", "--port", "0"]
+    command = [sys.executable, "-m", "lab.gateway.aws_emulator", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().strip()

@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import accounting
 from lab.down import down
-from lab.postgres_server import PostgresServer, free_port
+from lab.load import accounting
+from lab.locations import Locations
+from lab.servers.postgres_server import PostgresServer, free_port
 from lab.up import up
-from lab.world import World
 from sides import Sides
-from task_migration import capture, change_log, configuration, health
-from task_migration import database as databases
-from task_migration.configuration import Configuration
-from task_migration.service import Service, engine, host
-from task_migration.switch import switch
+from task_migration.control.sync_switch import sync_switch
+from task_migration.postgres import database as databases
+from task_migration.runtime import configuration, health_endpoint
+from task_migration.runtime.configuration import Configuration
+from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service_host import host
+from task_migration.sync import capture, change_log
 
 SECONDS, LARAVEL_WRITES, TASK_SERVICE_WRITES = (
     int(word) for word in os.environ.get("TASK_MIGRATION_LIVE", "12 120 30").split()
@@ -38,13 +40,13 @@ DIRECTIONS = ("forward", "backward")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[Locations]:
     """A lab with both apps; the Task Service's server is made as Terraform makes it."""
     directory = str(tmp_path / "lab")
     up(lab_directory=directory)
-    made = World(tmp_path / "lab")
+    made = Locations(tmp_path / "lab")
     try:
-        command = [sys.executable, "-m", "lab.postgres_server", "create"]
+        command = [sys.executable, "-m", "lab.servers.postgres_server", "create"]
         place = ["--directory", str(made.task_service_directory), "--port", str(made.endpoints()["task_service_port"])]
         subprocess.run([*command, *place, "--database", "task_service", "--owner", "task_service_admin"], check=True)
         yield made
@@ -53,7 +55,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def sides(world: World, tmp_path: Path) -> Sides:
+def sides(world: Locations, tmp_path: Path) -> Sides:
     """Copied, with capture on both sides and both switches on."""
     told = world.endpoints()
     made = Sides(told["laravel_dsn"], told["laravel_app_dsn"], told["task_service_dsn"], tmp_path / "reports")
@@ -61,7 +63,7 @@ def sides(world: World, tmp_path: Path) -> Sides:
     made.copy()
     capture.capture(laravel_dsn="", task_service_dsn=made.task_service_dsn, side="task_service", check=False)
     for name in ("sync_forward", "sync_backward"):
-        switch(laravel_dsn=made.laravel_dsn, name=name, state="on")
+        sync_switch(laravel_dsn=made.laravel_dsn, name=name, state="on")
     return made
 
 
@@ -81,12 +83,12 @@ def ports(sides: Sides, tmp_path: Path) -> Iterator[dict[str, int]]:
 
 
 def test_nothing_is_lost_under_live_traffic_kills_and_restarts(
-    world: World, sides: Sides, ports: dict[str, int], tmp_path: Path
+    world: Locations, sides: Sides, ports: dict[str, int], tmp_path: Path
 ) -> None:
     ledger = tmp_path / "ledger.jsonl"
     words = ["--endpoints", str(world.endpoints_file), "--ledger", str(ledger), "--seconds", str(SECONDS)]
     rates = ["--laravel-writes", str(LARAVEL_WRITES), "--task-service-writes", str(TASK_SERVICE_WRITES)]
-    command = [sys.executable, "-m", "lab.traffic", *words, *rates]
+    command = [sys.executable, "-m", "lab.load.traffic", *words, *rates]
     lags: dict[str, list[float]] = {direction: [] for direction in DIRECTIONS}
     kills = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as traffic:
@@ -95,7 +97,7 @@ def test_nothing_is_lost_under_live_traffic_kills_and_restarts(
         while traffic.poll() is None:
             time.sleep(0.5)
             for direction, port in ports.items():
-                said = health.ask(port, 0.5) or {}
+                said = health_endpoint.ask(port, 0.5) or {}
                 if (said.get("lag_ms") or {}).get("p95") is not None:
                     lags[direction].append(said["lag_ms"]["p95"])
             if restarts and time.monotonic() - began > restarts[0][0]:
@@ -126,7 +128,7 @@ def restart(server: PostgresServer) -> None:
 
 def kill(port: int) -> int:
     """Kills a sync where it stands; 1 if there was one."""
-    said = health.ask(port, 0.5)
+    said = health_endpoint.ask(port, 0.5)
     if said is None:
         return 0
     os.kill(said["pid"], signal.SIGKILL)

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from lab.aws_emulator import AwsEmulator
-from task_migration import aws, metric_source
-from task_migration.metric_source import Traffic, Unmeasured
+from lab.gateway.aws_emulator import AwsEmulator
+from task_migration.canary import metric_sources
+from task_migration.canary.metric_source import TrafficCounts, Unmeasured
+from task_migration.external import aws
 
 REGION = "ap-northeast-1"
 START = datetime.now(UTC).replace(microsecond=0, second=0) - timedelta(hours=1)
@@ -44,7 +45,7 @@ class Published:
         self._cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=url)
 
     def source(self, **changes):
-        return metric_source.source({**self.settings, **changes}, aws_region=REGION, aws_endpoint_url=self._url)
+        return metric_sources.source({**self.settings, **changes}, aws_region=REGION, aws_endpoint_url=self._url)
 
     def _put(self, namespace, second, metrics):
         data = [
@@ -106,7 +107,7 @@ def test_what_was_published_is_what_is_counted(published):
     published.routed(1, 1000, "/api/users", errors=1000)
     published.routed(1, 1000, stage="live")
     # A time of exactly the bound is not slow; one that nobody took is. A preflight is no request.
-    assert published.source().traffic(at(0), at(4), 200) == Traffic(157, 7, 1 + 2 + 1, 300.0, 600, 11)
+    assert published.source().traffic(at(0), at(4), 200) == TrafficCounts(157, 7, 1 + 2 + 1, 300.0, 600, 11)
 
 
 def test_a_window_holds_its_first_second_and_not_its_end(published):
@@ -123,7 +124,7 @@ def test_a_window_holds_its_first_second_and_not_its_end(published):
 
 def test_nothing_published_is_no_request_and_nothing_known(published):
     source = published.source()
-    assert source.traffic(at(0), at(60), 200) == Traffic(0, 0, 0, None, None)
+    assert source.traffic(at(0), at(60), 200) == TrafficCounts(0, 0, 0, None, None)
     with pytest.raises(Unmeasured, match="CloudWatch has no CPU of the database task-service-"):
         source.cpu_percent(at(0), at(60))
 
@@ -135,12 +136,12 @@ def test_without_detailed_metrics_nobody_knows_the_routes(published):
 
 def test_a_service_that_hangs_is_slow_though_nothing_says_so(published):
     published.served(0, unanswered=50)
-    assert published.source().traffic(at(0), at(1), 200) == Traffic(50, 0, 50, None, None)
+    assert published.source().traffic(at(0), at(1), 200) == TrafficCounts(50, 0, 50, None, None)
 
 
 def test_a_service_that_is_down_has_requests_and_errors(published):
     published.served(0, balancer_errors=50)
-    assert published.source().traffic(at(0), at(1), 200) == Traffic(50, 50, 0, None, None)
+    assert published.source().traffic(at(0), at(1), 200) == TrafficCounts(50, 50, 0, None, None)
 
 
 @pytest.mark.parametrize(("hours", "period"), [(0.5, 1), (6, 1), (24, 60)])
@@ -150,7 +151,7 @@ def test_a_long_window_loses_nothing(published, hours, period):
         published.routed(second, 40)
     now = at(1800)
     found = published.source(period_seconds=period).traffic(now - timedelta(hours=hours), now, 200)
-    assert found == Traffic(200, 0, 20, 500.0, 800, 0)
+    assert found == TrafficCounts(200, 0, 20, 500.0, 800, 0)
 
 
 def test_an_emulator_that_is_gone_is_not_measured():

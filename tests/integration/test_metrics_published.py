@@ -6,15 +6,16 @@ import threading
 import time
 
 import pytest
-from lab.aws_emulator import AwsEmulator
-from lab.postgres_server import free_port
+from lab.gateway.aws_emulator import AwsEmulator
+from lab.servers.postgres_server import free_port
 from published import NAMESPACE, REGION, Published
 from sides import SIGNED_OFF
-from task_migration import aws, health
-from task_migration.background import background
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Refused
-from task_migration.switch import switch
-from test_metric_data import silent, wait_for
+from task_migration.external import aws
+from task_migration.runtime import health_endpoint
+from task_migration.runtime.services import services
+from test_cloudwatch_publisher import silent, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,10 @@ def told(copied, tmp_path, published):
         "sync_health_ports": {"forward": free_port(), "backward": free_port()},
         "quarantine_signed_off": SIGNED_OFF,
     }
-    switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on")
+    sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on")
     yield values
     for name in ("sync_forward", "consistency"):
-        background(name=name, state="absent", **values)
+        services(name=name, state="absent", **values)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def kept(told):
     """``kept(name, **more)`` keeps a service alive that publishes; gives the port on which the sync tells."""
 
     def go(name, **more):
-        assert background(name=name, **{**told, **more}).changed
+        assert services(name=name, **{**told, **more}).changed
         return told["sync_health_ports"]["forward"]
 
     return go
@@ -67,7 +68,7 @@ def test_the_sync_publishes_at_once_and_its_last_figures_when_it_ends(copied, ke
     port = kept("sync_forward")
     wait_for(lambda: published.value("SyncHealthy", "Maximum", "forward") == 1)
     write(copied, 5)
-    carried = health.ask(port)["entries_total"]
+    carried = health_endpoint.ask(port)["entries_total"]
     assert carried >= 5
     kept("sync_forward", state="absent")
     assert published.value("SyncApplied", direction="forward") - before == carried
@@ -136,40 +137,40 @@ def alarm(emulator, published):
 
 def test_the_alarm_on_silence_has_a_voice_as_long_as_there_is_something_to_be_silent(told, alarm):
     check = {"name": "consistency", **told}
-    assert background(**check, check=True).changed
+    assert services(**check, check=True).changed
     assert not alarm()
-    assert background(**check).changed
+    assert services(**check).changed
     assert alarm()
-    assert not background(**check).changed
-    assert background(**check, state="absent", check=True).changed
+    assert not services(**check).changed
+    assert services(**check, state="absent", check=True).changed
     assert alarm()
-    assert background(**check, state="absent").changed
+    assert services(**check, state="absent").changed
     assert not alarm()
-    assert not background(**check, state="absent").changed
+    assert not services(**check, state="absent").changed
 
 
 def test_a_voice_that_was_taken_by_hand_is_given_again_and_is_a_change(told, alarm, emulator):
     check = {"name": "consistency", **told}
-    background(**check)
+    services(**check)
     aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url).disable_alarm_actions(
         AlarmNames=["task-service-local-migration-consistency-silent"]
     )
-    assert background(**check, check=True).changed
-    assert background(**check).changed
+    assert services(**check, check=True).changed
+    assert services(**check).changed
     assert alarm()
 
 
 def test_without_a_namespace_nobody_asks_for_an_alarm(told, alarm):
-    background(**{**told, "metrics_namespace": ""}, name="consistency")
+    services(**{**told, "metrics_namespace": ""}, name="consistency")
     assert not alarm()
 
 
 def test_an_alarm_that_can_not_be_reached_keeps_no_service_from_ending_and_says_what_to_type(told, alarm):
     check = {"name": "consistency", **told}
-    background(**check)
+    services(**check)
     with silent() as url:
         began = time.monotonic()
-        ended = background(**{**check, "aws_endpoint_url": url}, state="absent")
+        ended = services(**{**check, "aws_endpoint_url": url}, state="absent")
         assert time.monotonic() - began < 15
     assert ended.changed
     (line,) = ended.lines

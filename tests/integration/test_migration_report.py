@@ -22,18 +22,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from sides import SIGNED_OFF, Sides
-from task_migration import (
-    change_log,
-    configuration,
-    database,
-    journal,
-    lag,
-    migration_page,
-    migration_report,
-    sync_tables,
-)
+from task_migration.control import journal
 from task_migration.errors import Failed, Refused
 from task_migration.outcome import Outcome
+from task_migration.postgres import database
+from task_migration.report import migration_page, migration_report
+from task_migration.runtime import configuration, latency
+from task_migration.sync import change_log, sync_tables
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NOWHERE = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
@@ -124,7 +119,7 @@ class Migration:
             sample = {"at": at, "state": "running", "entries_per_second": 30.0, "pending": 1, "oldest_seconds": 0.1}
             for direction in ("forward", "backward"):
                 history = configuration.history_below(self.services) / f"lag-{direction}.jsonl"
-                lag.remember(history, {**sample, "direction": direction, "lag_ms": lags})
+                latency.remember(history, {**sample, "direction": direction, "lag_ms": lags})
 
     def conflict(self) -> None:
         image = {"tasks": {"id": 60, "title": SECRET}}
@@ -231,7 +226,7 @@ def test_check_mode_writes_nothing(whole, tmp_path):
 def test_what_an_earlier_attempt_left_is_not_this_ones(migration):
     sample = {"at": "2020-01-01T00:00:00+00:00", "state": "running", "entries_per_second": 1.0, "pending": 0}
     sample |= {"oldest_seconds": None, "lag_ms": dict.fromkeys(("p50", "p95", "p99"), 5.0)}
-    lag.remember(configuration.history_below(migration.services) / "lag-forward.jsonl", sample)
+    latency.remember(configuration.history_below(migration.services) / "lag-forward.jsonl", sample)
     migration.write(1, "2.1", "phase", "started")
     assert migration.facts()["sync"]["over_time"] == {}
 

@@ -9,8 +9,8 @@ import sys
 import psutil
 import psycopg
 import pytest
-from lab import postgres_server
-from lab.postgres_server import MARKER, PostgresServer, alive, free_port, kill, main, may_delete
+from lab.servers import postgres_server
+from lab.servers.postgres_server import MARKER, PostgresServer, alive, free_port, kill, main, may_delete
 from task_migration.errors import Refused
 
 

@@ -13,9 +13,9 @@ import pytest
 from catalog_dump import catalog_of
 from psycopg.conninfo import make_conninfo
 from sides import Sides
-from task_migration import preflight
 from task_migration.errors import Refused
 from task_migration.outcome import Outcome
+from task_migration.prepare import preflight
 
 
 def test_the_lab_passes_with_warnings_each_with_count_keys_and_fix(fresh: Sides) -> None:

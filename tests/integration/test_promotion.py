@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from lab.aws_emulator import AwsEmulator
+from lab.gateway.aws_emulator import AwsEmulator
 from stages import LARAVEL, TASKS, EmulatedStage, Killed, killed_after
-from task_migration import stage_change
 from task_migration.errors import Refused
-from task_migration.promotion import promotion
-from task_migration.weight import weight
+from task_migration.traffic import stage_change
+from task_migration.traffic.promotion import promotion
+from task_migration.traffic.weight import weight
 
 
 @pytest.fixture(scope="module")

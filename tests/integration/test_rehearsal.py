@@ -6,10 +6,10 @@ import fcntl
 import json
 
 import pytest
-from lab import journey, rehearsal
-from lab.journey import Journey, Step, WentWrong
+from lab.rehearsal import journey, rehearsal
+from lab.rehearsal.journey import Journey, JourneyStep, WentWrong
 from lab.up import up
-from task_migration import rehearsals
+from task_migration.control import rehearsal_gate
 from task_migration.errors import Failed, Refused
 
 GREEN = {"requests": 9, "failed requests": 0, "acknowledged": 4, "lost": 0, "doubled": 0, "in conflict": 0}
@@ -37,7 +37,8 @@ def typed(tmp_path, monkeypatch):
 
 def test_a_command_is_typed_with_the_lab_it_is_meant_for(typed):
     typed.journey.go(
-        Step("the first", ("one.yml", "-e", "x=1")), Step("the second", ("two.yml",), changes_nothing=True)
+        JourneyStep("the first", ("one.yml", "-e", "x=1")),
+        JourneyStep("the second", ("two.yml",), changes_nothing=True),
     )
     assert typed.all() == ["one.yml -e x=1 -e place", "two.yml -e place"]
 
@@ -45,22 +46,22 @@ def test_a_command_is_typed_with_the_lab_it_is_meant_for(typed):
 @pytest.mark.parametrize(
     ("script", "step", "wrong"),
     [
-        ("exit 2", Step("", ("one.yml",)), "it ended with exit code 2"),
-        ("echo changed=3; exit 0", Step("", ("one.yml",), changes_nothing=True), "it changed something"),
-        ("exit 0", Step("", ("one.yml",), refused=True), "it had to be refused"),
-        ("echo Failed: no; exit 2", Step("", ("one.yml",), refused=True), "it had to be refused"),
+        ("exit 2", JourneyStep("", ("one.yml",)), "it ended with exit code 2"),
+        ("echo changed=3; exit 0", JourneyStep("", ("one.yml",), changes_nothing=True), "it changed something"),
+        ("exit 0", JourneyStep("", ("one.yml",), refused=True), "it had to be refused"),
+        ("echo Failed: no; exit 2", JourneyStep("", ("one.yml",), refused=True), "it had to be refused"),
     ],
 )
 def test_what_does_not_go_as_it_must_ends_the_journey(typed, script, step, wrong):
     typed("one.yml", script)
     with pytest.raises(WentWrong, match=f"one.yml: {wrong}"):
-        typed.journey.go(step, Step("never typed", ("two.yml",)))
+        typed.journey.go(step, JourneyStep("never typed", ("two.yml",)))
     assert len(typed.all()) == 1
 
 
 def test_what_must_be_refused_and_is_goes_on(typed):
     typed("one.yml", "echo 'failed: x: Refused, nothing was changed: no'; exit 2")
-    typed.journey.go(Step("", ("one.yml",), refused=True))
+    typed.journey.go(JourneyStep("", ("one.yml",), refused=True))
 
 
 def test_it_follows_what_status_says_until_nothing_is_left(typed, tmp_path):
@@ -90,7 +91,7 @@ def test_green_ones_are_kept_with_their_figures_and_take_turns_with_the_faults(t
     done = rehearsal.rehearsal(times=4, laravel_dump="dump", rehearsal_directory=str(tmp_path))
     faults = ["sync killed", "database restarted", "breach", "sync killed"]
     assert seen == [(kind, "dump" if number == 0 else "") for number, kind in enumerate(faults)]
-    kept = [json.loads(line) for line in (tmp_path / rehearsals.FILE).read_text().splitlines()]
+    kept = [json.loads(line) for line in (tmp_path / rehearsal_gate.FILE).read_text().splitlines()]
     assert kept == done.details["rehearsals"]
     assert [(one["green"], one["fault"], one["figures"]) for one in kept] == [(True, kind, GREEN) for kind in faults]
     assert "4 green" in done.message
@@ -104,7 +105,7 @@ def test_the_first_red_one_ends_it_and_its_log_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal, "straight", straight)
     with pytest.raises(Failed, match=r"rehearsal 1 of 3, sync killed: red.*OSError: no space.*commands\.log") as failed:
         rehearsal.rehearsal(times=3, rehearsal_directory=str(tmp_path))
-    (kept,) = [json.loads(line) for line in (tmp_path / rehearsals.FILE).read_text().splitlines()]
+    (kept,) = [json.loads(line) for line in (tmp_path / rehearsal_gate.FILE).read_text().splitlines()]
     assert (kept["green"], kept["why"]) == (False, "OSError: no space")
     assert kept["log"] in str(failed.value)
     with open(kept["log"]) as log:
@@ -120,7 +121,7 @@ def test_check_mode_and_a_second_run_beside_it_touch_nothing(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(Refused, match="another run rehearses here"):
             rehearsal.rehearsal(rehearsal_directory=str(folder))
-    assert not (folder / rehearsals.FILE).exists()
+    assert not (folder / rehearsal_gate.FILE).exists()
 
 
 def test_what_a_killed_run_left_is_taken_down_first_and_nothing_is_left_behind(tmp_path, monkeypatch):

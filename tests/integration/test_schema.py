@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from task_migration import deferral
 from task_migration.errors import Failed, Refused
-from task_migration.schema import schema
-from task_migration.sequences import sequences
+from task_migration.prepare import deferred_indexes
+from task_migration.prepare.id_ranges import id_ranges
+from task_migration.prepare.schema import schema
 
 if TYPE_CHECKING:
     from tests.conftest import Database
@@ -258,11 +258,11 @@ def test_a_table_without_its_record_is_refused_and_stays_as_it_is(target: Databa
 def test_a_target_that_our_copy_fills_is_left_as_it_is(stopped_in_the_load: bool, copied: Any) -> None:
     if stopped_in_the_load:
         with psycopg.connect(copied.task_service_dsn) as session:
-            deferral.take_off(session, ["tasks", "task_images", "task_approvals", "group_tasks"])  # type: ignore[arg-type]
+            deferred_indexes.take_off(session, ["tasks", "task_images", "task_approvals", "group_tasks"])  # type: ignore[arg-type]
     for check in (True, False):
         assert not schema(task_service_dsn=copied.task_service_dsn, check=check).changed
         both = {"laravel_dsn": copied.laravel_dsn, "task_service_dsn": copied.task_service_dsn}
-        assert not sequences(**both, check=check).changed
+        assert not id_ranges(**both, check=check).changed
 
 
 # What the migration needs on top

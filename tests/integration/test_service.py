@@ -11,10 +11,11 @@ import time
 from contextlib import suppress
 
 import pytest
+from lab.supervisor.supervisor import Place
 from task_migration.errors import Refused
-from task_migration.service import Service, engine, host
-from task_migration.supervisor import Place
-from task_migration.systemd import Systemd
+from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service_host import host
+from task_migration.runtime.systemd import Systemd
 
 NAME = "task-migration-sync-forward"
 # Notes its number, and goes on until it is told to stop.

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from task_migration import capture, catalog, consistency_history, database, fence, journal, lock, user_mapping
+from task_migration.control import consistency_history, journal, migration_tests, operator_lock
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.status import migration_tests, record_migration_test, status
-from task_migration.switch import switch
+from task_migration.postgres import database, schema_drift
+from task_migration.prepare import user_mapping
+from task_migration.report.status import status
+from task_migration.sync import capture, fence
 
 NOWHERE = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
 GREEN = {
@@ -61,7 +64,7 @@ class World:
     def verdict(self, **changes):
         here, there = database.laravel(self.laravel.dsn), database.task_service(self.task_service.dsn)
         with database.connect(here, "test") as origin, database.connect(there, "test") as destination:
-            fingerprint = catalog.schema_fingerprint(origin, destination)
+            fingerprint = schema_drift.schema_fingerprint(origin, destination)
             journal.keep_verdict(origin, {**GREEN, "schema_fingerprint": fingerprint, **changes})
 
     def prepared(self):
@@ -78,7 +81,7 @@ class World:
 
     def dual_write(self, passed=True, **details):
         """What phase 2.3 leaves behind: the switch on, a consistency check, its entries."""
-        switch(laravel_dsn=self.laravel.dsn, name="sync_forward", state="on", reason="phase 2.3")
+        sync_switch(laravel_dsn=self.laravel.dsn, name="sync_forward", state="on", reason="phase 2.3")
         self.write("2.3", "started")
         self.write("2.3", "done")
         found = {"seconds": 0.2, "differences": 0, "keys": [], "change_log_length": 0, "alerted": False}
@@ -93,7 +96,7 @@ class World:
     def tested(self, times=3):
         for number in range(times):
             at = datetime.now(UTC) + timedelta(minutes=number)
-            record_migration_test(self.reports, copied_at=at, details={**GREEN, "schema_fingerprint": "it"})
+            migration_tests.record(self.reports, copied_at=at, details={**GREEN, "schema_fingerprint": "it"})
 
 
 @pytest.fixture
@@ -235,7 +238,7 @@ def test_after_the_canary_comes_the_clean_up_and_from_its_point_of_no_return_onl
     assert next_of(world.status()) == "ansible-playbook phase-2.5-cleanup.yml"
     world.write("2.5", "started")
     world.write("2.5", "done", item="no_way_back")
-    switch(laravel_dsn=world.laravel.dsn, name="sync_forward", state="off")
+    sync_switch(laravel_dsn=world.laravel.dsn, name="sync_forward", state="off")
     with psycopg.connect(world.task_service.dsn) as session:
         session.execute("DROP SCHEMA task_migration CASCADE")
     outcome = world.status(verdict_max_age_hours=1e-6)
@@ -339,7 +342,7 @@ def test_after_a_whole_rollback_the_kept_journal_is_named(world):
 def test_a_phase_at_work_is_running_and_not_interrupted(world):
     world.write("2.1", "started")
     with database.connect(database.laravel(world.laravel.dsn), "lock phase-2.1-prepare") as operator:
-        operator.execute("SELECT pg_advisory_lock(1952541044, %s)", (lock.OPERATOR,))
+        operator.execute("SELECT pg_advisory_lock(1952541044, %s)", (operator_lock.OPERATOR,))
         outcome = world.status()
         assert outcome.message.startswith("phase 2.1: running")
         assert next_of(outcome) == "ansible-playbook status.yml"
@@ -361,27 +364,27 @@ def test_the_length_of_the_change_log_is_told(world):
 def test_a_copy_verified_twice_counts_once_and_a_new_copy_counts_anew(tmp_path):
     copied_at = datetime(2026, 1, 12, 3, 0, tzinfo=UTC)
     details = {**GREEN, "schema_fingerprint": "it"}
-    assert record_migration_test(tmp_path, copied_at=copied_at, details=details)
-    assert not record_migration_test(tmp_path, copied_at=copied_at, details=details)
-    assert record_migration_test(tmp_path, copied_at=copied_at + timedelta(microseconds=1), details=details)
-    assert [test.rows for test in migration_tests(tmp_path)] == [146, 146]
+    assert migration_tests.record(tmp_path, copied_at=copied_at, details=details)
+    assert not migration_tests.record(tmp_path, copied_at=copied_at, details=details)
+    assert migration_tests.record(tmp_path, copied_at=copied_at + timedelta(microseconds=1), details=details)
+    assert [test.rows for test in migration_tests.counted(tmp_path)] == [146, 146]
 
 
 def test_a_red_verdict_is_no_migration_test(tmp_path):
     details = {**GREEN, "schema_fingerprint": "it", "passed": False}
-    assert not record_migration_test(tmp_path, copied_at=datetime.now(UTC), details=details)
-    assert migration_tests(tmp_path) == []
+    assert not migration_tests.record(tmp_path, copied_at=datetime.now(UTC), details=details)
+    assert migration_tests.counted(tmp_path) == []
 
 
 def test_a_torn_or_strange_line_is_no_migration_test(tmp_path):
-    record_migration_test(tmp_path, copied_at=datetime.now(UTC), details={**GREEN, "schema_fingerprint": "it"})
+    migration_tests.record(tmp_path, copied_at=datetime.now(UTC), details={**GREEN, "schema_fingerprint": "it"})
     with (tmp_path / "migration-tests.jsonl").open("a") as file:
         file.write('[1]\n{"copied_at": "x"}\nnull\n{"copied_at": "2026')
-    assert len(migration_tests(tmp_path)) == 1
-    record_migration_test(
+    assert len(migration_tests.counted(tmp_path)) == 1
+    migration_tests.record(
         tmp_path, copied_at=datetime(2026, 1, 1, tzinfo=UTC), details={**GREEN, "schema_fingerprint": "it"}
     )
-    assert len(migration_tests(tmp_path)) == 2
+    assert len(migration_tests.counted(tmp_path)) == 2
 
 
 def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copied):

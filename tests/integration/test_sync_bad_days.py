@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from interrupted import Interruptions, Killed
 from sides import Sides
-from task_migration import capture, change_log, queries, sync
+from task_migration import sql_files
 from task_migration.errors import Failed, MigrationError, Refused
-from task_migration.sync import Settings, Worker
+from task_migration.sync import capture, change_log, sync_worker
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 from workers import Both, capture_there, standing
 
 NAME = "of_the_bad_days"
@@ -77,7 +78,7 @@ def write_later(sides: Sides, key: int) -> None:
     sides.laravel("UPDATE tasks SET title = 'later' WHERE id = %s", key)
 
 
-def carried_by(worker: Worker) -> None:
+def carried_by(worker: SyncWorker) -> None:
     worker.connect()
     worker.step()
 
@@ -146,7 +147,7 @@ def test_a_statement_timeout_stops_a_batch_and_changes_nothing(both: Both, task:
     blocker = psycopg.connect(ground.task_service_dsn)
     blocker.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
     impatient = f"{ground.task_service_dsn} options='-c statement_timeout=100'"
-    worker = Worker(Settings.from_dict({**ground.both, "task_service_dsn": impatient}), "forward")
+    worker = SyncWorker(SyncSettings.from_dict({**ground.both, "task_service_dsn": impatient}), "forward")
     try:
         with pytest.raises(MigrationError, match="statement timeout"):
             carried_by(worker)
@@ -179,7 +180,7 @@ def test_a_row_that_is_refused_is_held_back_and_crosses_by_itself_when_it_may(
             "SELECT kind, reason FROM task_migration.quarantine WHERE key = %s", task
         )
         assert kept == [("refused_by_database", "23514 CheckViolation")]
-    monkeypatch.setattr(sync, "RETRY_HELD_BACK_SECONDS", -1.0)
+    monkeypatch.setattr(sync_worker, "RETRY_HELD_BACK_SECONDS", -1.0)
     worker.look()
     both.settle()
     assert title(sides, side, task) == "poison"
@@ -301,7 +302,7 @@ def test_two_workers_never_carry_one_task_out_of_order(both: Both, task: int, gr
     seen: list[int] = []
 
     def carry() -> None:
-        worker = Worker(Settings.from_dict(ground.both), "forward")
+        worker = SyncWorker(SyncSettings.from_dict(ground.both), "forward")
         try:
             worker.connect()
             while not over.is_set():
@@ -339,7 +340,7 @@ def test_two_workers_never_carry_one_task_out_of_order(both: Both, task: int, gr
 
 def test_a_plan_that_was_made_while_the_log_was_empty_takes_a_batch_of_a_full_one_and_no_more(ground):
     """A session keeps its plans; a log that was empty when one was made may hold a night's writes the next time."""
-    take = queries.statement("change_log.sql", "take")
+    take = sql_files.statement("sync/change_log.sql", "take")
     asked = {"lanes": list(range(8)), "newest": 2**62, "entries": 100}
     with psycopg.connect(ground.laravel_dsn, autocommit=True) as session:
         session.execute("SET plan_cache_mode = force_generic_plan")

@@ -20,14 +20,16 @@ from application import Session, World
 from hypothesis import HealthCheck, Phase, event, example, given, settings
 from hypothesis import strategies as st
 from interrupted import Interruptions, Killed, Moment
-from lab import laravel as lab_laravel
-from lab.world import TASK_SERVICE_OWNER
+from lab.locations import TASK_SERVICE_OWNER
+from lab.servers import laravel_tables as lab_laravel
 from sides import Sides
-from task_migration import capture, carry, change_log, database, switch, sync
-from task_migration.converge import forward
-from task_migration.drain import drain_all
-from task_migration.sync import Settings, Worker
-from task_migration.verify import differences
+from task_migration.compare.verify import differences
+from task_migration.control import sync_switch
+from task_migration.postgres import database
+from task_migration.sync import batch, capture, change_log, sync_worker
+from task_migration.sync.converge import forward_flow
+from task_migration.sync.drain import drain_all
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
 EXAMPLES = int(os.environ.get("TASK_MIGRATION_EXAMPLES", "25"))
 NAME = "of_the_sync"
@@ -103,13 +105,13 @@ class Ground:
 
     def __init__(self, sides: Sides, owners: dict[SideName, str]) -> None:
         self.sides, self.owners = sides, owners
-        self._workers = [Worker(Settings.from_dict(sides.both), direction) for direction in WORKERS]
+        self._workers = [SyncWorker(SyncSettings.from_dict(sides.both), direction) for direction in WORKERS]
         self._connected = [False for _ in WORKERS]
 
     def __repr__(self) -> str:
         return "Ground()"
 
-    def worker(self, number: int) -> Worker:
+    def worker(self, number: int) -> SyncWorker:
         """Connected, whatever became of it."""
         if not self._connected[number]:
             self._workers[number].connect()
@@ -214,7 +216,7 @@ def ground(laravel_server, laravel_template, task_service_server, tmp_path_facto
     sides.copy()
     capture.capture(laravel_dsn="", task_service_dsn=sides.task_service_dsn, side="task_service", check=False)
     for name in ("sync_forward", "sync_backward"):
-        switch.switch(laravel_dsn=sides.laravel_dsn, name=name, state="on")
+        sync_switch.sync_switch(laravel_dsn=sides.laravel_dsn, name=name, state="on")
     sides.drain()
     made = Ground(sides, {"laravel": laravel_server.dsn(NAME), "task_service": task_service_server.dsn(NAME)})
     yield made
@@ -262,7 +264,7 @@ def ready(ground: Ground) -> World:
 def test_no_acknowledged_write_is_lost_doubled_or_undone(ground: Ground, acts: list[Any], entries: int) -> None:
     world = ready(ground)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sync, "batch", partial(carry.batch, entries=entries))
+        patch.setattr(sync_worker, "batch", partial(batch.batch, entries=entries))
         patch.setattr(change_log, "lock_lanes", partial(_impatient, change_log.lock_lanes))
         running = Running(ground, world, Interruptions(patch))
         try:
@@ -292,7 +294,7 @@ def hold(ground: Ground, world: World) -> None:
         database.connect(laravel, "test") as origin,
         database.connect(database.task_service(sides.task_service_dsn), "test") as destination,
     ):
-        flow = forward(origin, destination)
+        flow = forward_flow(origin, destination)
         drain_all(flow)
         assert differences(flow, carrying=flow).differences == ()
         assert change_log.length(origin) == change_log.length(destination) == 0

@@ -8,12 +8,14 @@ import time
 
 import psycopg
 import pytest
-from lab.postgres_server import free_port
-from task_migration import configuration, health, sync_tables
-from task_migration import database as databases
-from task_migration.configuration import Configuration
-from task_migration.service import Service, engine, host
-from task_migration.switch import switch
+from lab.servers.postgres_server import free_port
+from task_migration.control.sync_switch import sync_switch
+from task_migration.postgres import database as databases
+from task_migration.runtime import configuration, health_endpoint
+from task_migration.runtime.configuration import Configuration
+from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service_host import host
+from task_migration.sync import sync_tables
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def forward(copied, tmp_path):
             sync_tables.make(connection)
     port, told = free_port(), tmp_path / "sync.json"
     configuration.write(told, Configuration(copied.both, {"forward": port}, str(tmp_path / "history")))
-    switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on", check=False)
+    sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on", check=False)
     kept = host("process", tmp_path / "run")
     command = engine("sync", "--direction", "forward", "--config", str(told))
     kept.install(Service("sync-forward", "carries changes", command, told, writes=(tmp_path / "history",)))
@@ -41,7 +43,7 @@ def until(condition, seconds=5.0):
 
 
 def state(port):
-    return (health.ask(port) or {}).get("state")
+    return (health_endpoint.ask(port) or {}).get("state")
 
 
 def test_the_service_carries_through_a_kill_and_a_lost_session_and_honours_the_switch(copied, forward, tmp_path):
@@ -53,18 +55,18 @@ def test_the_service_carries_through_a_kill_and_a_lost_session_and_honours_the_s
 
     until(lambda: state(forward) == "running")
     retitled("first")
-    os.kill(health.ask(forward)["pid"], signal.SIGKILL)
+    os.kill(health_endpoint.ask(forward)["pid"], signal.SIGKILL)
     retitled("after the kill")
     ended = copied.ours(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'task_migration sync%%'"
     )
     assert ended
     retitled("after the session was ended")
-    said = health.ask(forward)
+    said = health_endpoint.ask(forward)
     assert said["lag_ms"]["p95"] < 5000
     assert said["entries_total"] >= 1
     assert "lost" in said["last_error"]
-    switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="off", check=False)
+    sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="off", check=False)
     until(lambda: state(forward) == "paused", seconds=1)
     assert (tmp_path / "history" / "lag-forward.jsonl").exists()
 
@@ -74,6 +76,6 @@ def test_a_column_that_laravel_adds_blocks_the_service_by_its_name_until_it_is_g
     with psycopg.connect(copied.laravel_owner_dsn, autocommit=True) as application:
         application.execute("ALTER TABLE tasks ADD COLUMN colour text")
         until(lambda: state(forward) == "blocked")
-        assert "colour" in health.ask(forward)["last_error"]
+        assert "colour" in health_endpoint.ask(forward)["last_error"]
         application.execute("ALTER TABLE tasks DROP COLUMN colour")
     until(lambda: state(forward) == "running", seconds=8)

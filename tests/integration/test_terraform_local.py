@@ -17,12 +17,12 @@ import psutil
 import psycopg
 import pytest
 from lab.down import down
-from lab.laravel import Filled
-from lab.postgres_server import free_port
-from lab.world import World
-from task_migration import terraform
+from lab.locations import Locations
+from lab.servers.laravel_tables import Filled
+from lab.servers.postgres_server import free_port
 from task_migration.errors import Failed, Refused
-from task_migration.provision import provision
+from task_migration.external import terraform
+from task_migration.prepare.provision import provision
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = PROJECT / "terraform" / "environments" / "local"
@@ -35,7 +35,7 @@ class Target:
     """A lab without Laravel's half: just what Terraform makes."""
 
     def __init__(self, directory: Path) -> None:
-        self.world = World(directory)
+        self.world = Locations(directory)
         self.port = free_port()
         self.dsn = self.world.endpoints_at(1, self.port, Filled(150))["task_service_dsn"]
         self.state = self.world.terraform_directory / "terraform.tfstate"

@@ -12,12 +12,12 @@ from typing import Any
 import psycopg
 import pytest
 import trustme
-from lab import tls_front
-from lab.postgres_server import HOST, free_port
-from lab.processes import listens
+from lab.servers import tls_front
+from lab.servers.postgres_server import HOST, free_port
+from lab.servers.processes import listens
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from task_migration import database
 from task_migration.errors import Refused
+from task_migration.postgres import database
 
 RDS_NAME = "task-service.abcdefghijkl.ap-northeast-1.rds.amazonaws.com"
 
@@ -27,7 +27,7 @@ def front(laravel_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """libpq's parameters that lead to Laravel's server by TLS."""
     directory, port = tmp_path_factory.mktemp("tls"), free_port()
     tls_front.make_certificates(directory)
-    words = [sys.executable, "-m", "lab.tls_front", "--port", str(port), "--to", str(laravel_server.port)]
+    words = [sys.executable, "-m", "lab.servers.tls_front", "--port", str(port), "--to", str(laravel_server.port)]
     process = subprocess.Popen([*words, "--directory", str(directory)])
     try:
         until = time.monotonic() + 15
@@ -106,7 +106,17 @@ def test_off_this_machine_a_connection_string_that_says_nothing_of_tls_means_ver
 def test_a_server_that_is_away_behind_its_front_can_not_be_reached(front: dict[str, Any], tmp_path: Path) -> None:
     directory, port = tmp_path / "tls", free_port()
     tls_front.make_certificates(directory)
-    words = [sys.executable, "-m", "lab.tls_front", "--port", str(port), "--to", "1", "--directory", str(directory)]
+    words = [
+        sys.executable,
+        "-m",
+        "lab.servers.tls_front",
+        "--port",
+        str(port),
+        "--to",
+        "1",
+        "--directory",
+        str(directory),
+    ]
     with subprocess.Popen(words) as process:
         until = time.monotonic() + 15
         while not listens(port):

@@ -13,19 +13,21 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from lab import service_token
-from lab.accounting import account, table
-from lab.gateway import AccessLog, Gateway
-from lab.laravel_app import LaravelApi
-from lab.ledger import Ledger, Request, read
-from lab.postgres_server import free_port
-from lab.stage_settings import Integration, Resource, Settings
-from lab.task_service_app import TaskServiceApi
-from lab.traffic import CROSSING_SECONDS, main, meaning
+from lab.apps import service_token
+from lab.apps.laravel_app import LaravelApi
+from lab.apps.task_service_app import TaskServiceApi
+from lab.gateway.gateway import AccessLog, LabGateway
+from lab.gateway.stage_settings import GatewaySettings, Integration, Resource
+from lab.load.accounting import account, table
+from lab.load.ledger import Ledger, LedgerRequest, read
+from lab.load.traffic import CROSSING_SECONDS, main, meaning
+from lab.servers.postgres_server import free_port
 from serving import served
-from task_migration import capture, configuration
-from task_migration.service import Service, engine, host
-from task_migration.switch import switch
+from task_migration.control.sync_switch import sync_switch
+from task_migration.runtime import configuration
+from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service_host import host
+from task_migration.sync import capture
 
 pytestmark = pytest.mark.alone
 
@@ -84,7 +86,7 @@ class Told:
         """A write of the title, begun at second ``at``; a delete and a restore set ``deleted``."""
         marker = marker or f"m-{key}"
         fields = {"title": f"{marker} {value}"} if verb in ("create", "update") else {"deleted": verb == "delete"}
-        self.ledger.keep(Request(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
+        self.ledger.keep(LedgerRequest(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
 
     def conflict(self, key, winner, at):
         self.sides.target(
@@ -257,7 +259,7 @@ def test_a_task_that_one_side_lacks_is_lost_there(told):
 def test_a_kind_of_pending_is_pending(told):
     told.task(1001)
     told.sides.target("UPDATE tasks SET status = 'in_progress' WHERE id = 1001")
-    write = Request(
+    write = LedgerRequest(
         "laravel", "uncomplete", 1001, "m-1001", told.subs[0], {"status": "pending"}, 1, 2, "acknowledged", 200
     )
     told.ledger.keep(write)
@@ -269,7 +271,7 @@ def test_a_kind_of_pending_is_pending(told):
 def test_a_ledger_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path):
     file = tmp_path / "ledger"
     ledger = Ledger(file)
-    write = Request("laravel", "create", 1, "m", "sub", {"title": "改\n行"}, 1.5, 2.5, "acknowledged", 201)
+    write = LedgerRequest("laravel", "create", 1, "m", "sub", {"title": "改\n行"}, 1.5, 2.5, "acknowledged", 201)
     ledger.keep(write)
     ledger.keep(replace(write, task=2))
     with file.open("ab") as whole:
@@ -304,7 +306,7 @@ def endpoints(sides, tmp_path):
 
 
 def start(endpoints, ledger, *more):
-    words = [sys.executable, "-m", "lab.traffic", "--endpoints", str(endpoints), "--ledger", str(ledger), *more]
+    words = [sys.executable, "-m", "lab.load.traffic", "--endpoints", str(endpoints), "--ledger", str(ledger), *more]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -383,7 +385,7 @@ class Stage:
         laravel, task_service = (
             {"tasksUpstream": url.removeprefix("http://")} for url in (laravel_url, task_service_url)
         )
-        self.in_force = Settings("deployment", laravel, 0.0, task_service, resources)
+        self.in_force = GatewaySettings("deployment", laravel, 0.0, task_service, resources)
 
     def weigh(self, percent):
         self.in_force = replace(self.in_force, percent=percent)
@@ -399,7 +401,7 @@ def stage(endpoints, tmp_path):
     """The gateway in front of both apps."""
     told = json.loads(endpoints.read_text())
     made = Stage(told["laravel_url"], told["task_service_url"])
-    with served(Gateway(made, AccessLog(tmp_path / "access.log"))) as gateway_url:
+    with served(LabGateway(made, AccessLog(tmp_path / "access.log"))) as gateway_url:
         endpoints.write_text(json.dumps({**told, "gateway_url": gateway_url}))
         yield made
 
@@ -413,7 +415,7 @@ def synced(sides, tmp_path):
     ports = {direction: free_port() for direction in ("forward", "backward")}
     configuration.write(file, configuration.Configuration(sides.both, ports, ""))
     for direction in ports:
-        switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
+        sync_switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
         command = engine("sync", "--direction", direction, "--config", str(file))
         kept.install(Service(f"sync-{direction}", "carries changes", command, file))
     yield sides

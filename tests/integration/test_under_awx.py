@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from task_migration import runs
+from task_migration.control import run_log
 
 BIN = Path(sys.executable).parent
 # What AWX hands over with every job, and with one of a workflow.
@@ -84,5 +84,5 @@ def test_the_inventory_arrives_whole_and_whoever_launched_it_is_written_down(lau
     assert "PRODUCTION, anna@" in shown
     assert "break-glass on production, with rehearsal_directory, report_directory from the command line" in shown
     assert "gateway_rest_api_id" in shown
-    lines = [json.loads(line) for line in (tmp_path / "production/reports" / runs.FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "production/reports" / run_log.FILE).read_text().splitlines()]
     assert (lines[0]["playbook"], lines[0]["operator"]) == ("break-glass", "anna")

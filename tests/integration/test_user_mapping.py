@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from catalog_dump import catalog_of
 from sides import Sides
-from task_migration import journal, user_mapping
-from task_migration.database import connect, laravel
+from task_migration.control import journal
 from task_migration.errors import Refused
+from task_migration.postgres.database import connect, laravel
+from task_migration.prepare import user_mapping
 
 
 def test_deleting_a_user_in_laravel_is_not_blocked_and_takes_the_mapping_along(mapped: Sides) -> None:

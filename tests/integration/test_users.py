@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 from lab.down import down
-from lab.ledger import read
+from lab.load.ledger import read
+from lab.locations import Locations
 from lab.up import up
 from lab.users import users
-from lab.world import World
 from task_migration.errors import Refused
 
 
@@ -32,7 +32,7 @@ def traffic(lab):
             words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
         except psutil.NoSuchProcess:  # it ended meanwhile
             continue
-        if "lab.traffic" in words and any(lab in word for word in words):
+        if "lab.load.traffic" in words and any(lab in word for word in words):
             found[process.pid] = words
     return found
 
@@ -98,4 +98,4 @@ def test_the_lab_goes_down_with_its_users(tmp_path):
     finally:
         down(lab_directory=directory)
     assert not traffic(directory)
-    assert not World(Path(directory)).directory.exists()
+    assert not Locations(Path(directory)).directory.exists()

@@ -12,12 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from sides import SIGNED_OFF, Sides
-from task_migration import fingerprint, mapping
-from task_migration.converge import Flow, forward
-from task_migration.database import connect, laravel, task_service
+from task_migration.compare import fingerprint
 from task_migration.errors import Failed, Refused
+from task_migration.mapping import table_mapping
+from task_migration.postgres.database import connect, laravel, task_service
+from task_migration.sync.converge import Flow, forward_flow
 
-KEYS = {one.table: one.key for one in mapping.mappings()}
+KEYS = {one.table: one.key for one in table_mapping.mappings()}
 PLANTED = {("tasks", 50, "different"), ("task_images", 20, "missing"), ("group_tasks", 36, "extra")}
 
 
@@ -321,7 +322,7 @@ def _report(sides: Sides) -> dict:
 def _flow(sides: Sides) -> Iterator[Flow]:
     origin_side = laravel(sides.laravel_dsn, timezone="Asia/Tokyo", s3_bucket="task-images")
     with connect(origin_side, "test") as origin, connect(task_service(sides.task_service_dsn), "test") as destination:
-        yield forward(origin, destination)
+        yield forward_flow(origin, destination)
 
 
 def _write_until(sides: Sides, stop: threading.Event) -> None:

@@ -15,18 +15,22 @@ from types import SimpleNamespace
 
 import pytest
 from away import away
-from lab.aws_emulator import AwsEmulator
+from lab.gateway.aws_emulator import AwsEmulator
 from moto.cloudwatch.responses import CloudWatchResponse
 from published import Published
 from stages import LARAVEL, REGION, TASKS, EmulatedStage
-from task_migration import aws, capture, consistency_history, database, health, journal, lock
+from task_migration.canary.api_probe import ApiProbe
+from task_migration.canary.dual_write_gate import dual_write_gate
+from task_migration.canary.watch import watch
+from task_migration.control import consistency_history, journal, operator_lock
+from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.probe import Probe
-from task_migration.stopping import Stop
-from task_migration.switch import switch
-from task_migration.triggers import triggers
-from task_migration.vitals import Vitals
-from task_migration.watch import watch
+from task_migration.external import aws
+from task_migration.postgres import database
+from task_migration.runtime import health_endpoint
+from task_migration.runtime.stop_signal import Stop
+from task_migration.runtime.sync_status import SyncStatus
+from task_migration.sync import capture
 
 pytestmark = pytest.mark.alone
 
@@ -64,16 +68,16 @@ def api():
 @pytest.fixture
 def sync():
     """What a running sync tells of itself; ``sync.become`` changes its state."""
-    vitals = Vitals("forward", Stop())
+    vitals = SyncStatus("forward", Stop())
     vitals.become("running")
-    with health.answering(vitals, 0) as port:
+    with health_endpoint.answering(vitals, 0) as port:
         yield SimpleNamespace(port=port, become=vitals.become)
 
 
 @pytest.fixture
 def dual_write(sides):
     """Sides as phase 2.3 leaves them: the switch on, one consistency check that passed."""
-    switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on", reason="test")
+    sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on", reason="test")
     keep(sides)
     return sides
 
@@ -198,7 +202,7 @@ def test_without_an_address_of_the_api_it_says_unknown_and_never_fine(watching):
 def test_a_switch_that_is_turned_off_meanwhile_ends_the_watch_as_no_fault(dual_write, watching):
     timer = threading.Timer(
         0.3,
-        switch,
+        sync_switch,
         kwargs={"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"},
     )
     timer.start()
@@ -229,7 +233,7 @@ def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_wa
     api.status = 500
     held = threading.Event()
     for_a_while = (dual_write.laravel_dsn, "phase-2.4-canary", lambda _: time.sleep(2.5), held.set)
-    operator = threading.Thread(target=lock.hold, args=for_a_while)
+    operator = threading.Thread(target=operator_lock.hold, args=for_a_while)
     operator.start()
     held.wait()
     outcome, shown = watching(watch_seconds=60, alert_command=alerts.command)
@@ -283,24 +287,24 @@ def test_check_mode_looks_once_and_writes_nothing_down(dual_write, watching):
 
 
 def test_one_look_is_green_or_fails_with_what_to_type(told, api, sync):
-    outcome = triggers(**told)
+    outcome = dual_write_gate(**told)
     assert not outcome.changed
     assert (outcome.details["requests"], outcome.details["errors"]) == (20, 0)
     assert len(outcome.lines) == 6
     api.status = 503
     with pytest.raises(Failed, match=r"HTTP 503.*next: ansible-playbook rollback-2\.3\.yml"):
-        triggers(**told)
+        dual_write_gate(**told)
 
 
 def test_a_change_log_beyond_its_bound_keeps_a_gate_closed(dual_write, told):
     dual_write.laravel("UPDATE tasks SET description = 'written'")
     with pytest.raises(Failed, match="change log"):
-        triggers(**told, change_log_max_entries=1)
+        dual_write_gate(**told, change_log_max_entries=1)
 
 
 def test_an_address_without_tls_elsewhere_is_refused():
     with pytest.raises(Refused, match="TLS"):
-        Probe("http://tasks.example.com", "", 30)
+        ApiProbe("http://tasks.example.com", "", 30)
 
 
 # The canary
@@ -379,9 +383,9 @@ def moved(dual_write, watching, sync, stage, figures):
     capture.capture(laravel_dsn="", task_service_dsn=dual_write.task_service_dsn, side="task_service", check=False)
     stage.set(LARAVEL, 25.0)
     shift(dual_write, 25)
-    vitals = Vitals("backward", Stop())
+    vitals = SyncStatus("backward", Stop())
     vitals.become("running")
-    with health.answering(vitals, 0) as port:
+    with health_endpoint.answering(vitals, 0) as port:
         options = {
             **stage.arguments,
             "metric_source": figures.source,
@@ -503,7 +507,7 @@ def test_a_way_back_that_does_not_carry_is_a_breach(moved, figures):
 
 def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved, figures, stage):
     figures.are(hits=250, of=1000)
-    switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="me")
+    sync_switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="me")
     outcome, shown = moved.watching()
     assert "nothing was breached; 1 s are over" in outcome.message
     assert "25 % to the Task Service" in shown[0]
@@ -515,7 +519,7 @@ def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved
 def test_a_switch_that_is_turned_off_does_not_end_the_watch_over_users(dual_write, moved, figures):
     figures.are(hits=250, of=1000)
     turn = {"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"}
-    timer = threading.Timer(0.2, switch, kwargs=turn)
+    timer = threading.Timer(0.2, sync_switch, kwargs=turn)
     timer.start()
     outcome, shown = moved.watching(watch_seconds=1.5)
     timer.join()
@@ -528,7 +532,7 @@ def test_the_end_of_the_migration_ends_the_watch_over_users_as_no_fault(dual_wri
 
     def end():
         journal.journal(laravel_dsn=dual_write.laravel_dsn, phase="2.5", item="no_way_back", result="done")
-        switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="phase 2.5")
+        sync_switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="phase 2.5")
 
     timer = threading.Timer(0.3, end)
     timer.start()

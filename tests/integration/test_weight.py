@@ -6,11 +6,12 @@ from functools import partial
 from itertools import product
 
 import pytest
-from lab.aws_emulator import AwsEmulator
+from lab.gateway.aws_emulator import AwsEmulator
 from stages import CANARY, LARAVEL, TASKS, EmulatedStage, Killed, killed_after
-from task_migration import aws, stage_change
 from task_migration.errors import Failed, Refused
-from task_migration.weight import WEIGHTS, weight
+from task_migration.external import aws
+from task_migration.traffic import stage_change
+from task_migration.traffic.weight import WEIGHTS, weight
 
 MEANT = {"force": True, "reason": "the test asks"}
 OURS = [(LARAVEL, None), *((LARAVEL, percent) for percent in WEIGHTS)]

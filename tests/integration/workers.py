@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lab import laravel as lab_laravel
-from lab.postgres_server import PostgresServer
-from lab.world import TASK_SERVICE_OWNER
+from lab.locations import TASK_SERVICE_OWNER
+from lab.servers import laravel_tables as lab_laravel
+from lab.servers.postgres_server import PostgresServer
 from sides import Sides
-from task_migration import capture, switch
-from task_migration.sync import Settings, Worker
+from task_migration.control import sync_switch
+from task_migration.sync import capture
+from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def standing(
         sides.prepare()
         sides.copy()
         for one in ("sync_forward", "sync_backward"):
-            switch.switch(laravel_dsn=sides.laravel_dsn, name=one, state="on")
+            sync_switch.sync_switch(laravel_dsn=sides.laravel_dsn, name=one, state="on")
         yield sides
     finally:
         laravel_server.drop_database(name)
@@ -49,8 +50,8 @@ class Both:
 
     def __init__(self, sides: Sides, **more: Any) -> None:
         self.sides = sides
-        settings = Settings.from_dict({**sides.both, **more})
-        self.forward, self.backward = Worker(settings, "forward"), Worker(settings, "backward")
+        settings = SyncSettings.from_dict({**sides.both, **more})
+        self.forward, self.backward = SyncWorker(settings, "forward"), SyncWorker(settings, "backward")
 
     def connect(self) -> None:
         self.forward.connect()

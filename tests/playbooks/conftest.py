@@ -18,10 +18,11 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from lab.hunt import Hunt
-from lab.postgres_server import free_port
-from lab.world import AWS_REGION, REST_API_ID, STAGE, VARIABLE, World
-from task_migration import aws, health
+from lab.locations import AWS_REGION, REST_API_ID, STAGE, VARIABLE, Locations
+from lab.rehearsal.secret_scan import SecretScan
+from lab.servers.postgres_server import free_port
+from task_migration.external import aws
+from task_migration.runtime import health_endpoint
 
 from .door import door
 
@@ -83,7 +84,7 @@ class Lab:
     project: Path
     folder: Path
     health_ports: tuple[int, int]
-    hunt: Hunt | None = None
+    hunt: SecretScan | None = None
 
     @property
     def place(self) -> list[str]:
@@ -197,8 +198,8 @@ class Lab:
         url = f"{self.endpoints()['task_service_url']}/lab/faults"
         httpx.put(url, json={"error_rate": share} if share else {}, trust_env=False).raise_for_status()
 
-    def world(self) -> World:
-        return World((self.folder / "lab").resolve())
+    def world(self) -> Locations:
+        return Locations((self.folder / "lab").resolve())
 
     def catalog(self) -> list[str]:
         """Everything there is in Laravel's database, and the files of Terraform and of the Task Service's server."""
@@ -223,7 +224,7 @@ class Lab:
 
     def untouched(self) -> tuple[object, ...]:
         """What a command that is refused, or run with --check, leaves as it is while users write."""
-        running = [(health.ask(port) or {}).get("pid") for port in self.health_ports]
+        running = [(health_endpoint.ask(port) or {}).get("pid") for port in self.health_ports]
         switches = self.rows("SELECT name, is_on FROM task_migration.switch ORDER BY name")
         return self.structure(), self.stage(), running, switches, self.entries()
 

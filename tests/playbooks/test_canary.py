@@ -10,7 +10,7 @@ import time
 import httpx
 import psycopg
 import pytest
-from task_migration import health
+from task_migration.runtime import health_endpoint
 
 from .conftest import FORCED, QUICK
 
@@ -86,7 +86,7 @@ def test_5_percent_move_with_figures_and_again_nothing_changes(visited):
     assert visited.traffic() == ("laravel", 5.0)
     assert re.search(r"baking at 5 %: .* hits \(", ran.said)
     assert "Next: ansible-playbook phase-2.4-canary.yml -e weight=25" in ran.said
-    assert health.ask(visited.health_ports[1])["state"] == "running"
+    assert health_endpoint.ask(visited.health_ports[1])["state"] == "running"
     assert visited.must(*visited.canary(5)).changed == 0
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 
-from task_migration import health
+from task_migration.runtime import health_endpoint
 
 from .conftest import FORCED, QUICK
 
@@ -37,7 +37,7 @@ def test_a_shift_goes_on_and_comes_to_its_end_though_both_syncs_are_killed_too(v
     killed(visited, *words, at=2, leaves=("laravel", 0.0))
     killed(visited, *words, at=WEIGHT, leaves=("laravel", 5.0))
     killed(visited, *words, at="baking at 5 %", leaves=("laravel", 5.0))
-    pids = [health.ask(port)["pid"] for port in visited.health_ports]
+    pids = [health_endpoint.ask(port)["pid"] for port in visited.health_ports]
 
     def kill_syncs():
         for pid in pids:
@@ -47,7 +47,7 @@ def test_a_shift_goes_on_and_comes_to_its_end_though_both_syncs_are_killed_too(v
     assert ran.code == 0, ran.said
     assert visited.traffic() == ("laravel", 5.0)
     assert "phase 2.4: under way" in ran.said
-    assert [health.ask(port)["pid"] for port in visited.health_ports] != pids
+    assert [health_endpoint.ask(port)["pid"] for port in visited.health_ports] != pids
 
 
 def test_a_forced_shift_that_was_killed_falls_back_to_where_it_came_from(visited):

@@ -8,12 +8,12 @@ import sys
 
 import psycopg
 import pytest
-from lab.hunt import Hunt
-from lab.ledger import read
-from lab.postgres_server import free_port
-from lab.world import World
-from task_migration import health
-from task_migration.laravel_code import BRANCH
+from lab.load.ledger import read
+from lab.locations import Locations
+from lab.rehearsal.secret_scan import SecretScan
+from lab.servers.postgres_server import free_port
+from task_migration.finish.laravel_code import BRANCH
+from task_migration.runtime import health_endpoint
 
 from .conftest import FORCED, QUICK, REQUESTS_PER_SECOND, Lab
 
@@ -26,7 +26,7 @@ WEB = "<?php\n\nRoute::get('/', 'Home');\nRoute::get('/tasks', 'Tasks');\n"
 def promoted(project, tmp_path_factory):
     """A lab of its own at 100 %, with users: what this ends has no way back, and other tests need theirs."""
     folder = tmp_path_factory.mktemp("cleanup")
-    hunt = Hunt(World((folder / "lab").resolve()), folder / "reports")
+    hunt = SecretScan(Locations((folder / "lab").resolve()), folder / "reports")
     lab = Lab(project, folder, (free_port(), free_port()), hunt)
     try:
         with hunt:
@@ -112,7 +112,7 @@ def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_
     ]
     assert "Next: ansible-playbook phase-2.5-cleanup.yml -e confirm=documents" in ran.said
     assert git(checkout, "show", f"{BRANCH}:routes/web.php") == "<?php\n\nRoute::get('/', 'Home');"
-    assert [health.ask(port) for port in promoted.health_ports] == [None, None]
+    assert [health_endpoint.ask(port) for port in promoted.health_ports] == [None, None]
 
 
 def test_again_nothing_changes(promoted, checkout):

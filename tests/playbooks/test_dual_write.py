@@ -11,8 +11,9 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
-from lab.world import AWS_REGION
-from task_migration import aws, health
+from lab.locations import AWS_REGION
+from task_migration.external import aws
+from task_migration.runtime import health_endpoint
 
 from .conftest import copied
 
@@ -39,7 +40,7 @@ def is_on(lab):
 
 
 def said(lab):
-    return health.ask(lab.health_ports[0])
+    return health_endpoint.ask(lab.health_ports[0])
 
 
 def title(lab, key):

@@ -7,10 +7,10 @@ import sys
 
 import boto3
 import pytest
-from lab.aws_emulator import AwsEmulator
+from lab.gateway.aws_emulator import AwsEmulator
 from roots import VARIABLES, Root, Unsuccessful
 from task_migration.errors import Refused
-from task_migration.provision import provision
+from task_migration.prepare.provision import provision
 
 BUCKET = VARIABLES["state_bucket"]
 KEY = "task-service/staging.tfstate"
@@ -150,7 +150,7 @@ def test_the_driver_makes_destroys_and_makes_again_what_staging_describes(stagin
 
 
 def test_the_driver_is_refused_while_somebody_else_is_at_work(staging, bucket, monkeypatch):
-    monkeypatch.setattr("task_migration.terraform.LOCK_TIMEOUT", "0s")
+    monkeypatch.setattr("task_migration.external.terraform.LOCK_TIMEOUT", "0s")
     bucket.put_object(Key=LOCK, Body=HELD)
     with pytest.raises(Refused, match=r"is locked; measured: by anna@runner, for OperationTypeApply"):
         staging()

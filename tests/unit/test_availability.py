@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from lab.availability import availability
-from lab.ledger import Request
+from lab.load.availability import availability
+from lab.load.ledger import LedgerRequest
 
 
 def asked(sent, answered, outcome="acknowledged", *, side="laravel", verb="update", run="r"):
-    return Request(side, verb, 1, f"{run}-1", "sub", {}, sent, answered, outcome)
+    return LedgerRequest(side, verb, 1, f"{run}-1", "sub", {}, sent, answered, outcome)
 
 
 def test_every_request_is_counted_with_the_side_that_answered_it():

@@ -12,7 +12,8 @@ from awx.__main__ import ENVIRONMENTS, FOLDER, text_of
 from awx.assets import assets
 from awx.playbook import playbooks
 from awx.survey import ALSO_ASKED, CONFIRMED, survey
-from task_migration.arguments import FOREIGN_PREFIXES, OF_THE_LAB, Parameter, parameters
+from task_migration.check_inputs import FOREIGN_PREFIXES
+from task_migration.parameters import OF_THE_LAB, Parameter, parameters
 
 PROJECT = Path(__file__).parents[2]
 PLAYBOOKS = list(playbooks())

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from task_migration import checklist
-from task_migration.checklist import Evidence, MigrationTest, check, state_of
-from task_migration.consistency_history import Check
-from task_migration.journal import Entry, Verdict
-from task_migration.switch import Position
+from task_migration.control import checklist
+from task_migration.control.checklist import Evidence, MigrationTest, check, state_of
+from task_migration.control.consistency_history import Check
+from task_migration.control.journal import JournalEntry, Verdict
+from task_migration.control.sync_switch import Position
 
 NOW = datetime(2026, 1, 12, 3, 0, tzinfo=UTC)
 PHASES = {phase.phase: phase for phase in checklist.phases()}
@@ -24,12 +24,12 @@ COMPARISONS = {
 }
 
 
-def journal(*said: str) -> list[Entry]:
+def journal(*said: str) -> list[JournalEntry]:
     """Entries from "2.1 copy done"."""
     entries = []
     for number, (phase, item, result) in enumerate((one.split() for one in said), start=1):
         at = NOW + timedelta(minutes=number)
-        entries.append(Entry(number, at, "ops", "runner", "ansible-playbook", phase, item, result, {}))  # type: ignore[arg-type]
+        entries.append(JournalEntry(number, at, "ops", "runner", "ansible-playbook", phase, item, result, {}))  # type: ignore[arg-type]
     return entries
 
 
@@ -194,7 +194,7 @@ def test_what_was_done_before_a_rollback_counts_no_more() -> None:
     assert [state_of(phase, checklist.standing(dual)).state for phase in ("2.2", "2.3")] == ["done", "not started"]
 
 
-def weights(*reached: int, result: str = "done") -> list[Entry]:
+def weights(*reached: int, result: str = "done") -> list[JournalEntry]:
     """Phase 2.4, with a run that ended well at each of these weights; ``result`` is the last one's."""
     said = [one for weight in reached for one in (f"2.4 weight_{weight} done", "2.4 phase done")]
     entries = journal(*said)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
-from task_migration import configuration
 from task_migration.__main__ import main
-from task_migration.configuration import Configuration
 from task_migration.errors import Refused
+from task_migration.runtime import configuration
+from task_migration.runtime.configuration import Configuration
 
 WANTED = Configuration({"laravel_dsn": "host=a", "sink": "database"}, {"forward": 9801, "backward": 9802}, "")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from task_migration import journal
+from task_migration import times
+from task_migration.control import journal
 from task_migration.errors import Refused
+from task_migration.external import masking
 
 NOW = datetime(2026, 1, 12, 3, 0, tzinfo=UTC)
 UNREACHABLE = "host=127.0.0.1 port=1 dbname=laravel user=nobody"
@@ -16,8 +18,8 @@ def verdict(*, hours: float = 1, passed: bool = True) -> journal.Verdict:
     return journal.Verdict(1, NOW - timedelta(hours=hours), passed, "as it was", {})
 
 
-def entry(number: int, result: str, item: str = "phase", phase: str = "2.1") -> journal.Entry:
-    return journal.Entry(number, NOW, "ops", "runner", "ansible-playbook", phase, item, result, {})  # type: ignore[arg-type]
+def entry(number: int, result: str, item: str = "phase", phase: str = "2.1") -> journal.JournalEntry:
+    return journal.JournalEntry(number, NOW, "ops", "runner", "ansible-playbook", phase, item, result, {})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_a_result_that_does_not_exist_is_refused() -> None:
 
 def test_the_command_is_kept_as_typed_and_its_secrets_are_not() -> None:
     assert (
-        journal.typed(
+        masking.typed_command(
             [
                 *("/opt/venv/bin/ansible-playbook", "phase-2.1-prepare.yml", "-i", "../inventories/production"),
                 *("-e", "ansible_become_pass=hunter2", "-e", '{"db_password": "hunter two", "lab_tasks": 5}'),
@@ -89,7 +91,7 @@ def test_the_command_is_kept_as_typed_and_its_secrets_are_not() -> None:
 
 def test_what_goes_by_the_name_of_a_secret_is_found_however_deep() -> None:
     typed = {"ansible_become_pass": "one", "metric_source": {"token": "two", "urls": [{"password": 3}]}, "weight": 25}
-    assert journal.secrets_in({**typed, "api_token": None, "set_password": True}) == {"one", "two", "3"}
+    assert masking.secret_values({**typed, "api_token": None, "set_password": True}) == {"one", "two", "3"}
 
 
 def test_a_verdict_is_fresh_for_as_long_as_allowed_and_stale_a_second_later() -> None:
@@ -126,4 +128,4 @@ def test_a_start_without_an_end_is_an_interruption_and_one_with_any_end_is_not()
     [(0, "0 s"), (59, "59 s"), (720, "12 min"), (12_000, "3 h 20 min"), (190_800, "2 d 5 h")],
 )
 def test_a_duration_is_told_in_the_units_that_matter(seconds: int, words: str) -> None:
-    assert journal.duration(timedelta(seconds=seconds)) == words
+    assert times.duration(timedelta(seconds=seconds)) == words

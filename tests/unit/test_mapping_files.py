@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.postgres_server import pginstall_of_wheel
+from lab.servers.postgres_server import pginstall_of_wheel
 from psycopg import sql
-from task_migration import capture, catalog, database, mapping, schema, user_mapping
-from task_migration.selector import KeyRange, KeySet, Selector
-from task_migration.shape import shape_of
+from task_migration.mapping import table_mapping
+from task_migration.mapping.selector import KeyRange, KeySet, Selector
+from task_migration.postgres import database, schema_drift
+from task_migration.prepare import schema, user_mapping
+from task_migration.sync import capture
+from task_migration.sync.table_shape import shape_of
 
-MAPPINGS = mapping.mappings()
+MAPPINGS = table_mapping.mappings()
 TABLES = [one.table for one in MAPPINGS]
 SETTINGS = {"timezone": "Asia/Tokyo", "s3_bucket": "task-images"}
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_mapping_file_is_legal_in_psql_as_it_stands(laravel: database.Connection, table: str) -> None:
-    file = Path(str(files("task_migration") / "sql" / "mapping" / f"{table}.sql"))
+    file = Path(str(files("task_migration") / "mapping" / "task_service" / "mapping" / f"{table}.sql"))
     asked = {"laravel_timezone": SETTINGS["timezone"], "s3_bucket": SETTINGS["s3_bucket"]}
     options = " ".join(f"-c task_migration.{name}={value}" for name, value in asked.items())
     run = subprocess.run(
@@ -103,17 +106,18 @@ def test_the_ledger_has_every_column_of_every_table_that_a_mapping_reads(laravel
         for table in re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", block)
         if table not in ("unnest", "LATERAL", "users")  # users is only the way to the tasks of its rows
     }
-    assert read == set(mapping.ledger()) | {"cognito_user_mapping"}
-    assert read == set(mapping.captured_tables()), "what is read is captured"
-    assert catalog.drift(laravel) == []
-    there = catalog.columns(laravel, list(mapping.ledger()))
+    assert read == set(table_mapping.ledger()) | {"cognito_user_mapping"}
+    assert read == set(table_mapping.captured_tables()), "what is read is captured"
+    assert schema_drift.drift(laravel) == []
+    there = schema_drift.columns(laravel, list(table_mapping.ledger()))
     assert there == {
-        table: {column: entry.type for column, entry in columns.items()} for table, columns in mapping.ledger().items()
+        table: {column: entry.type for column, entry in columns.items()}
+        for table, columns in table_mapping.ledger().items()
     }
 
 
 def test_every_fate_but_moved_has_its_reason() -> None:
-    for table, columns in mapping.ledger().items():
+    for table, columns in table_mapping.ledger().items():
         for name, entry in columns.items():
             assert entry.fate in ("moved", "derived", "kept"), f"{table}.{name}"
             assert entry.fate == "moved" or entry.reason, f"{table}.{name}"
@@ -127,7 +131,7 @@ def test_mapped_columns_and_those_the_destination_owns_are_the_tables(
     shape = shape_of(one, laravel, target)
     mapped = [column.name for column in shape.columns]
     assert not set(mapped) & one.destination_owned.keys()
-    assert sorted([*mapped, *one.destination_owned]) == sorted(catalog.columns(target, [table])[table])
+    assert sorted([*mapped, *one.destination_owned]) == sorted(schema_drift.columns(target, [table])[table])
     assert all(one.destination_owned.values()), "each with its reason"
     assert one.key in mapped
 
@@ -170,7 +174,7 @@ def target(task_service_server: Any) -> Iterator[database.Connection]:
     task_service_server.drop_database(name)
 
 
-def _mapping(table: str) -> mapping.Mapping:
+def _mapping(table: str) -> table_mapping.Mapping:
     return next(one for one in MAPPINGS if one.table == table)
 
 

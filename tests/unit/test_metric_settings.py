@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import yaml
-from task_migration import metric_source
+from task_migration.canary import metric_sources
 
 
 def taken(settings):
-    found = metric_source.source(settings, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    found = metric_sources.source(settings, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
     return found.name
 
 

@@ -6,9 +6,10 @@ import re
 from typing import get_args
 
 import pytest
-from task_migration import checklist, migration_page, risks
-from task_migration.checklist import State
-from task_migration.timeline import RunResult, Why
+from task_migration.control import checklist
+from task_migration.control.checklist import State
+from task_migration.report import migration_page, risks
+from task_migration.report.timeline import RunResult, Why
 
 
 def placeholders(text):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from task_migration import terraform
 from task_migration.errors import Failed, Refused
-from task_migration.provision import provision
+from task_migration.external import terraform
+from task_migration.prepare.provision import provision
 
 STAND_IN = f"""#!{sys.executable}
 import json, os, pathlib, subprocess, sys, time

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from task_migration import sequelize
-from task_migration.schema import _MAKES_TABLE, _bundled
+from task_migration.prepare import sequelize
+from task_migration.prepare.schema import _MAKES_TABLE, _bundled
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js on PATH")
 

@@ -8,12 +8,12 @@ from itertools import pairwise, product
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from task_migration import promotion, stage_change, weight
-from task_migration.arguments import parameters
 from task_migration.errors import Failed, Refused
-from task_migration.progress import nobody
-from task_migration.stage import Canary, Gateway, Stage, gateway, read, refuse_cache, refuse_foreign
-from task_migration.weight import WEIGHTS
+from task_migration.parameters import parameters
+from task_migration.progress import no_listener
+from task_migration.traffic import promotion, stage_change, weight
+from task_migration.traffic.stage import Gateway, Stage, StageCanary, gateway, read, refuse_cache, refuse_foreign
+from task_migration.traffic.weight import WEIGHTS
 
 INVENTORY = {
     "gateway_rest_api_id": "a1b2c3",
@@ -27,11 +27,11 @@ LARAVEL, TASKS = WHERE.laravel_upstream, WHERE.task_service_upstream
 
 
 def stage(value=LARAVEL, percent=None, **more):
-    canary = None if percent is None else Canary(float(percent), "d1", {"tasksUpstream": TASKS}, False)
+    canary = None if percent is None else StageCanary(float(percent), "d1", {"tasksUpstream": TASKS}, False)
     return Stage(WHERE, "d1", {"tasksUpstream": value, "other": "1"}, canary, False, None, **more)
 
 
-CUT_OFF = replace(stage(), canary=Canary(0.0, "d1", {}, False))
+CUT_OFF = replace(stage(), canary=StageCanary(0.0, "d1", {}, False))
 STATES = [stage(value, percent) for value, percent in product((LARAVEL, TASKS), (None, *WEIGHTS, 12.5))] + [
     CUT_OFF,
     replace(CUT_OFF, variables={"tasksUpstream": TASKS}),
@@ -72,7 +72,7 @@ class Client:
             raise answer[0]
 
     def _apply(self, op, path, value):
-        canary = self.stage.canary or Canary(0.0, self.stage.deployment_id, {}, False)
+        canary = self.stage.canary or StageCanary(0.0, self.stage.deployment_id, {}, False)
         variables, name = self.stage.variables, path.rpartition("/")[2]
         match (op, path.rpartition("/")[0]):
             case ("remove", ""):
@@ -118,7 +118,7 @@ def nobody_waits(monkeypatch):
 def to(client, goal):
     at = read(client, WHERE)
     changes = stage_change.path(at, partial(weight.next_change, weight=goal))
-    return stage_change.carry_out(client, at, changes, nobody)
+    return stage_change.carry_out(client, at, changes, no_listener)
 
 
 # The inventory
@@ -171,11 +171,11 @@ def test_the_variable_and_the_canary_together_say_the_share(value, percent, shar
 @pytest.mark.parametrize(
     ("canary", "said"),
     [
-        (Canary(5.0, "d2", {"tasksUpstream": TASKS}, False), "it serves the deployment d2, the stage d1"),
-        (Canary(5.0, "d1", {"tasksUpstream": LARAVEL}, False), f"it overrides tasksUpstream={LARAVEL}"),
-        (Canary(5.0, "d1", {"tasksUpstream": TASKS, "key": "hunter2"}, False), "it overrides key;"),
-        (Canary(5.0, "d1", {}, False), "it does not override tasksUpstream, at 5 %"),
-        (Canary(0.0, "d1", {"key": "hunter2"}, False), "it overrides key;"),
+        (StageCanary(5.0, "d2", {"tasksUpstream": TASKS}, False), "it serves the deployment d2, the stage d1"),
+        (StageCanary(5.0, "d1", {"tasksUpstream": LARAVEL}, False), f"it overrides tasksUpstream={LARAVEL}"),
+        (StageCanary(5.0, "d1", {"tasksUpstream": TASKS, "key": "hunter2"}, False), "it overrides key;"),
+        (StageCanary(5.0, "d1", {}, False), "it does not override tasksUpstream, at 5 %"),
+        (StageCanary(0.0, "d1", {"key": "hunter2"}, False), "it overrides key;"),
     ],
 )
 def test_a_canary_of_somebody_else_is_refused_and_none_of_its_values_is_told(canary, said):
@@ -211,7 +211,7 @@ def test_a_cache_that_both_sides_would_share_is_refused():
     with pytest.raises(Refused, match=r"cacheClusterEnabled=true.*value=false; then run the same command again"):
         refuse_cache(replace(stage(), cache_enabled=True))
     with pytest.raises(Refused, match=r"useStageCache=true.*path=/canarySettings/useStageCache,value=false"):
-        refuse_cache(replace(stage(), canary=Canary(5.0, "d1", {"tasksUpstream": TASKS}, True)))
+        refuse_cache(replace(stage(), canary=StageCanary(5.0, "d1", {"tasksUpstream": TASKS}, True)))
 
 
 def test_the_journal_gets_the_names_of_other_variables_and_not_their_values():

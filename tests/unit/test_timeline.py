@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from task_migration import timeline
-from task_migration.journal import Entry
+from task_migration.control.journal import JournalEntry
+from task_migration.report import timeline
 
 SINCE = datetime(2026, 1, 12, 9, 0, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def journal(*lines):
     for phase, item, result, *evidence in lines:
         number = next(numbers)
         at = SINCE + timedelta(minutes=number)
-        entries.append(Entry(number, at, "op", "host", "cmd", phase, item, result, dict(*evidence)))
+        entries.append(JournalEntry(number, at, "op", "host", "cmd", phase, item, result, dict(*evidence)))
     return entries
 
 

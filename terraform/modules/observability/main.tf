@@ -1,7 +1,7 @@
 # The alarms of the migration, on what the runbook publishes itself. Their names begin with task-service-<environment>-migration-: those
 # without "migration" are made by phase-2.5-cleanup.yml for the time after it, those with "database" by module task_service_rds.
 locals {
-  # Also what the runbook reads (scripts/task_migration/metric_data.yml is a link to it): nothing is named twice.
+  # Also what the runbook reads (scripts/task_migration/external/metric_data.yml is a link to it): nothing is named twice.
   metrics  = yamldecode(file("${path.module}/metric_data.yml"))
   name     = "task-service-${var.migration_environment}-migration"
   playbook = "ansible-playbook -i ../inventories/${var.migration_environment}"

@@ -17,7 +17,7 @@ resource "terraform_data" "this" {
   # Takes away what it finds there first: after a failed or killed run nobody else would.
   provisioner "local-exec" {
     command = <<-EOT
-      "$PYTHON" -m lab.postgres_server create --directory "$DIRECTORY" --port "$PORT" \
+      "$PYTHON" -m lab.servers.postgres_server create --directory "$DIRECTORY" --port "$PORT" \
         --database "$DATABASE" --owner "$OWNER" --engine-version "$ENGINE_VERSION"
     EOT
     environment = {
@@ -32,7 +32,7 @@ resource "terraform_data" "this" {
 
   provisioner "local-exec" {
     when    = destroy
-    command = "\"$PYTHON\" -m lab.postgres_server destroy --directory \"$DIRECTORY\""
+    command = "\"$PYTHON\" -m lab.servers.postgres_server destroy --directory \"$DIRECTORY\""
     environment = {
       PYTHON    = self.input.python
       DIRECTORY = self.input.directory

@@ -24,10 +24,10 @@ from ansible.utils.vars import load_extra_vars
 from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import ProgressLine
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from task_migration import mapping_directory
-from task_migration.arguments import parameters
 from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.mapping import mapping_directory
 from task_migration.outcome import Outcome
+from task_migration.parameters import parameters
 
 # What a core function may ask for beside its module's options; the seam knows these itself.
 PROVIDED = frozenset({"check", "listener", "extra_vars", "variable"})

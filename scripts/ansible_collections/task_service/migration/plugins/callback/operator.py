@@ -21,7 +21,6 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 # Imported before any worker is forked: the kind of screen can be asked only here, and no step loads it again.
 from ansible_collections.task_service.migration.plugins.plugin_utils import progress_line as progress_line
-from task_migration import database as database
 
 DOCUMENTATION = """
 name: operator

@@ -16,8 +16,8 @@ from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.task_service.migration.plugins.action.seam import secrets_in
-from task_migration import journal
-from task_migration.runs import Recorder
+from task_migration.control.run_log import Recorder
+from task_migration.external import masking
 
 DOCUMENTATION = """
 name: runs
@@ -85,9 +85,9 @@ class CallbackModule(CallbackBase):
         if not isinstance(directory, str) or not directory:
             return
         typed = load_extra_vars(loader)
-        secrets = journal.secrets_in(typed) | secrets_in(typed.values())
+        secrets = masking.secret_values(typed) | secrets_in(typed.values())
         self._secrets = secrets | {json.dumps(secret)[1:-1] for secret in secrets}
-        command = journal.typed(remove_values(sys.argv, self._secrets))
+        command = masking.typed_command(remove_values(sys.argv, self._secrets))
         check = bool(context.CLIARGS.get("check"))
         self._recorder = Recorder(Path(directory), self._playbook, command=command, check=check)
 

@@ -1,6 +1,6 @@
 """The documentation of lab_rehearsal; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "lab.rehearsal.rehearsal"
+CORE_FUNCTION = "lab.rehearsal.rehearsal.rehearsal"
 
 DOCUMENTATION = r"""
 module: lab_rehearsal

@@ -1,6 +1,6 @@
 """The documentation of task_alert; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.alert.alert"
+CORE_FUNCTION = "task_migration.external.alert.alert"
 
 DOCUMENTATION = r"""
 module: task_alert

@@ -1,6 +1,6 @@
 """The documentation of task_approval; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.approval.approval"
+CORE_FUNCTION = "task_migration.control.approval.approval"
 
 DOCUMENTATION = r"""
 module: task_approval

@@ -1,6 +1,6 @@
 """The documentation of task_arguments; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.arguments.arguments"
+CORE_FUNCTION = "task_migration.check_inputs.check_inputs"
 
 DOCUMENTATION = r"""
 module: task_arguments

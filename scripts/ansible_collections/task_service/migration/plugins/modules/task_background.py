@@ -1,6 +1,6 @@
 """The documentation of task_background; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.background.background"
+CORE_FUNCTION = "task_migration.runtime.services.services"
 
 DOCUMENTATION = r"""
 module: task_background

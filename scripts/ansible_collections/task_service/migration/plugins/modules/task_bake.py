@@ -1,6 +1,6 @@
 """The documentation of task_bake; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.bake.bake"
+CORE_FUNCTION = "task_migration.canary.bake.bake"
 
 DOCUMENTATION = r"""
 module: task_bake

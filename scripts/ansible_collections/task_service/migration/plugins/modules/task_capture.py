@@ -1,6 +1,6 @@
 """The documentation of task_capture; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.capture.capture"
+CORE_FUNCTION = "task_migration.sync.capture.capture"
 
 DOCUMENTATION = r"""
 module: task_capture

@@ -1,6 +1,6 @@
 """The documentation of task_catch_up; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.catch_up.catch_up"
+CORE_FUNCTION = "task_migration.runtime.catch_up.catch_up"
 
 DOCUMENTATION = r"""
 module: task_catch_up

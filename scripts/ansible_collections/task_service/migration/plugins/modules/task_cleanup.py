@@ -1,6 +1,6 @@
 """The documentation of task_cleanup; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.cleanup.cleanup"
+CORE_FUNCTION = "task_migration.finish.cleanup.cleanup"
 
 DOCUMENTATION = r"""
 module: task_cleanup

@@ -1,6 +1,6 @@
 """The documentation of task_consistency; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.consistency.consistency"
+CORE_FUNCTION = "task_migration.compare.consistency.consistency"
 
 DOCUMENTATION = r"""
 module: task_consistency

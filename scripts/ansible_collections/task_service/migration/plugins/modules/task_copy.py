@@ -1,6 +1,6 @@
 """The documentation of task_copy; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.copy.copy"
+CORE_FUNCTION = "task_migration.prepare.bulk_copy.bulk_copy"
 
 DOCUMENTATION = r"""
 module: task_copy

@@ -1,6 +1,6 @@
 """The documentation of task_database_roles; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.database_roles.database_roles"
+CORE_FUNCTION = "task_migration.postgres.database_roles.database_roles"
 
 DOCUMENTATION = r"""
 module: task_database_roles

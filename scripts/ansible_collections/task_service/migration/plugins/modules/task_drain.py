@@ -1,6 +1,6 @@
 """The documentation of task_drain; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.drain.drain"
+CORE_FUNCTION = "task_migration.sync.drain.drain"
 
 DOCUMENTATION = r"""
 module: task_drain

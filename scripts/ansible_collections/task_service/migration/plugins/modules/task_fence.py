@@ -1,6 +1,6 @@
 """The documentation of task_fence; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.fence.fence"
+CORE_FUNCTION = "task_migration.sync.fence.fence"
 
 DOCUMENTATION = r"""
 module: task_fence

@@ -1,6 +1,6 @@
 """The documentation of task_gate; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.gate.gate"
+CORE_FUNCTION = "task_migration.canary.canary_gate.canary_gate"
 
 DOCUMENTATION = r"""
 module: task_gate

@@ -1,6 +1,6 @@
 """The documentation of task_journal; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.journal.journal"
+CORE_FUNCTION = "task_migration.control.journal.journal"
 
 DOCUMENTATION = r"""
 module: task_journal

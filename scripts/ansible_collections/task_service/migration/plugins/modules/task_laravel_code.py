@@ -1,6 +1,6 @@
 """The documentation of task_laravel_code; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.laravel_code.laravel_code"
+CORE_FUNCTION = "task_migration.finish.laravel_code.laravel_code"
 
 DOCUMENTATION = r"""
 module: task_laravel_code

@@ -1,6 +1,6 @@
 """The documentation of task_laravel_flag; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.laravel_flag.laravel_flag"
+CORE_FUNCTION = "task_migration.traffic.laravel_flag.laravel_flag"
 
 DOCUMENTATION = r"""
 module: task_laravel_flag

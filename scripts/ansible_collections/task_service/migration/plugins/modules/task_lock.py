@@ -1,6 +1,6 @@
 """The documentation of task_lock; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.lock.lock"
+CORE_FUNCTION = "task_migration.control.operator_lock.operator_lock"
 
 DOCUMENTATION = r"""
 module: task_lock

@@ -1,6 +1,6 @@
 """The documentation of task_migration_report; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.migration_report.migration_report"
+CORE_FUNCTION = "task_migration.report.migration_report.migration_report"
 
 DOCUMENTATION = r"""
 module: task_migration_report

@@ -1,6 +1,6 @@
 """The documentation of task_monitoring; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.monitoring.monitoring"
+CORE_FUNCTION = "task_migration.finish.alarms.alarms"
 
 DOCUMENTATION = r"""
 module: task_monitoring

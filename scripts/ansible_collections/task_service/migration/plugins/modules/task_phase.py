@@ -1,6 +1,6 @@
 """The documentation of task_phase; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.phase.phase"
+CORE_FUNCTION = "task_migration.control.phase_gate.phase_gate"
 
 DOCUMENTATION = r"""
 module: task_phase

@@ -1,6 +1,6 @@
 """The documentation of task_plan; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.plan.plan"
+CORE_FUNCTION = "task_migration.control.approval_gate.approval_gate"
 
 DOCUMENTATION = r"""
 module: task_plan

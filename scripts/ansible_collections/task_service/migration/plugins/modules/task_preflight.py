@@ -1,6 +1,6 @@
 """The documentation of task_preflight; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.preflight.preflight"
+CORE_FUNCTION = "task_migration.prepare.preflight.preflight"
 
 DOCUMENTATION = r"""
 module: task_preflight

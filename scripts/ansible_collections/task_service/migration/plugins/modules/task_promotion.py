@@ -1,6 +1,6 @@
 """The documentation of task_promotion; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.promotion.promotion"
+CORE_FUNCTION = "task_migration.traffic.promotion.promotion"
 
 DOCUMENTATION = r"""
 module: task_promotion

@@ -1,6 +1,6 @@
 """The documentation of task_provision; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.provision.provision"
+CORE_FUNCTION = "task_migration.prepare.provision.provision"
 
 DOCUMENTATION = r"""
 module: task_provision

@@ -1,6 +1,6 @@
 """The documentation of task_quiet; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.quiet.quiet"
+CORE_FUNCTION = "task_migration.sync.quiesce.quiesce"
 
 DOCUMENTATION = r"""
 module: task_quiet

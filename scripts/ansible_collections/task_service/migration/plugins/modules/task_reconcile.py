@@ -1,6 +1,6 @@
 """The documentation of task_reconcile; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.reconcile.reconcile"
+CORE_FUNCTION = "task_migration.compare.reconcile.reconcile"
 
 DOCUMENTATION = r"""
 module: task_reconcile

@@ -1,6 +1,6 @@
 """The documentation of task_rehearsals; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.rehearsals.rehearsals"
+CORE_FUNCTION = "task_migration.control.rehearsal_gate.rehearsal_gate"
 
 DOCUMENTATION = r"""
 module: task_rehearsals

@@ -1,6 +1,6 @@
 """The documentation of task_schedule; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.schedule.schedule"
+CORE_FUNCTION = "task_migration.control.schedule_gate.schedule_gate"
 
 DOCUMENTATION = r"""
 module: task_schedule

@@ -1,6 +1,6 @@
 """The documentation of task_schema; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.schema.schema"
+CORE_FUNCTION = "task_migration.prepare.schema.schema"
 
 DOCUMENTATION = r"""
 module: task_schema

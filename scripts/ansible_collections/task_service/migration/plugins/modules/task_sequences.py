@@ -1,6 +1,6 @@
 """The documentation of task_sequences; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.sequences.sequences"
+CORE_FUNCTION = "task_migration.prepare.id_ranges.id_ranges"
 
 DOCUMENTATION = r"""
 module: task_sequences

@@ -1,6 +1,6 @@
 """The documentation of task_soak; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.soak.soak"
+CORE_FUNCTION = "task_migration.canary.soak_gate.soak_gate"
 
 DOCUMENTATION = r"""
 module: task_soak

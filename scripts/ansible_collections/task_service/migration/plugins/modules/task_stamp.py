@@ -1,6 +1,6 @@
 """The documentation of task_stamp; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.stamp.stamp"
+CORE_FUNCTION = "task_migration.control.environment_stamp.environment_stamp"
 
 DOCUMENTATION = r"""
 module: task_stamp

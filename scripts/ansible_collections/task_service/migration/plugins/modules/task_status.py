@@ -1,6 +1,6 @@
 """The documentation of task_status; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.status.status"
+CORE_FUNCTION = "task_migration.report.status.status"
 
 DOCUMENTATION = r"""
 module: task_status

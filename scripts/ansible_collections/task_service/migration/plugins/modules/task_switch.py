@@ -1,6 +1,6 @@
 """The documentation of task_switch; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.switch.switch"
+CORE_FUNCTION = "task_migration.control.sync_switch.sync_switch"
 
 DOCUMENTATION = r"""
 module: task_switch

@@ -1,6 +1,6 @@
 """The documentation of task_sync_report; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.sync_report.sync_report"
+CORE_FUNCTION = "task_migration.report.sync_report.sync_report"
 
 DOCUMENTATION = r"""
 module: task_sync_report

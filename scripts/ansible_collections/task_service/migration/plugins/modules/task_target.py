@@ -1,6 +1,6 @@
 """The documentation of task_target; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.target.target"
+CORE_FUNCTION = "task_migration.control.target_gate.target_gate"
 
 DOCUMENTATION = r"""
 module: task_target

@@ -1,6 +1,6 @@
 """The documentation of task_triggers; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.triggers.triggers"
+CORE_FUNCTION = "task_migration.canary.dual_write_gate.dual_write_gate"
 
 DOCUMENTATION = r"""
 module: task_triggers

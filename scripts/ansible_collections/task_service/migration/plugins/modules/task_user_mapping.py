@@ -1,6 +1,6 @@
 """The documentation of task_user_mapping; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.user_mapping.user_mapping"
+CORE_FUNCTION = "task_migration.prepare.user_mapping.user_mapping"
 
 DOCUMENTATION = r"""
 module: task_user_mapping

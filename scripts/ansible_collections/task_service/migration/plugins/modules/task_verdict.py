@@ -1,6 +1,6 @@
 """The documentation of task_verdict; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.verdict.verdict"
+CORE_FUNCTION = "task_migration.compare.verify_gate.verify_gate"
 
 DOCUMENTATION = r"""
 module: task_verdict

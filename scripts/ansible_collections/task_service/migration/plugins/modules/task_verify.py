@@ -1,6 +1,6 @@
 """The documentation of task_verify; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.verify.verify"
+CORE_FUNCTION = "task_migration.compare.verify.verify"
 
 DOCUMENTATION = r"""
 module: task_verify

@@ -1,6 +1,6 @@
 """The documentation of task_watch; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.watch.watch"
+CORE_FUNCTION = "task_migration.canary.watch.watch"
 
 DOCUMENTATION = r"""
 module: task_watch

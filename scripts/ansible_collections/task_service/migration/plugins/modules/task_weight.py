@@ -1,6 +1,6 @@
 """The documentation of task_weight; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.weight.weight"
+CORE_FUNCTION = "task_migration.traffic.weight.weight"
 
 DOCUMENTATION = r"""
 module: task_weight

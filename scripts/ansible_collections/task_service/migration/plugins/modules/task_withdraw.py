@@ -1,6 +1,6 @@
 """The documentation of task_withdraw; the seam runs the function of the core that it names."""
 
-CORE_FUNCTION = "task_migration.withdraw.withdraw"
+CORE_FUNCTION = "task_migration.finish.uninstall.uninstall"
 
 DOCUMENTATION = r"""
 module: task_withdraw

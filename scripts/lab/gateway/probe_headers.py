@@ -1,0 +1,20 @@
+"""The headers with which the runbook's probes come through the gateway: those of one user, in a closed file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psycopg
+
+from lab.sql_files import statement
+
+
+def make(file: Path, laravel_dsn: str) -> None:
+    """Writes ``X-User`` with the Cognito sub of Laravel's first user that has one."""
+    with psycopg.connect(laravel_dsn) as session:
+        row = session.execute(statement("load/accounting.sql", "users"), {"most": 1}).fetchone()
+    beside = file.with_name(f".{file.name}")
+    with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as written:
+        written.write(f"X-User: {row[0] if row else ''}\n")
+    beside.replace(file)

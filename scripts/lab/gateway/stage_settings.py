@@ -1,0 +1,170 @@
+"""What a stage of API Gateway says about each request: the settings in force, read from AWS again and again.
+
+Integrations are of a deployment and are read once for each; the stage's variables and its canary may change at any
+time. Without an answer from AWS, the last settings stay in force.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+POLL_SECONDS = 0.2
+LONGEST_INTEGRATION_SECONDS = 29.0
+_NAME = re.compile(r"\{(\w+)(\+?)\}")
+_VARIABLE = re.compile(r"\$\{stageVariables\.(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Integration:
+    """``parameters`` says which parameter of the request's path each parameter of ``uri`` is."""
+
+    uri: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = LONGEST_INTEGRATION_SECONDS
+
+    def address(self, variables: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+        """Host, port and path for a request whose path gave ``found``; None if a variable is not set."""
+        if any(name not in variables for name in _VARIABLE.findall(self.uri)):
+            return None
+        uri = _VARIABLE.sub(lambda match: variables[match[1]], self.uri)
+        uri = _NAME.sub(lambda match: found.get(self.parameters.get(match[1], ""), ""), uri)
+        return uri.removeprefix("http://")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A path with ``{name}`` for one segment and ``{name+}`` for all that follow, and its methods; ANY is any."""
+
+    path: str
+    methods: Mapping[str, Integration]
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parts = [
+            f"({'.+' if named[2] else '[^/]+'})" if (named := _NAME.fullmatch(part)) else re.escape(part)
+            for part in self.path.split("/")
+        ]
+        object.__setattr__(self, "pattern", re.compile("/".join(parts)))
+
+    @property
+    def rank(self) -> list[int]:
+        """What is exact goes before what is named, and that before what takes all."""
+        return [1 + bool(named[2]) if (named := _NAME.fullmatch(part)) else 0 for part in self.path.split("/")]
+
+    def found(self, path: str) -> dict[str, str] | None:
+        """The parameters of a path that is this resource's, as integrations name them; None if it is not."""
+        matched = self.pattern.fullmatch(path)
+        if matched is None:
+            return None
+        names = (named[1] for named in _NAME.finditer(self.path))
+        return {f"method.request.path.{name}": value for name, value in zip(names, matched.groups(), strict=True)}
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Of one stage. ``percent`` is None without a canary; ``since`` the time of day when they came into force."""
+
+    deployment: str
+    variables: Mapping[str, str]
+    percent: float | None
+    overrides: Mapping[str, str]
+    resources: Sequence[Resource]
+    since: float = field(default=0.0, compare=False)
+
+    def resource(self, path: str) -> tuple[Resource, dict[str, str]] | None:
+        for resource in self.resources:
+            if (found := resource.found(path)) is not None:
+                return resource, found
+        return None
+
+    def of_request(self, canary: bool) -> Mapping[str, str]:
+        """The variables of one request."""
+        return {**self.variables, **self.overrides} if canary else self.variables
+
+
+class StageSettings(threading.Thread):
+    """Asks ``client`` every POLL_SECONDS; what it finds comes into force ``propagation_seconds`` later."""
+
+    def __init__(self, client: Callable[[], Any], rest_api: str, stage: str, propagation_seconds: float = 0.0) -> None:
+        super().__init__(name="stage settings", daemon=True)
+        self._client = client
+        self._rest_api, self._stage = rest_api, stage
+        self._propagation_seconds = propagation_seconds
+        self._coming: list[tuple[float, GatewaySettings]] = []
+        self._newest: GatewaySettings | None = None
+        self._ending = threading.Event()
+        self.in_force: GatewaySettings | None = None
+        self.asked = 0.0
+        """When AWS last answered, as a time of day; 0 if it never did."""
+
+    def run(self) -> None:
+        client, trouble = self._client(), ""
+        while not self._ending.wait(POLL_SECONDS if self.asked or trouble else 0):
+            try:
+                found, said = self._look(client), ""
+            except (BotoCoreError, ClientError) as error:
+                found, said = None, str(error)
+            if said != trouble:
+                print(said or "the stage answers", file=sys.stderr)
+                trouble = said
+            if found is not None and found != self._newest:
+                self._newest = found
+                self._coming.append((time.monotonic() + self._propagation_seconds, found))
+            self._bring_into_force()
+            if found is not None:
+                self.asked = time.time()
+
+    def end(self) -> None:
+        self._ending.set()
+
+    def _bring_into_force(self) -> None:
+        while self._coming and self._coming[0][0] <= time.monotonic():
+            _, settings = self._coming.pop(0)
+            object.__setattr__(settings, "since", time.time())
+            self.in_force = settings
+
+    def _look(self, client: Any) -> GatewaySettings:
+        stage = client.get_stage(restApiId=self._rest_api, stageName=self._stage)
+        canary = stage.get("canarySettings")
+        deployment = stage["deploymentId"]
+        known = self._newest is not None and self._newest.deployment == deployment
+        return GatewaySettings(
+            deployment,
+            stage.get("variables", {}),
+            None if canary is None else float(canary.get("percentTraffic", 0)),
+            (canary or {}).get("stageVariableOverrides", {}),
+            self._newest.resources if self._newest is not None and known else self._resources(client),
+        )
+
+    def _resources(self, client: Any) -> list[Resource]:
+        pages = client.get_paginator("get_resources").paginate(restApiId=self._rest_api, embed=["methods"])
+        found = [
+            Resource(
+                item["path"],
+                {
+                    name: _integration(method["methodIntegration"])
+                    for name, method in item.get("resourceMethods", {}).items()
+                },
+            )
+            for page in pages
+            for item in page["items"]
+        ]
+        return sorted(found, key=lambda resource: resource.rank)
+
+
+def _integration(told: Mapping[str, Any]) -> Integration:
+    prefix = "integration.request.path."
+    parameters = told.get("requestParameters", {})
+    return Integration(
+        told["uri"],
+        {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)},
+        told.get("timeoutInMillis", LONGEST_INTEGRATION_SECONDS * 1000) / 1000,
+    )

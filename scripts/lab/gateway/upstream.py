@@ -1,0 +1,183 @@
+"""HTTP to what stands behind the gateway: connections are kept alive, and a request is never sent twice unseen.
+
+A kept connection may have been closed by the other end just now. What is sent on it then is lost, and nobody can tell
+whether it was done. So one is used again only while the other end surely keeps it too, and only if nothing has come on
+it meanwhile, its end included. A read that is lost all the same is asked once more on a new connection; a write never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httptools
+
+KEPT_SECONDS = 1.0
+"""For how long an idle connection is used again; uvicorn closes one after 5 s."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# What belongs to one connection, or is written anew (RFC 9110, 7.6.1).
+_OF_ONE_CONNECTION = frozenset(
+    {b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding"}
+    | {b"upgrade"}
+)
+
+
+class Unanswered(Exception):
+    """No answer came: the connection was refused, or ended before its answer did."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """``target`` is the path and the query; names of headers are in small letters."""
+
+    method: str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+@dataclass(slots=True)
+class HttpAnswer:
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+
+class Upstream:
+    """One host and port, and the connections to it that are idle, the last used last."""
+
+    def __init__(self, authority: str) -> None:
+        self._authority = authority
+        host, _, port = authority.partition(":")
+        self._address = (host, int(port or 80))
+        self._idle: list[tuple[float, _Connection]] = []
+
+    async def ask(self, request: HttpRequest, seconds: float) -> HttpAnswer:
+        """Raises Unanswered, or TimeoutError after ``seconds``; the connection is closed then."""
+        async with asyncio.timeout(seconds):
+            kept = self._kept()
+            if kept is not None:
+                try:
+                    return await self._ask(kept, request)
+                except Unanswered:
+                    if request.method not in SAFE_METHODS:
+                        raise
+            return await self._ask(await self._connect(), request)
+
+    async def _ask(self, connection: _Connection, request: HttpRequest) -> HttpAnswer:
+        answer = await connection.ask(self._authority, request)
+        if connection.keeps:
+            self._idle.append((time.monotonic(), connection))
+        return answer
+
+    def _kept(self) -> _Connection | None:
+        """The connection used last, if it is fit to be used again."""
+        oldest = time.monotonic() - KEPT_SECONDS
+        while self._idle:
+            idle_since, connection = self._idle.pop()
+            if idle_since >= oldest and connection.silent():
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
+        except OSError as error:
+            raise Unanswered("refused") from error
+        return connection
+
+    def close(self) -> None:
+        for _, connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+
+class _Connection(asyncio.Protocol):
+    """One exchange at a time; the parser calls the methods that begin with ``on_``."""
+
+    def __init__(self) -> None:
+        self._transport: Any = None
+        self._parser: Any = None
+        self._answered: asyncio.Future[HttpAnswer] | None = None
+        self._answer = HttpAnswer()
+        self._headless = False
+        self.keeps = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    async def ask(self, authority: str, request: HttpRequest) -> HttpAnswer:
+        """Sends it and waits for the whole answer. Raises Unanswered if the connection ends before."""
+        self._answer, self._headless, self.keeps = HttpAnswer(), request.method == "HEAD", False
+        self._parser = httptools.HttpResponseParser(self)
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(_written(authority, request))
+        try:
+            return await self._answered
+        finally:
+            self._answered = None
+            if not self.keeps:
+                self.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answered is None:
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._end(Unanswered("no HTTP"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(Unanswered("reset"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._answer.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        if self._headless:
+            self._end(self._answer)
+
+    def on_body(self, body: bytes) -> None:
+        self._answer.body += body
+
+    def on_message_complete(self) -> None:
+        self.keeps = not self._headless and self._parser.should_keep_alive()
+        self._end(self._answer)
+
+    def _end(self, how: HttpAnswer | Unanswered) -> None:
+        if self._answered is None or self._answered.done():
+            return
+        if isinstance(how, Unanswered):
+            self._answered.set_exception(how)
+        else:
+            self._answered.set_result(how)
+
+    def silent(self) -> bool:
+        """Whether it is open and nothing has come that was not read yet, its end included."""
+        if self._transport.is_closing():
+            return False
+        looking = select.poll()
+        looking.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not looking.poll(0)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+
+def _written(authority: str, request: HttpRequest) -> bytes:
+    lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: {authority}".encode("latin-1")]
+    lines += [name + b": " + value for name, value in passed_on(request.headers)]
+    if request.body or request.method not in SAFE_METHODS:
+        lines.append(b"content-length: %d" % len(request.body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + request.body
+
+
+def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers that go on to the other end."""
+    return [(name, value) for name, value in headers if name not in _OF_ONE_CONNECTION]

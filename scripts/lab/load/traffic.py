@@ -1,0 +1,454 @@
+"""Live traffic on both apps that remembers every acknowledged write, and the check that none of them was lost.
+
+    python -m lab.load.traffic --endpoints FILE --gateway-requests 200 --seconds 30 --ledger FILE
+    python -m lab.load.traffic --endpoints FILE --laravel-writes 50 --task-service-writes 5 --seconds 30 --ledger FILE
+    python -m lab.load.traffic check --endpoints FILE --ledger FILE
+
+Users with a Cognito sub create, change, complete, approve, delete and restore tasks, and write their tags, images and
+groups; it only asks for tasks that it made. They come through the gateway, which picks a side for each request, or to
+the sides themselves, to both at once. At most one request of a task is under way through each of these doors, so the
+order of a door's writes is known. SIGTERM ends it as the end of its time does: what is under way is waited for.
+
+Through the gateway nothing is asked for that a side could refuse for being a little behind the other: what has just
+come or gone is left alone for CROSSING_SECONDS, what may be gone is not asked for again, and nothing is restored, which
+the Task Service does not offer. So each answer that is not a success is a failure, and is counted as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import secrets
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import psycopg
+import uvloop
+
+from lab.load.accounting import account, table
+from lab.load.ledger import Ledger, LedgerRequest, Outcome, Side
+from lab.sql_files import statement
+
+Door = Literal["laravel", "task_service", "gateway"]
+"""Where a request is sent: a side's own address, or the gateway's, which may lead to either."""
+ANSWER_SECONDS = 5.0
+IDLE_SECONDS = 2.0
+"""Less than any server keeps an idle connection open: none is closed just as a request goes out on it."""
+CROSSING_SECONDS = 5.0
+"""How long what was made, deleted or restored is left alone where it may not be known yet. A sync that was killed is up
+again and has caught up by then, though both cores are busy."""
+SERVED_BY = "X-Served-By"
+USERS = 200
+TAGS = tuple(f"traffic {name}" for name in ("red", "green", "blue", "赤", "緑", "青"))
+MIX = {
+    "create": 18,
+    "update": 34,
+    "complete": 11,
+    "uncomplete": 4,
+    "approve": 5,
+    "delete": 5,
+    "restore": 3,
+    "tags": 9,
+    "add image": 4,
+    "remove image": 2,
+    "group": 5,
+}
+
+
+@dataclass
+class KnownTask:
+    """What the traffic believes of a task of its own; the other side may be ahead of it.
+
+    ``turned_by``, ``turned_at``: through which door and when it was made, deleted or restored last. ``images``: its
+    images' ids, each with the time when it was added.
+    """
+
+    key: int
+    marker: str
+    user: str
+    turned_by: Door
+    turned_at: float
+    status: str = "pending"
+    deleted: bool = False
+    images: dict[int, float] = field(default_factory=dict)
+    busy: set[Door] = field(default_factory=set)
+
+    def settled_images(self) -> list[int]:
+        """Those that both sides know of."""
+        return [image for image, added_at in self.images.items() if added_at < time.time() - CROSSING_SECONDS]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request: what is sent, and which fields it sets."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    fields: dict[str, Any]
+    user: str
+
+
+@dataclass(frozen=True)
+class TrafficAnswer:
+    """What came of it; ``data`` is {} if the answer has none."""
+
+    side: Side | Literal[""]
+    outcome: Outcome
+    status: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        return self.outcome in ("acknowledged", "unchanged")
+
+
+class LiveTraffic:
+    """A run: so many writes and reads a second, for so many seconds.
+
+    Reads go through the doors that are written through. ``urls`` are where the doors are; ``users`` the Cognito subs.
+    """
+
+    def __init__(
+        self,
+        *,
+        urls: Mapping[Door, str],
+        users: list[str],
+        ledger: Ledger,
+        writes: Mapping[Door, float],
+        reads: float = 0.0,
+        seconds: float = math.inf,
+    ) -> None:
+        self._urls = urls
+        self._users = users
+        self._ledger = ledger
+        self._writes = writes
+        self._reads = reads
+        self._seconds = seconds
+        self._run = secrets.token_hex(3)
+        self._number = 0
+        self._tasks: list[KnownTask] = []
+        self._stopping = asyncio.Event()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        self._latencies: dict[str, list[float]] = {}
+
+    def stop(self) -> None:
+        """Lets ``run`` end when what is under way is answered."""
+        self._stopping.set()
+
+    async def run(self) -> dict[str, Any]:
+        """Until the time is over or ``stop`` is called. What was done, as JSON values; times in milliseconds."""
+        began = time.monotonic()
+        limits = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        async with aiohttp.ClientSession(connector=limits, timeout=timeout, trust_env=False) as self._http:
+            written: list[Door] = [door for door, rate in self._writes.items() if rate] or ["laravel"]
+            streams = [self._stream(self._writes[door], self._writer(door)) for door in self._writes]
+            streams += [self._stream(self._reads / len(written), self._reader(door)) for door in written]
+            over = asyncio.create_task(self._end_of_time())
+            await asyncio.gather(*streams)
+            over.cancel()
+        return self._summary(time.monotonic() - began)
+
+    async def _end_of_time(self) -> None:
+        if math.isfinite(self._seconds):
+            await asyncio.sleep(self._seconds)
+            self.stop()
+
+    async def _stream(self, rate: float, act: Callable[[], Awaitable[None]]) -> None:
+        """Calls ``act`` at this rate, several at once if need be. What is late by a second is never made up."""
+        if not rate:
+            return
+        clock = asyncio.get_running_loop().time
+        next_due = clock()
+
+        async def one_after_another() -> None:
+            nonlocal next_due
+            while not self._stopping.is_set():
+                due = next_due = max(next_due + 1 / rate, clock() - 1)
+                if (early := due - clock()) > 0:
+                    await asyncio.sleep(early)
+                if not self._stopping.is_set():
+                    await act()
+
+        await asyncio.gather(*(one_after_another() for _ in range(min(64, max(1, math.ceil(rate / 4))))))
+
+    def _writer(self, door: Door) -> Callable[[], Awaitable[None]]:
+        async def write() -> None:
+            (verb,) = random.choices(list(MIX), list(MIX.values()))
+            task = self._fitting(door, verb) or self._fitting(door, verb := "update")
+            if task is None or verb == "create":
+                await self._create(door)
+                return
+            task.busy.add(door)
+            try:
+                await self._change(door, verb, task)
+            finally:
+                task.busy.discard(door)
+
+        return write
+
+    def _reader(self, door: Door) -> Callable[[], Awaitable[None]]:
+        async def read() -> None:
+            task = self._fitting(door, "update")
+            if task is None or random.random() < 0.2:
+                await self._remembered(
+                    door, "read", None, self._run, Ask("GET", "/api/tasks", None, {}, random.choice(self._users))
+                )
+                return
+            task.busy.add(door)
+            try:
+                ask = Ask("GET", f"/api/tasks/{task.key}", None, {}, task.user)
+                await self._remembered(door, "read", task.key, task.marker, ask)
+            finally:
+                task.busy.discard(door)
+
+        return read
+
+    def _fitting(self, door: Door, verb: str) -> KnownTask | None:
+        """A task that this can be done to, by what is believed of it; None if some tries find none."""
+        settled = time.time() - CROSSING_SECONDS
+        for task in random.choices(self._tasks, k=6) if self._tasks else ():
+            near = door == task.turned_by != "gateway" or task.turned_at < settled
+            if near and door not in task.busy and _fits(task, door, verb):
+                return task
+        return None
+
+    async def _create(self, door: Door) -> None:
+        self._number += 1
+        marker, user = f"{self._run}-{self._number}", random.choice(self._users)
+        body = {"title": f"{marker} made", "description": f"by {marker} 🎉", "difficulty": random.randint(1, 5)}
+        if random.random() < 0.2:
+            body["tags"] = random.sample(TAGS, 2)
+        sets = {"user_id": user, "tags": [], "status": "pending", "group": None, "deleted": False, **body}
+        answer = await self._remembered(door, "create", None, marker, Ask("POST", "/api/tasks", body, sets, user))
+        if answer.done:
+            self._tasks.append(KnownTask(answer.data["id"], marker, user, door, time.time()))
+
+    async def _change(self, door: Door, verb: str, task: KnownTask) -> None:
+        ask = self._ask(verb, task)
+        answer = await self._remembered(door, verb, task.key, task.marker, ask)
+        # What may be gone is not asked for again.
+        maybe = answer.outcome == "unknown"
+        if verb == "delete" and (answer.done or maybe):
+            task.deleted, task.turned_by, task.turned_at = True, door, time.time()
+        elif verb == "remove image" and (answer.done or maybe):
+            del task.images[int(ask.path.rpartition("/")[2])]
+        elif not answer.done:
+            return
+        elif verb == "restore":
+            task.deleted, task.turned_by, task.turned_at = False, door, time.time()
+        elif verb == "add image":
+            task.images[answer.data["id"]] = time.time()
+        else:
+            task.status = answer.data["status"]
+
+    def _ask(self, verb: str, task: KnownTask) -> Ask:
+        self._number += 1
+        path, own = f"/api/tasks/{task.key}", f"{task.marker} write {self._number}"
+        body: dict[str, Any]
+        match verb:
+            case "update":
+                body = {"title": own}
+                if random.random() < 0.5:
+                    body["description"] = None if random.random() < 0.1 else f"{own}\n段落"
+                if random.random() < 0.3:
+                    body["difficulty"] = random.randint(1, 5)
+                return Ask("PUT", path, body, body, task.user)
+            case "delete":
+                return Ask("DELETE", path, None, {"deleted": True}, task.user)
+            case "tags":
+                body = {"tags": sorted(random.sample(TAGS, random.randint(0, 3)))}
+                return Ask("PUT", f"{path}/tags", body, body, task.user)
+            case "add image":
+                return Ask("POST", f"{path}/images", {"s3_key": f"task_images/{own}.png"}, {}, task.user)
+            case "remove image":
+                image = random.choice(task.settled_images())
+                return Ask("DELETE", f"{path}/images/{image}", None, {f"image {image}": None}, task.user)
+            case "group":
+                flags = {"requires_approval": random.random() < 0.3, "requires_image": random.random() < 0.3}
+                body = {"group_id": str(uuid.uuid4()), "reward": 10 * random.randint(0, 50), **flags}
+                return Ask("PUT", f"{path}/group", body, {"group": body}, task.user)
+            case "restore":
+                return Ask("POST", f"{path}/restore", None, {"deleted": False}, task.user)
+        sets = {"status": {"complete": "completed", "uncomplete": "pending", "approve": "approved"}[verb]}
+        return Ask("POST", f"{path}/{verb}", None, sets, random.choice(self._users) if verb == "approve" else task.user)
+
+    async def _remembered(self, door: Door, verb: str, key: int | None, marker: str, ask: Ask) -> TrafficAnswer:
+        """Sends it and keeps it in the ledger."""
+        sent = time.time()
+        answer = await self._send(door, verb, ask)
+        answered = time.time()
+        if key is not None and answer.data and answer.data.get("task_id", answer.data.get("id")) != key:
+            answer = TrafficAnswer(answer.side, "unknown", answer.status)  # it is about another task
+        fields = ask.fields
+        if answer.outcome == "acknowledged" and answer.data:
+            fields = {name: answer.data.get(name, value) for name, value in ask.fields.items()}
+            if verb == "add image":
+                fields = {f"image {answer.data['id']}": answer.data["s3_key"]}
+            if verb == "create":
+                key = answer.data["id"]
+        self._ledger.keep(
+            LedgerRequest(
+                answer.side, verb, key, marker, ask.user, fields, sent, answered, answer.outcome, answer.status
+            )
+        )
+        kind = f"read {answer.outcome}" if verb == "read" else answer.outcome
+        self._outcomes[answer.side or "no side", kind] += 1
+        return answer
+
+    async def _send(self, door: Door, verb: str, ask: Ask) -> TrafficAnswer:
+        body = None if ask.body is None else json.dumps(ask.body).encode()
+        headers = {"X-User": ask.user, "Content-Type": "application/json"}
+        side: Side | Literal[""] = "" if door == "gateway" else door
+        began = time.monotonic()
+        try:
+            async with self._http.request(
+                ask.method, self._urls[door] + ask.path, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                status, raw = response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return TrafficAnswer(side, "unknown")
+        match response.headers.get(SERVED_BY):
+            case "laravel" | "task_service" as told if door == "gateway":
+                side = told
+        self._latencies.setdefault(f"{side or 'no side'} {'reads' if verb == 'read' else 'writes'}", []).append(
+            time.monotonic() - began
+        )
+        return TrafficAnswer(side, *meaning(ask.method, status, raw))
+
+    def _summary(self, seconds: float) -> dict[str, Any]:
+        counted: dict[str, Any] = {f"{side} {what}": count for (side, what), count in sorted(self._outcomes.items())}
+        answered = sum(len(times) for times in self._latencies.values())
+        milliseconds = {
+            f"{name} {share} ms": round(1000 * sorted(times)[int(len(times) * part)], 1)
+            for name, times in sorted(self._latencies.items())
+            for share, part in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items()
+        }
+        rate = round(answered / seconds, 1) if seconds else 0.0
+        return {"seconds": round(seconds, 1), "answers a second": rate, **counted, **milliseconds}
+
+
+def _fits(task: KnownTask, door: Door, verb: str) -> bool:
+    if verb == "restore":
+        return task.deleted and door == "laravel"
+    if task.deleted:
+        return False
+    match verb:
+        case "complete":
+            return task.status == "pending"
+        case "uncomplete":
+            return task.status != "pending"
+        case "approve":
+            return task.status == "completed"
+        case "add image":
+            return len(task.images) < 3
+        case "remove image":
+            return bool(task.settled_images())
+    return True
+
+
+def meaning(method: str, status: int, raw: bytes) -> tuple[Outcome, int, dict[str, Any]]:
+    """What an answer means. Only the app's own words count: a page of somebody else's, or a 5xx, leaves it unknown."""
+    if status == 204 and method == "DELETE":
+        return "acknowledged", status, {}
+    try:
+        told = json.loads(raw)
+        success, data = told["success"], told.get("data")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "unknown", status, {}
+    if (
+        success is True
+        and status in (200, 201)
+        and (isinstance(data, dict) or (isinstance(data, list) and method == "GET"))
+    ):
+        outcome: Outcome = "acknowledged" if told.get("changed") or method == "GET" else "unchanged"
+        return outcome, status, data if isinstance(data, dict) else {}
+    return ("refused" if success is False and 400 <= status < 500 else "unknown"), status, {}
+
+
+def users_of(laravel_dsn: str) -> list[str]:
+    """The Cognito subs of the first users that have one."""
+    with psycopg.connect(laravel_dsn) as session:
+        found = session.execute(statement("load/accounting.sql", "users"), {"most": USERS}).fetchall()
+    return [sub for (sub,) in found]
+
+
+def drive(
+    endpoints: Mapping[str, Any], ledger: Path, *, writes: Mapping[Door, float], reads: float, seconds: float
+) -> dict[str, Any]:
+    """Runs it on the lab that the endpoints tell of, until its time is over or SIGTERM comes."""
+    urls: dict[Door, str] = {door: endpoints[f"{door}_url"] for door in writes}
+    users, book = users_of(endpoints["laravel_dsn"]), Ledger(ledger)
+
+    async def run() -> dict[str, Any]:
+        traffic = LiveTraffic(urls=urls, users=users, ledger=book, writes=writes, reads=reads, seconds=seconds)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, traffic.stop)
+        return await traffic.run()
+
+    try:
+        return uvloop.run(run())
+    finally:
+        book.close()
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lab.load.traffic", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("verb", nargs="?", choices=["drive", "check"], default="drive")
+    parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the lab")
+    parser.add_argument("--ledger", type=Path, required=True, help="the file that remembers every request")
+    parser.add_argument(
+        "--gateway-requests",
+        type=float,
+        help="requests a second through the gateway, half of them writes; no others then",
+    )
+    parser.add_argument("--laravel-writes", type=float, help="writes a second on Laravel's app (default: 50)")
+    parser.add_argument(
+        "--task-service-writes", type=float, help="writes a second on the Task Service's (default: none)"
+    )
+    parser.add_argument("--reads", type=float, help="reads a second, on the sides that are written to (default: none)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="how long (default: until SIGTERM)")
+    parser.add_argument("--fault-from", type=float, help="check: since when failures were meant, in seconds since 1970")
+    parser.add_argument("--fault-to", type=float, default=math.inf, help="check: until when (default: to the end)")
+    asked = parser.parse_args(words)
+    endpoints = json.loads(asked.endpoints.read_text(encoding="utf-8"))
+    if asked.verb == "check":
+        found = account(
+            laravel_dsn=endpoints["laravel_dsn"],
+            task_service_dsn=endpoints["task_service_dsn"],
+            ledger=asked.ledger,
+            fault=None if asked.fault_from is None else (asked.fault_from, asked.fault_to),
+        )
+        print(table(found))
+        by_others = found.get("failed during the fault", 0)
+        return 0 if found["whole"] and found["failed requests"] == by_others else 1
+    to_the_sides = (asked.laravel_writes, asked.task_service_writes, asked.reads)
+    writes: dict[Door, float]
+    if asked.gateway_requests is None:
+        writes = {
+            "laravel": 50.0 if asked.laravel_writes is None else asked.laravel_writes,
+            "task_service": asked.task_service_writes or 0.0,
+        }
+        reads = asked.reads or 0.0
+    elif any(rate is not None for rate in to_the_sides):
+        parser.error("--gateway-requests is instead of --laravel-writes, --task-service-writes and --reads")
+    else:
+        writes, reads = {"gateway": asked.gateway_requests / 2}, asked.gateway_requests / 2
+    print(json.dumps(drive(endpoints, asked.ledger, writes=writes, reads=reads, seconds=asked.seconds), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Where each thing of a lab is: the one place that up, down, Terraform's inventory and the tests agree on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from lab.servers import laravel_tables, postgres_server, tls_front
+from lab.servers.postgres_server import HOST, SUPERUSER, PostgresServer
+from lab.servers.processes import Background
+
+TASK_SERVICE_DATABASE = "task_service"
+TASK_SERVICE_OWNER = "task_service_admin"
+S3_BUCKET = "task-images-lab"
+AWS_REGION = "ap-northeast-1"
+API_NAME, REST_API_ID = "tasks-lab", "taskslab01"
+STAGE, VARIABLE = "lab", "tasksUpstream"
+LOAD_BALANCERS = {
+    "laravel": "app/laravel-lab/0000000000000001",
+    "task_service": "app/task-service-lab/0000000000000002",
+}
+TARGET_GROUPS = {
+    "laravel": "targetgroup/laravel-lab/0000000000000001",
+    "task_service": "targetgroup/task-service-lab/0000000000000002",
+}
+DB_INSTANCE = "task-service-lab"
+LISTENING = ("aws", "laravel_app", "task_service_app", "gateway")
+"""The lab's processes that have a port, which endpoints.json tells as ``<name>_port``."""
+FRONTS = {"laravel_tls": "laravel_port", "task_service_tls": "task_service_port"}
+"""Those of a secure lab, which take TLS in front of a server; and that server's port."""
+ROLE = "task_migration_{role}"
+"""The runbook's logins in a secure lab, one for each purpose."""
+
+
+@dataclass(frozen=True)
+class Locations:
+    """A lab in a directory of its own."""
+
+    directory: Path
+
+    @property
+    def laravel_directory(self) -> Path:
+        return self.directory / "laravel"
+
+    @property
+    def task_service_directory(self) -> Path:
+        """The Task Service's server, which Terraform makes there."""
+        return self.directory / "task_service"
+
+    @property
+    def terraform_directory(self) -> Path:
+        """Terraform's state of this lab."""
+        return self.directory / "terraform"
+
+    @property
+    def endpoints_file(self) -> Path:
+        return self.directory / "endpoints.json"
+
+    @property
+    def processes_directory(self) -> Path:
+        """Pid files and logs of the lab's own processes."""
+        return self.directory / "processes"
+
+    @property
+    def service_token_file(self) -> Path:
+        """What the sync shows to the Task Service's API."""
+        return self.directory / "service-token"
+
+    @property
+    def probe_headers_file(self) -> Path:
+        """The headers of a user, for probes through the gateway."""
+        return self.directory / "gateway-probe-headers"
+
+    @property
+    def tls_directory(self) -> Path:
+        """The lab's own CA, and what it signed."""
+        return self.directory / "tls"
+
+    @property
+    def laravel_checkout(self) -> Path:
+        """Laravel's code."""
+        return self.directory / "laravel-code"
+
+    @property
+    def access_log(self) -> Path:
+        """The gateway's."""
+        return self.processes_directory / "gateway-access.log"
+
+    @property
+    def services_directory(self) -> Path:
+        """What the runbook keeps alive here: the inventory's service_directory."""
+        return self.directory / "services"
+
+    def laravel_server(self, port: int) -> PostgresServer:
+        return PostgresServer(self.laravel_directory, port)
+
+    def task_service_server(self, port: int) -> PostgresServer:
+        return PostgresServer(self.task_service_directory, port)
+
+    def endpoints(self) -> dict[str, Any]:
+        """What endpoints.json says; nothing if the lab is not up."""
+        try:
+            found = json.loads(self.endpoints_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def processes(self, endpoints: Mapping[str, Any]) -> dict[str, Background]:
+        """Each process of the lab's by its name, at those addresses."""
+
+        def process(name: str, module: str, *words: str) -> Background:
+            port = ("--port", str(endpoints[f"{name}_port"])) if f"{name}_port" in endpoints else ()
+            command = (sys.executable, "-m", f"lab.{module}", *port, *words)
+            return Background(name, self.processes_directory, command)
+
+        aws = ("--aws-endpoint-url", endpoints["aws_endpoint_url"])
+        access_log = ("--access-log", endpoints["gateway_access_log"])
+        stage = ("--rest-api", REST_API_ID, "--stage", STAGE)
+        upstreams = (
+            *("--laravel-upstream", endpoints["laravel_upstream"]),
+            *("--task-service-upstream", endpoints["task_service_upstream"]),
+        )
+        state = ("--state", str(self.processes_directory / "gateway_metrics.state"))
+        token = ("--service-token-file", endpoints["service_token_file"])
+        found = (
+            process("aws", "gateway.aws_emulator", "--directory", str(self.processes_directory)),
+            process("laravel_app", "apps.laravel_app", "--dsn", endpoints["laravel_app_dsn"]),
+            process(
+                "task_service_app", "apps.task_service_app", "--dsn", endpoints.get("task_service_app_dsn", ""), *token
+            ),
+            process("gateway", "gateway.gateway", *aws, *stage, *access_log),
+            process(
+                *("gateway_metrics", "gateway.gateway_metrics", *aws, *access_log, *upstreams, *state),
+                *("--database-directory", endpoints["task_service_directory"]),
+            ),
+        )
+        certificates = ("--directory", str(self.tls_directory))
+        fronts = (
+            process(name, "servers.tls_front", "--to", str(endpoints[to]), *certificates)
+            for name, to in FRONTS.items()
+            if f"{name}_port" in endpoints
+        )
+        return {one.name: one for one in (*found, *fronts)}
+
+    def endpoints_at(
+        self,
+        laravel_port: int,
+        task_service_port: int,
+        filled: laravel_tables.Filled,
+        ports: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
+        """Every address of the lab; the Task Service's database is where Terraform will make it.
+
+        ``ports`` are those of the processes in LISTENING, and in a secure lab in FRONTS: then the runbook's way into
+        the databases is by TLS, with a login for each purpose.
+        """
+        at = dict.fromkeys(LISTENING, 0) | dict(ports or {})
+
+        def secure(dsn: str, front: str, user: str) -> str:
+            """As RDS is reached; "" in a lab that is not secure."""
+            if front not in at:
+                return ""
+            passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(user))
+            tls = {"sslmode": "verify-full", "sslrootcert": str(self.tls_directory / tls_front.CA)}
+            return make_conninfo(dsn, port=at[front], user=user, passfile=passfile, **tls)
+
+        def task_service(dbname: str, user: str) -> str:
+            return postgres_server.dsn(self.task_service_directory, task_service_port, dbname, user)
+
+        def of_laravel(user: str) -> str:
+            return postgres_server.dsn(self.laravel_directory, laravel_port, laravel_tables.APPLICATION, user)
+
+        def looking(dsn: str) -> str:
+            """The lab's own way in, past whoever the runbook's tables belong to."""
+            passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(SUPERUSER))
+            return make_conninfo(dsn, user=SUPERUSER, passfile=passfile) if "laravel_tls" in at else dsn
+
+        laravel_dsn = of_laravel(laravel_tables.MIGRATOR)
+        task_service_dsn = task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER)
+        return {
+            "lab_tasks": filled.tasks,
+            "lab_dump": filled.dump,
+            "runbook_laravel_dsn": secure(laravel_dsn, "laravel_tls", ROLE) or laravel_dsn,
+            "runbook_task_service_dsn": secure(task_service_dsn, "task_service_tls", ROLE) or task_service_dsn,
+            "laravel_admin_dsn": secure(laravel_dsn, "laravel_tls", laravel_tables.ADMIN),
+            "task_service_admin_dsn": secure(task_service_dsn, "task_service_tls", TASK_SERVICE_OWNER),
+            "laravel_dsn": looking(laravel_dsn),
+            "laravel_app_dsn": of_laravel(laravel_tables.APPLICATION),
+            "laravel_port": laravel_port,
+            "laravel_url": f"http://{HOST}:{at['laravel_app']}",
+            "laravel_upstream": f"{HOST}:{at['laravel_app']}",
+            "task_service_dsn": looking(task_service_dsn),
+            "task_service_app_dsn": task_service_dsn,
+            "task_service_port": task_service_port,
+            "task_service_url": f"http://{HOST}:{at['task_service_app']}",
+            "task_service_upstream": f"{HOST}:{at['task_service_app']}",
+            "aws_endpoint_url": f"http://{HOST}:{at['aws']}",
+            "gateway_rest_api_id": REST_API_ID,
+            "gateway_url": f"http://{HOST}:{at['gateway']}",
+            "gateway_access_log": str(self.access_log),
+            "gateway_probe_headers_file": str(self.probe_headers_file),
+            **{f"{name}_port": port for name, port in at.items()},
+            "service_token_file": str(self.service_token_file),
+            "laravel_checkout": str(self.laravel_checkout),
+            "task_service_directory": str(self.task_service_directory),
+            "terraform_state": str(self.terraform_directory / "terraform.tfstate"),
+        }

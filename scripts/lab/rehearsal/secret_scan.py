@@ -1,0 +1,140 @@
+"""The hunt for secrets: after a journey, nothing that is secret may be found where others can read it.
+
+What is secret is known here: the passwords of both servers, the tokens that programs show each other, the key of the
+lab's certificate, and AWS credentials that every command of the journey was given. What was printed, the command lines
+of all processes meanwhile, every file of the lab and of the reports (Terraform's state is one) and every row of the
+runbook's own tables are looked through. Places that are there to keep a secret, mode 0600, are not.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from psycopg import sql
+
+from lab.locations import Locations
+from lab.servers import tls_front
+from lab.servers.postgres_server import PostgresServer
+from lab.sql_files import statement
+
+SAMPLE_SECONDS = 0.2
+SHORTEST = 12
+"""A shorter word would be found by chance."""
+OURS = "task_migration"
+
+
+@dataclass
+class SecretScan:
+    """A lab, and the folder of its reports. As a context it watches command lines; what is ``printed`` is given."""
+
+    world: Locations
+    reports: Path
+    known: dict[str, str] = field(default_factory=dict)
+    printed: list[str] = field(default_factory=list)
+    command_lines: set[str] = field(default_factory=set)
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "AWS_SECRET_ACCESS_KEY": f"hunted{secrets.token_hex(17)}",
+            "AWS_SESSION_TOKEN": f"hunted{secrets.token_hex(40)}",
+            "AWS_ACCESS_KEY_ID": "AKIAHUNTED0000000000",
+        }
+    )
+    """What commands are given besides: who prints an environment is found out."""
+
+    def __post_init__(self) -> None:
+        self._end = threading.Event()
+        self._watch = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watch.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end.set()
+        self._watch.join()
+
+    def learn(self) -> None:
+        """Reads what is secret now. Passwords change: what was one stays hunted for."""
+        for server in (self.world.laravel_server(0), self.world.task_service_server(0)):
+            for passfile in sorted((server.directory / "passfiles").glob("*")):
+                with suppress(OSError):
+                    for line in passfile.read_text(encoding="utf-8").splitlines():
+                        self._know(line.rsplit(":", 1)[-1], f"a password of {passfile.name}")
+        with suppress(OSError):
+            self._know(self.world.service_token_file.read_text(encoding="ascii").strip(), "the service's token")
+        with suppress(OSError):
+            key = (self.world.tls_directory / tls_front.CERTIFICATE).read_text(encoding="ascii").splitlines()[1]
+            self._know(key, "the key of the certificate")
+        for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            self._know(self.environment[name], name)
+
+    def found(self) -> list[str]:
+        """What is secret, and where it was found; nothing is as it should be."""
+        self.learn()
+        return sorted(
+            {
+                f"{self.known[secret]} is in {where}"
+                for where, text in self._texts()
+                for secret in self.known
+                if secret in text
+            }
+        )
+
+    def looked_at(self) -> str:
+        """How much was looked through, in a few words."""
+        files = sum(1 for _ in self._files())
+        return (
+            f"{len(self.known)} secrets looked for in {files} files, {len(self.printed):,} printed lines, "
+            f"{len(self.command_lines)} command lines and the runbook's tables on both sides"
+        )
+
+    def _know(self, secret: str, what: str) -> None:
+        if len(secret) >= SHORTEST:
+            self.known.setdefault(secret, what)
+
+    def _sample(self) -> None:
+        while not self._end.wait(SAMPLE_SECONDS):
+            for process in psutil.process_iter():
+                with suppress(psutil.Error):
+                    self.command_lines.add(" ".join(process.cmdline()))
+
+    def _texts(self) -> Iterator[tuple[str, str]]:
+        """Every place with what stands there."""
+        yield "what was printed", "\n".join(self.printed)
+        yield "a command line", "\n".join(self.command_lines)
+        for path in self._files():
+            with suppress(OSError):
+                yield str(path), path.read_bytes().decode("utf-8", errors="replace")
+        for server in (self.world.laravel_server(0), self.world.task_service_server(0)):
+            if (port := server.running_port()) is not None:
+                yield from self._rows(PostgresServer(server.directory, port))
+
+    def _files(self) -> Iterator[Path]:
+        kept = {
+            self.world.service_token_file,
+            self.world.probe_headers_file,
+            self.world.tls_directory / tls_front.CERTIFICATE,
+        }
+        logs = [self.world.laravel_server(0).log, self.world.task_service_server(0).log]
+        for path in [*self.world.directory.rglob("*"), *self.reports.rglob("*"), *logs]:
+            is_data = {"data", "passfiles", "embedded_postgres", ".git"} & set(path.parts)
+            if path.is_file() and not path.is_symlink() and path not in kept and not is_data:
+                yield path
+
+    def _rows(self, server: PostgresServer) -> Iterator[tuple[str, str]]:
+        with server.connect() as session:
+            databases = [name for (name,) in session.execute(statement("servers/server.sql", "databases")).fetchall()]
+        for database in databases:
+            with server.connect(database) as session:
+                tables = session.execute(statement("servers/server.sql", "tables of"), {"schema": OURS}).fetchall()
+                for (table,) in tables:
+                    rows = session.execute(statement("servers/server.sql", "rows", table=sql.Identifier(OURS, table)))
+                    yield f"{OURS}.{table} of {database}", "\n".join(row[0] for row in rows)

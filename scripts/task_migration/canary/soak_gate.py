@@ -1,0 +1,154 @@
+"""The soak: the Task Service has served every user alone for long enough, and in all that time Laravel wrote no task.
+
+That Laravel wrote none is told by the fence and not by counting: from the moment at which it stands nothing passes but
+what the sync brings and what the database itself does when a user is deleted. So it is asked since when it stands, and
+whether anybody switched it off in between.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from task_migration import sql_files, times
+from task_migration.control import checklist, journal
+from task_migration.errors import Refused
+from task_migration.external import aws
+from task_migration.outcome import Outcome
+from task_migration.postgres import database
+from task_migration.sync import change_log, fence
+from task_migration.traffic import stage
+
+PENDING_SECONDS = 60.0
+"""Users write all the time; what is younger is on its way."""
+_FILE = "canary/soak_gate.sql"
+_CLEANUP = "ansible-playbook phase-2.5-cleanup.yml"
+_BEGIN_ANEW = (
+    "ansible-playbook rollback-2.4.yml, then phase 2.4 anew: what Laravel wrote meanwhile is told by the proof of both"
+)
+
+
+def soak_gate(
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str,
+    gateway_rest_api_id: str,
+    gateway_stage: str,
+    gateway_variable: str,
+    laravel_upstream: str,
+    task_service_upstream: str,
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    soak_hours: float,
+    check: bool = False,
+) -> Outcome:
+    """Refuses unless the stage is promoted, and Laravel fenced, for ``soak_hours``; looks only, in check mode too.
+
+    It begins with the promotion, or with the fence if that was put on later. Details: ``since`` (ISO 8601), ``hours``,
+    ``promoted_at``, ``fenced_since``, ``pending``, the entries on either log. Raises Refused with what it lacks.
+    """
+    where = stage.gateway(
+        gateway_rest_api_id=gateway_rest_api_id,
+        gateway_stage=gateway_stage,
+        gateway_variable=gateway_variable,
+        laravel_upstream=laravel_upstream,
+        task_service_upstream=task_service_upstream,
+    )
+    laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
+    with database.translated_errors(laravel), database.connect(laravel, "soak") as here:
+        promoted_at = _promoted_at(here)
+        fenced_since = _fenced_since(here)
+        now = datetime.fromtimestamp(change_log.clock(here), UTC)
+        pending = {"laravel": _carried(here)}
+    with database.translated_errors(task_service), database.connect(task_service, "soak") as there:
+        pending["task_service"] = _carried(there)
+    client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    _refuse_unless_promoted(stage.read(client, where))
+    since = max(promoted_at, fenced_since)
+    _refuse_too_short(since, now, soak_hours)
+    return Outcome(
+        False,
+        f"soak: for {times.duration(now - since)} the Task Service has served alone, and Laravel wrote no task",
+        {
+            "since": since.isoformat(),
+            "hours": round((now - since).total_seconds() / 3600, 2),
+            "promoted_at": promoted_at.isoformat(),
+            "fenced_since": fenced_since.isoformat(),
+            "pending": pending,
+        },
+    )
+
+
+def seconds(laravel: database.Connection) -> float | None:
+    """For how long the Task Service has served alone while the fence stood, by Laravel's database alone; None if it
+    does not."""
+    try:
+        since = max(_fenced_since(laravel), _promoted_at(laravel))
+    except Refused:
+        return None
+    return change_log.clock(laravel) - since.timestamp()
+
+
+def _promoted_at(laravel: database.Connection) -> datetime:
+    entries = [one for one in checklist.standing(journal.entries(laravel)) if one.phase == "2.4"]
+    promotions = [one for one in entries if one.item == "promotion" and one.result == "done"]
+    if not promotions:
+        raise Refused(
+            "the Task Service does not serve alone: nothing was promoted, or it was taken back",
+            next_step="ansible-playbook status.yml says how far phase 2.4 is",
+        )
+    return promotions[-1].at
+
+
+def _fenced_since(laravel: database.Connection) -> datetime:
+    since = fence.standing_since(laravel)
+    if since is None:
+        raise Refused(
+            "Laravel may write tasks: the fence does not stand",
+            measured=f"none in force on {', '.join(fence.missing(laravel))}",
+            allowed="the fence on every task table, as phase 2.4 put it on",
+            next_step=_BEGIN_ANEW,
+        )
+    switched = [table for (table,) in laravel.execute(sql_files.statement(_FILE, "switched"))]
+    if switched:
+        raise Refused(
+            "nobody can tell that Laravel wrote no task: its fence was altered after it was put on",
+            measured=f"the triggers on {', '.join(switched)} were switched off and on again, or replaced by hand",
+            allowed="the fence as phase 2.4 put it on",
+            next_step=_BEGIN_ANEW,
+        )
+    return datetime.strptime(since, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+
+
+def _carried(side: database.Connection) -> int:
+    """The entries on a side's log. Raises Refused if the sync does not keep up with them."""
+    length, oldest = change_log.stand(side) if change_log.exists(side) else (0, None)
+    if oldest is not None and oldest > PENDING_SECONDS:
+        raise Refused(
+            f"writes wait on the change log of {side.side.title}",
+            measured=f"{length:,} entries, the oldest written {times.duration(timedelta(seconds=oldest))} ago",
+            allowed=f"none older than {PENDING_SECONDS:g} s",
+            next_step="ansible-playbook status.yml says what the syncs say of themselves",
+        )
+    return length
+
+
+def _refuse_unless_promoted(found: stage.Stage) -> None:
+    stage.refuse_foreign(found)
+    if not found.promoted or found.canary is not None:
+        raise Refused(
+            "the Task Service does not serve every user",
+            measured=found.told,
+            allowed="the stage as the promotion left it: the Task Service's value, and no canary",
+            next_step="ansible-playbook phase-2.4-canary.yml -e weight=100",
+        )
+
+
+def _refuse_too_short(since: datetime, now: datetime, soak_hours: float) -> None:
+    until = since + timedelta(hours=soak_hours)
+    if now < until:
+        raise Refused(
+            "the Task Service has not served alone for long enough",
+            measured=f"{times.duration(now - since)}, since {times.when(since)}",
+            allowed=f"{soak_hours:g} h",
+            next_step=f"leave watch.yml running until {times.when(until + timedelta(minutes=1))}, then {_CLEANUP}",
+        )

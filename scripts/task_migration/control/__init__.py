@@ -1,0 +1,1 @@
+"""What was done and who may do what next: journal, checklist, approvals, the operator's lock, switches."""

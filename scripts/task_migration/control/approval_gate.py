@@ -1,0 +1,116 @@
+"""The gate of two people: what is about to be done is shown, and goes on only if somebody else approved just that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from task_migration import times
+from task_migration.control import approval, checklist, journal
+from task_migration.control.journal import JournalEntry
+from task_migration.errors import Refused
+from task_migration.external import caller_identity
+from task_migration.outcome import Outcome
+from task_migration.postgres import database
+
+
+def approval_gate(
+    *,
+    laravel_dsn: str,
+    phase: str,
+    command: str,
+    acts: Mapping[str, Any],
+    beside: Mapping[str, Any] | None = None,
+    report: str = "",
+    approvals_required: int,
+    approval_max_age_hours: float,
+    aws_account_id: str = "",
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    check: bool = False,
+) -> Outcome:
+    """Shows the plan with its digest, and refuses it until so many others approved it; check mode only shows it.
+
+    ``acts`` is what would be done and makes the digest; ``beside``, by name, is said of what is true meanwhile, and
+    ``report`` is a file to read: both may change each minute. ``command`` is what is typed for it. An approval is used
+    once: by the run that begins the phase next; when that is cut off, the same plan goes on with it, for as long.
+    Details: ``digest``, and ``evidence`` for the phase's start. Raises Refused after it wrote the plan into the journal
+    for whoever is to approve it.
+    """
+    if not approvals_required:
+        return Outcome(False, "plan: nobody else has to approve it", {"digest": "", "evidence": {}})
+    digest = approval.digest(phase, acts)
+    title = f"plan {digest[: approval.SHORT]} of phase {phase}"
+    details = {"digest": digest, "evidence": {}}
+    beside = {**(beside or {}), **_read(report)}
+    lines = approval.shown(acts, beside)
+    me = caller_identity.who(aws_account_id=aws_account_id, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    side = database.laravel(laravel_dsn)
+    with database.translated_errors(side), database.read_only(side, "plan") as connection:
+        now = journal.now(connection)
+        standing = [one for one in checklist.standing(journal.entries(connection)) if one.phase == phase]
+    begun = _cut_off(phase, standing, digest)
+    if begun is not None and now - begun.at <= timedelta(hours=approval_max_age_hours):
+        evidence = {name: begun.evidence[name] for name in ("plan", "approved_by")}
+        said = f"{title}: goes on as approved by {evidence['approved_by']}"
+        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
+    known = next((one for one in approval.waiting(standing) if one.digest == digest), None)
+    good, why = _judged(known, me, now, approval_max_age_hours)
+    if len(good) >= approvals_required:
+        evidence = {"plan": digest, "approved_by": ", ".join(good)}
+        said = f"{title}: approved by {evidence['approved_by']}"
+        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
+    said = f"{len(good)} of {approvals_required} approvals{why}"
+    if check:
+        return Outcome(False, f"{title}: {said}", details, lines)
+    if known is None:
+        evidence = {"digest": digest, "by": me, "command": command, "acts": dict(acts), "beside": beside}
+        journal.journal(laravel_dsn=laravel_dsn, phase=phase, item=approval.PLAN, result="refused", evidence=evidence)
+    raise Refused(
+        f"this takes two people, and nobody else has approved the plan {digest[: approval.SHORT]} yet",
+        measured=said,
+        allowed=f"{approvals_required} by somebody else than {me}, at most {approval_max_age_hours:g} h old",
+        next_step=(
+            "somebody else, by a login of her own, types ansible-playbook approve.yml "
+            f"-e plan={digest[: approval.SHORT]}, and you: {command}"
+        ),
+    )
+
+
+def _cut_off(phase: str, standing: Sequence[JournalEntry], digest: str) -> JournalEntry | None:
+    """The start of a run that was cut off, if that was of this plan, approved."""
+    state = checklist.state_of(phase, standing)
+    if state.state == "interrupted" and state.last is not None and state.last.evidence.get("plan") == digest:
+        return state.last
+    return None
+
+
+def _judged(known: approval.Waiting | None, me: str, now: datetime, max_age_hours: float) -> tuple[list[str], str]:
+    """Who approved it and counts; and why others don't, "" if there are none."""
+    good: list[str] = []
+    why = []
+    for one in known.approved if known else ():
+        who, age = str(one.evidence["approver"]), now - one.at
+        if caller_identity.person(who) == caller_identity.person(me):
+            why.append(f"{who} is who types this")
+        elif known is not None and caller_identity.person(who) == caller_identity.person(known.by):
+            why.append(f"{who} planned it")
+        elif age > timedelta(hours=max_age_hours):
+            why.append(f"that of {who} is {times.duration(age)} old")
+        elif who not in good:
+            good.append(who)
+    return good, f": {'; '.join(why)}" if why else ""
+
+
+def _read(report: str) -> dict[str, str]:
+    """The report, and which one it is."""
+    if not report:
+        return {}
+    try:
+        with Path(report).open("rb") as file:
+            return {"report": f"report: {report}, SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"}
+    except OSError as error:
+        return {"report": f"report: {report}: {error.strerror}"}

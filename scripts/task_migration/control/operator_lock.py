@@ -1,0 +1,227 @@
+"""One operator at a time, for as long as ansible-playbook lives, however it ends.
+
+Each step of a playbook is a process of its own, so none can hold a database session for the next. A small holder
+process does: it takes an advisory lock on Laravel's database and watches ansible-playbook. After kill -9 of a playbook
+its engine may live on for a moment, so whatever moves data shares a second lock (``mutating``), and the next operator
+waits until that one is free. Both need session-level locks: the connection may not go through a transaction pooler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+
+from task_migration import progress, sql_files
+from task_migration.control import phase_gate
+from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.outcome import Outcome
+from task_migration.postgres import database
+
+OPERATOR, ENGINES = 1, 2
+ENGINE_WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.3
+WAIT_POLL_SECONDS = 2.0
+KEEPALIVE_SECONDS = 10.0
+_FILE = "control/operator_lock.sql"
+
+Alive = Callable[[float], bool]
+
+
+class AtWork(Refused):
+    """Another operator holds the lock."""
+
+
+_KINDS: dict[str, type[MigrationError]] = {
+    kind.__name__: kind for kind in (AtWork, database.Unreachable, Refused, Failed)
+}
+
+
+def operator_lock(
+    *,
+    laravel_dsn: str,
+    command: str,
+    lock_wait_seconds: float = 0,
+    check: bool = False,
+    listener: progress.Listener = progress.no_listener,
+) -> Outcome:
+    """Holds the operator's lock until the calling process's parent, which is ansible-playbook, has ended.
+
+    In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it for longer than
+    ``lock_wait_seconds``, if Laravel's database can't be reached for so long, if what an earlier run left behind is
+    still at work after ``ENGINE_WAIT_SECONDS``, or if the migration has come to its end and ``command`` is not that.
+    """
+    if check:
+        side = database.laravel(laravel_dsn)
+        with database.translated_errors(side), database.connect(side, f"look {command}") as connection:
+            _refuse_if_held(connection)
+            phase_gate.refuse_past_return(connection, command)
+        return Outcome(False, "no other operator is at work")
+    began = time.monotonic()
+    while True:
+        try:
+            holder_pid = _held(laravel_dsn, command, began, listener)
+        except (AtWork, database.Unreachable) as hindrance:
+            waited = time.monotonic() - began
+            if waited >= lock_wait_seconds:
+                raise
+            listener(progress.Progress("waiting for the lock", 0, 0, "", waited, hindrance.measured))
+            time.sleep(min(WAIT_POLL_SECONDS, lock_wait_seconds - waited))
+        else:
+            return Outcome(False, "the lock is held until this command ends", {"holder_pid": holder_pid})
+
+
+def _held(laravel_dsn: str, command: str, began: float, listener: progress.Listener) -> int:
+    """Starts the holder process; its pid once it holds the lock. Raises what it says when it can't."""
+    holder = subprocess.Popen(
+        [sys.executable, "-m", "task_migration.control.operator_lock", str(os.getppid()), command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with suppress(BrokenPipeError), holder.stdin as stdin:
+        stdin.write(laravel_dsn)
+    while not select.select([holder.stdout], [], [], 1)[0]:
+        waited = time.monotonic() - began
+        listener(progress.Progress("waiting for the lock", 0, 0, "", waited))
+    with holder.stdout as stdout:
+        answer = stdout.readline()
+    if not answer:
+        raise Failed("the process that holds the lock ended at once", measured=f"exit code {holder.wait()}")
+    said: dict[str, Any] = json.loads(answer)
+    if "what" in said:
+        holder.wait()
+        raise _KINDS.get(said.pop("kind"), Failed)(**said)
+    return holder.pid
+
+
+@contextmanager
+def mutating(side: database.Side, doing: str) -> Iterator[None]:
+    """Around everything that moves data: lets the next operator see that an engine is still at work.
+
+    ``side`` is Laravel's; ``doing`` is what pg_stat_activity shows. A session of its own, so that it holds whatever
+    happens to the ones that do the work.
+    """
+    with database.translated_errors(side):
+        connection = database.connect(side, f"engine {doing}")
+    with connection:
+        with database.translated_errors(side):
+            connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
+            connection.execute(sql_files.statement(_FILE, "share the engines'"))
+        yield
+
+
+def hold(
+    dsn: str, command: str, alive: Alive, held: Callable[[], None], engine_wait_seconds: float = ENGINE_WAIT_SECONDS
+) -> None:
+    """Takes the operator's lock, calls ``held``, and keeps it while ``alive(seconds)`` (which waits) says so."""
+    side = database.laravel(dsn)
+    with database.translated_errors(side), database.connect(side, f"lock {command}") as connection:
+        connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
+        if not _value(connection, "take the operator's"):
+            _refuse_if_held(connection)
+            raise AtWork("another operator has only just let go of the lock", next_step="type the same command again")
+        deadline = time.monotonic() + engine_wait_seconds
+        while _value(connection, "is any engine at work"):
+            if time.monotonic() > deadline:
+                raise _still_at_work(connection, engine_wait_seconds)
+            if not alive(POLL_SECONDS):
+                return
+        phase_gate.refuse_past_return(connection, command)
+        held()
+        while alive(KEEPALIVE_SECONDS):
+            _value(connection, "still there")
+
+
+def watching(pid: int) -> Alive:
+    """A function that waits some seconds, or less if the process ends, and says whether the process is still there."""
+    if sys.platform != "linux":
+        return lambda seconds: _polled(pid, seconds)
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return lambda _: False
+    return lambda seconds: not select.select([handle], [], [], seconds)[0]
+
+
+def _polled(pid: int, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        if time.monotonic() >= until:
+            return True
+        time.sleep(POLL_SECONDS)
+
+
+def _refuse_if_held(connection: database.Connection) -> None:
+    for name, since, address, pid in _holders(connection, OPERATOR):
+        raise AtWork(
+            "another operator is at work, and there is one at a time",
+            measured=f"{name.removeprefix('task_migration lock ')}, {_since(since)}, from {address or 'this machine'}",
+            next_step=f"wait for it to end; if that machine is lost: {_end(pid)}",
+        )
+
+
+def _still_at_work(connection: database.Connection, waited: float) -> Refused:
+    found = _holders(connection, ENGINES)
+    names = ", ".join(f"{name.removeprefix('task_migration ')}, {_since(since)}" for name, since, _, _ in found)
+    return Refused(
+        f"what an earlier run left behind is still at work after {waited:g} s of waiting",
+        measured=names or "a session that has just ended",
+        next_step=f"wait for it to end, or: {_end(*(pid for *_, pid in found))}" if found else "type it again",
+    )
+
+
+def _end(*pids: int) -> str:
+    return f"SELECT {', '.join(f'pg_terminate_backend({pid})' for pid in pids)} on Laravel's database"
+
+
+def _since(moment: datetime) -> str:
+    age = max(0, round((datetime.now(UTC) - moment).total_seconds()))
+    ago = f"{age} s" if age < 120 else f"{age // 60} min" if age < 7200 else f"{age // 3600} h"
+    return f"since {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago} ago)"
+
+
+def _holders(connection: database.Connection, which: int) -> list[tuple[str, datetime, str | None, int]]:
+    return list(connection.execute(sql_files.statement(_FILE, "holders"), {"which": which}).fetchall())
+
+
+def _value(connection: database.Connection, name: str) -> Any:
+    row = connection.execute(sql_files.statement(_FILE, name)).fetchone()
+    return row[0] if row else None
+
+
+def main(pid: str, command: str) -> None:
+    """The holder process: the connection string on stdin, one line of JSON on stdout, then silence."""
+
+    def answer(said: dict[str, Any]) -> None:
+        print(json.dumps(said), flush=True)
+
+    try:
+        hold(sys.stdin.read(), command, watching(int(pid)), lambda: answer({}))
+    except MigrationError as error:
+        fields = {name: getattr(error, name) for name in ("what", "measured", "allowed", "next_step")}
+        with suppress(BrokenPipeError):
+            answer({"kind": type(error).__name__, **fields})
+    except psycopg.Error:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,199 @@
+"""The plan's schedule: the gate that asks whoever comes outside of a phase's window, and how the phases kept to it.
+
+Days are those of Laravel's users, by ``laravel_timezone``: a window ends when their day ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+from task_migration.control import checklist
+from task_migration.control.journal import JournalEntry
+from task_migration.errors import Refused
+from task_migration.outcome import Outcome
+
+_ANSWER = "-e outside_schedule=yes"
+
+
+@dataclass(frozen=True)
+class ScheduleWindow:
+    """From the first day to the last, both among them."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
+
+    def off(self, day: date) -> int:
+        """How many days too late; negative: too early; 0: within."""
+        return min((day - self.first).days, 0) or max((day - self.last).days, 0)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A phase of the plan: its window, that of each weight, whose it is and what it delivers."""
+
+    phase: str
+    window: ScheduleWindow
+    who: str
+    deliverable: Mapping[str, str]
+    weights: Mapping[int, ScheduleWindow] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A phase held against its window: the days on which it first began and ended, None for not yet; ``off`` as
+    Window.off: of its end, or of today while it has none, if that is late, else of its beginning."""
+
+    planned: Planned
+    began: date | None
+    ended: date | None
+    off: int
+
+    def __str__(self) -> str:
+        return f"planned {self.planned.window}" + (f", {told(self.off)}" if self.off else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "phase": self.planned.phase,
+            "first": self.planned.window.first.isoformat(),
+            "last": self.planned.window.last.isoformat(),
+            "who": self.planned.who,
+            **{f"deliverable_{language}": text for language, text in self.planned.deliverable.items()},
+            "began": self.began.isoformat() if self.began else None,
+            "ended": self.ended.isoformat() if self.ended else None,
+            "off_days": self.off,
+        }
+
+
+def schedule_gate(
+    *,
+    schedule_begins: str = "",
+    laravel_timezone: str,
+    phase: str,
+    weight: int = 0,
+    answer: str = "",
+    check: bool = False,
+) -> Outcome:
+    """Says whether today is a day on which the plan does this; outside it asks, and refuses any answer but ``yes``.
+
+    ``schedule_begins`` is the first day of phase 2.1 ("" for no schedule); ``answer`` is what the operator said, or
+    ``ask`` to be told whether there is something to ask. Check mode only warns. Details: ``off_days``, ``asks``,
+    ``question``, and ``evidence``, what the journal holds if the run goes on: {} within the window and in check mode.
+    """
+    nothing = {"off_days": 0, "asks": False, "question": "", "evidence": {}}
+    if not schedule_begins:
+        return Outcome(False, "schedule: none is set", nothing)
+    own = next(one for one in planned(schedule_begins) if one.phase == phase)
+    window = own.weights.get(weight, own.window)
+    what = f"phase {phase}" + (f" at {weight} %" if weight in own.weights else "")
+    today = datetime.now(zone(laravel_timezone)).date()
+    off = window.off(today)
+    if not off:
+        return Outcome(False, f"schedule: {what} is planned for {window}, today is {today}", nothing)
+    said = f"{what} is planned for {window}, today is {today}, {told(off)}"
+    answered = "yes when asked" if answer == "ask" else "yes beforehand"
+    details = {
+        "off_days": off,
+        "asks": answer == "ask" and not check,
+        "question": f"{said}. Type yes to go on all the same; until you answer, watch.yml can't act",
+        "evidence": {} if check else {"outside_schedule": f"planned {window}, on {today}, {told(off)}, {answered}"},
+    }
+    if answer not in ("ask", "yes") and not check:
+        raise Refused(
+            "nobody said that this may be done outside of its window",
+            measured=said,
+            allowed="a day within it, or the answer yes",
+            next_step=f"the same command with {_ANSWER}; a new first day goes into the inventory: schedule_begins",
+        )
+    return Outcome(False, f"schedule: WARNING: {said}", details)
+
+
+def told(off: int) -> str:
+    """ "3 days late"."""
+    return f"{abs(off)} day{'' if abs(off) == 1 else 's'} {'late' if off > 0 else 'early'}"
+
+
+def planned(schedule_begins: str) -> list[Planned]:
+    """The plan's phases in order, beginning on this day. Raises Refused for what is no day."""
+    try:
+        first = date.fromisoformat(schedule_begins)
+    except ValueError:
+        raise Refused(
+            "the schedule begins on no day",
+            measured=f"schedule_begins is {schedule_begins!r}",
+            allowed="a day such as 2025-12-15, or none at all",
+            next_step="set schedule_begins in the inventory",
+        ) from None
+
+    def window(days: Sequence[int]) -> ScheduleWindow:
+        return ScheduleWindow(*(first + timedelta(days=day) for day in days))
+
+    return [
+        Planned(
+            one["phase"],
+            window(one["days"]),
+            one["who"],
+            one["deliverable"],
+            {weight: window(days) for weight, days in one.get("weights", {}).items()},
+        )
+        for one in _read()
+    ]
+
+
+def kept(
+    schedule_begins: str, entries: Sequence[JournalEntry], laravel_timezone: str, now: datetime
+) -> dict[str, Kept]:
+    """Each phase held against its window by the entries of the journal that stand; {} without a schedule."""
+    if not schedule_begins:
+        return {}
+    where = zone(laravel_timezone)
+    return {one.phase: _kept(one, entries, where, now.astimezone(where).date()) for one in planned(schedule_begins)}
+
+
+def _kept(one: Planned, entries: Sequence[JournalEntry], where: ZoneInfo, today: date) -> Kept:
+    own = [entry for entry in entries if entry.phase == one.phase and entry.item == "phase"]
+    began = next((entry.at.astimezone(where).date() for entry in own if entry.result == "started"), None)
+    ended = _ended(one.phase, own)
+    ended_on = ended.at.astimezone(where).date() if ended else None
+    late = max(one.window.off(ended_on or today), 0)
+    early = min(one.window.off(began), 0) if began else 0
+    return Kept(one, began, ended_on, late or early)
+
+
+def _ended(phase: str, own: Sequence[JournalEntry]) -> JournalEntry | None:
+    """The entry with which the phase was first done, None unless it is done now: to run it again later makes it no
+    later."""
+    if checklist.state_of(phase, own).state != "done":
+        return None
+    return next(one for number, one in enumerate(own, 1) if checklist.state_of(phase, own[:number]).state == "done")
+
+
+def zone(laravel_timezone: str) -> ZoneInfo:
+    """Raises Refused for a zone that nobody knows."""
+    try:
+        return ZoneInfo(laravel_timezone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Refused(
+            "there is no such time zone",
+            measured=f"laravel_timezone is {laravel_timezone!r}",
+            allowed="a name of the IANA database, such as Asia/Tokyo",
+            next_step="correct laravel_timezone in the inventory",
+        ) from None
+
+
+@cache
+def _read() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(
+        (files("task_migration") / "control" / "schedule_gate.yml").read_text("utf-8")
+    )["phases"]
+    return found

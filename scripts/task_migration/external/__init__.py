@@ -1,0 +1,1 @@
+"""Around the runbook, knowing nothing of tasks: files, commands, AWS clients, Terraform, git, alerts."""

@@ -1,0 +1,137 @@
+"""Telling somebody: through an SNS topic, and through a command of the operator's choice."""
+
+from __future__ import annotations
+
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from task_migration.errors import Failed, MigrationError
+from task_migration.external import aws, local_command
+from task_migration.outcome import Outcome
+
+TIMEOUT_SECONDS = 10.0
+"""For each way of telling, both at once: an alert may hold up nothing that is more urgent than itself."""
+GRACE_SECONDS = 0.5
+"""For a command that was killed at the limit to be buried."""
+SNS_CONNECT_SECONDS, SNS_READ_SECONDS = 2.0, 2.0
+"""For each of two tries."""
+LONGEST_SUBJECT = 99
+"""SNS takes less than 100 characters of ASCII without line breaks (API reference, Publish)."""
+LONGEST_MESSAGE_BYTES = 250_000
+"""SNS takes 256 KiB."""
+
+
+@dataclass
+class _Attempt:
+    """One way of telling. ``send`` gives what is wrong, "" if nothing is."""
+
+    title: str
+    send: Callable[[], str]
+    problem: str = field(default=f"no answer after {TIMEOUT_SECONDS:g} s", init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """In a thread that nobody has to wait for: looking up a name or credentials knows no time limit."""
+        self._thread = threading.Thread(target=self._run, name=f"alert {self.title}", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(max(0.0, seconds))
+
+    def _run(self) -> None:
+        try:
+            self.problem = self.send()
+        except MigrationError as error:
+            self.problem = f"{error.what}: {error.measured}" if error.measured else error.what
+        except Exception as error:  # whatever it is, it must not keep the other way from being told
+            self.problem = f"{type(error).__name__}: {error}"
+
+
+def alert(
+    *,
+    subject: str,
+    message: str,
+    aws_region: str,
+    alert_topic_arn: str = "",
+    alert_command: Sequence[str] = (),
+    aws_endpoint_url: str = "",
+    check: bool = False,
+) -> Outcome:
+    """Sends one message by every way that the inventory names, both at once, each for at most ``TIMEOUT_SECONDS``.
+
+    ``alert_command`` is a list of words, run without a shell: the message on its stdin, the subject in its environment
+    as ALERT_SUBJECT and in place of ``{subject}``. The subject is made one that SNS takes. Neither may hold a secret.
+    It changes nothing of what is migrated, so ``changed`` is False always. Details: ``sent``, by which ways. Raises
+    Failed if one of them failed; the other was tried all the same.
+    """
+    subject, message = legal(subject), _cut(message.strip() or subject)
+    attempts = []
+    if alert_topic_arn:
+        attempts.append(
+            _Attempt(alert_topic_arn, lambda: _publish(alert_topic_arn, subject, message, aws_region, aws_endpoint_url))
+        )
+    if alert_command:
+        attempts.append(_Attempt(f"the command {alert_command[0]}", lambda: _run(alert_command, subject, message)))
+    if not attempts:
+        return Outcome(
+            False, f"no alert was sent, the inventory names neither topic nor command: {subject}", {"sent": []}
+        )
+    titles = [one.title for one in attempts]
+    if check:
+        return Outcome(False, f"would alert {' and '.join(titles)}: {subject}", {"sent": []})
+    deadline = time.monotonic() + TIMEOUT_SECONDS + GRACE_SECONDS
+    for one in attempts:
+        one.start()
+    for one in attempts:
+        one.wait(deadline - time.monotonic())
+    problems = {one.title: one.problem for one in attempts}
+    told = [title for title, problem in problems.items() if not problem]
+    if len(told) < len(problems):
+        failed = {title: problem for title, problem in problems.items() if problem}
+        raise Failed(
+            f"the alert could not be sent to {' and '.join(failed)}: {subject}",
+            measured=f"{'; '.join(failed.values())}; sent to {' and '.join(told) or 'nobody'}",
+            next_step="tell the people on call; then correct alert_topic_arn or alert_command in the inventory",
+        )
+    return Outcome(False, f"alerted {' and '.join(told)}: {subject}", {"sent": told})
+
+
+def legal(subject: str) -> str:
+    """The subject as SNS takes it: one line of ASCII that begins with a letter, a digit or punctuation."""
+    plain = unicodedata.normalize("NFKD", " ".join(subject.split()))
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    plain = "".join(character if " " <= character <= "~" else "?" for character in plain).lstrip(" -")
+    if len(plain) > LONGEST_SUBJECT:
+        plain = plain[: LONGEST_SUBJECT - 3].rstrip() + "..."
+    return plain or "Task migration"
+
+
+def _cut(message: str) -> str:
+    return message.encode()[:LONGEST_MESSAGE_BYTES].decode(errors="ignore")
+
+
+def _publish(topic_arn: str, subject: str, message: str, region: str, endpoint_url: str) -> str:
+    sns = aws.client(
+        "sns",
+        aws_region=region,
+        aws_endpoint_url=endpoint_url,
+        attempts=2,
+        connect_timeout_seconds=SNS_CONNECT_SECONDS,
+        read_timeout_seconds=SNS_READ_SECONDS,
+    )
+    with aws.translated_errors("publish the alert", writes=True):
+        sns.publish(TopicArn=topic_arn, Subject=subject, Message=message)
+    return ""
+
+
+def _run(command: Sequence[str], subject: str, message: str) -> str:
+    return local_command.run(
+        [word.replace("{subject}", subject) for word in command],
+        timeout_seconds=TIMEOUT_SECONDS,
+        environment={"ALERT_SUBJECT": subject},
+        stdin=message,
+    ).problem

@@ -1,0 +1,184 @@
+"""AWS's control calls: clients made in one place, and botocore's errors turned into the operator's words.
+
+botocore is slow to import, so it is imported by those who call AWS and not by those who import this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from task_migration.errors import Failed, MigrationError, Refused
+from task_migration.external.loopback import on_this_machine
+
+ATTEMPTS = 8
+CONNECT_TIMEOUT_SECONDS = 3.0
+READ_TIMEOUT_SECONDS = 10.0
+
+_NO_LOGIN = "log in to AWS (aws sso login, or export AWS_PROFILE=...), then run the same command again"
+_BAD_LOGIN = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "UnauthorizedException",
+    "UnauthorizedOperation",
+}
+_NOT_THERE = {"NotFound", "NotFoundException", "ParameterNotFound", "ResourceNotFoundException"}
+_BUSY = {
+    "LimitExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_ACTION = re.compile(r"not authorized to perform: (?P<action>[\w-]+:\w+)")
+
+
+class NotThere(Refused):
+    """What was asked for does not exist in this account and region."""
+
+
+def client(
+    service: str,
+    *,
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    attempts: int = ATTEMPTS,
+    connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+) -> Any:
+    """A boto3 client of ``service`` ("ssm"); credentials are found as the AWS CLI finds them.
+
+    ``aws_endpoint_url`` is for another AWS than the region's own, "" for that; what the environment says of it does not
+    count. One on this machine is an emulator: it is given no real credentials, and reached past every proxy. Raises
+    Refused for one elsewhere that is not encrypted.
+    """
+    import boto3
+    from botocore.config import Config
+
+    emulated = bool(aws_endpoint_url) and on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
+    if aws_endpoint_url and not emulated and urlsplit(aws_endpoint_url).scheme != "https":
+        raise Refused(
+            "AWS may only be spoken to over TLS",
+            measured=f"aws_endpoint_url={aws_endpoint_url}",
+            allowed="https, or an emulator on this machine",
+            next_step="correct aws_endpoint_url in the inventory; it is empty for AWS itself",
+        )
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=connect_timeout_seconds,
+        read_timeout=read_timeout_seconds,
+        ignore_configured_endpoint_urls=True,
+        **({"proxies": {}} if emulated else {}),
+    )
+    with translated_errors(f"speak to {service}"):
+        # A new session each time, so that credentials that were renewed meanwhile are seen.
+        session = _stand_in() if emulated else boto3.session.Session()
+        return session.client(service, region_name=aws_region, endpoint_url=aws_endpoint_url or None, config=config)
+
+
+@cache
+def _stand_in() -> Any:
+    """The session for an emulator, which takes any credentials."""
+    import boto3
+
+    return boto3.session.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated")
+
+
+@contextmanager
+def translated_errors(doing: str, *, writes: bool = False) -> Iterator[None]:
+    """Around calls to AWS: turns botocore's errors into Refused or Failed, in one line.
+
+    ``doing`` continues "AWS does not let this role ...". ``writes`` says that the call changes something, so that one
+    whose answer was lost is Failed. Raises NotThere for what does not exist.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise explained(doing, error, writes=writes) from error
+
+
+@contextmanager
+def under_way(state: str) -> Iterator[None]:
+    """Around calls that follow one which changed something: what AWS refuses then is Failed. ``state`` says where
+    things stand."""
+    try:
+        yield
+    except Refused as refused:
+        raise Failed(
+            f"{refused.what}; {state}",
+            measured=refused.measured,
+            allowed=refused.allowed,
+            next_step=refused.next_step or "run the same command again: it goes on where it stopped",
+        ) from refused
+
+
+def explained(doing: str, error: Exception, *, writes: bool) -> MigrationError:
+    """One error of botocore's in the operator's words."""
+    from botocore import exceptions as boto
+
+    text = " ".join(str(error).split())
+    if isinstance(error, boto.ClientError):
+        return _answered(doing, error, text, writes)
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
+        return Refused("this machine has no AWS credentials", measured=text, next_step=_NO_LOGIN)
+    if isinstance(error, boto.CredentialRetrievalError | boto.SSOError | boto.UnauthorizedSSOTokenError):
+        return Refused("the AWS credentials of this machine are not valid", measured=text, next_step=_NO_LOGIN)
+    if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError):
+        return Refused(
+            f"AWS can't be reached to {doing}",
+            measured=text,
+            next_step="correct aws_region and aws_endpoint_url in the inventory, or this machine's way to AWS",
+        )
+    if isinstance(error, boto.HTTPClientError):
+        kind = Failed if writes else Refused
+        return kind(
+            f"AWS gave no answer when asked to {doing}" + ("; it may have been done" if writes else ""),
+            measured=text,
+            next_step="run the same command again",
+        )
+    return Refused(f"AWS can't be asked to {doing}", measured=f"{type(error).__name__}: {text}")
+
+
+def _answered(doing: str, error: Any, text: str, writes: bool) -> MigrationError:
+    """What AWS itself answered."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _BAD_LOGIN:
+        return Refused("AWS does not accept the credentials of this machine", measured=text, next_step=_NO_LOGIN)
+    if code in _DENIED:
+        named = _ACTION.search(text)
+        action = named["action"] if named else error.operation_name
+        return Refused(
+            f"AWS does not let this role {doing}",
+            measured=text,
+            allowed=f"a role that may do {action}",
+            next_step=f"add {action} to the policy of the role, then run the same command again",
+        )
+    if code in _NOT_THERE or code.endswith(("NotFoundException", "NotFound")):
+        return NotThere(
+            f"AWS does not know what it takes to {doing}",
+            measured=text,
+            next_step="correct the name in the inventory; also look at aws_region and the account",
+        )
+    if code in _BUSY:
+        return Failed(f"AWS is asked too often to {doing}", measured=text, next_step="run the same command again later")
+    if status >= 500:
+        kind = Failed if writes else Refused
+        return kind(f"AWS failed to {doing}", measured=text, next_step="run the same command again")
+    return Refused(f"AWS refused to {doing}", measured=text)

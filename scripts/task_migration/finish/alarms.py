@@ -1,0 +1,169 @@
+"""The alarms that stay when the migration is over: the plan's bounds on the Task Service, kept by CloudWatch.
+
+They read the metrics that the canary was judged by. Where these are in Prometheus, so are the alerting rules, and
+nothing can be made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from task_migration.canary.cloudwatch_source import CloudWatchSettings
+from task_migration.canary.metric_sources import cloudwatch_settings
+from task_migration.errors import Failed
+from task_migration.external import aws
+from task_migration.outcome import Outcome
+
+PERIOD_SECONDS = 60
+_LOOKS, _BAD_LOOKS = 5, 3
+_ELB, _RDS = "AWS/ApplicationELB", "AWS/RDS"
+
+
+def alarms(
+    *,
+    migration_environment: str,
+    metric_source: Mapping[str, Any],
+    canary_error_rate_percent: float = 0.1,
+    canary_p95_ms: float = 200,
+    canary_cpu_percent: float = 70,
+    alert_topic_arn: str = "",
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    check: bool = False,
+) -> Outcome:
+    """Makes an alarm for each bound, puts right what differs, and reads them back; again, it changes nothing.
+
+    Error rate and p95 of the API, CPU of the database, and whether any target of the load balancer is well: each is in
+    alarm when 3 of 5 minutes are out of bounds. They tell ``alert_topic_arn``, "" for nobody. Details: ``alarms``,
+    their names; ``made``, how many were made or put right. None where ``metric_source`` is not CloudWatch's. Raises
+    Failed if an alarm does not read back as it was put.
+    """
+    settings = cloudwatch_settings(metric_source) if metric_source.get("kind") == "cloudwatch" else None
+    if settings is None:
+        return Outcome(
+            False,
+            "monitoring: the figures are not in CloudWatch, so the alarms are kept elsewhere, by hand",
+            {"alarms": [], "made": 0},
+            ("when they are set up: ansible-playbook phase-2.5-cleanup.yml -e confirm=monitoring",),
+        )
+    bounds = {"error": canary_error_rate_percent, "p95": canary_p95_ms, "cpu": canary_cpu_percent}
+    wanted = _alarms(settings, bounds, f"task-service-{migration_environment}", alert_topic_arn)
+    client = aws.client("cloudwatch", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    there = _read(client, list(wanted))
+    other = [name for name, alarm in wanted.items() if _differs(alarm, there.get(name))]
+    if other and not check:
+        for name in other:
+            with aws.translated_errors("make alarms", writes=True):
+                client.put_metric_alarm(**wanted[name])
+        there = _read(client, other)
+        if unlike := [name for name in other if _differs(wanted[name], there.get(name))]:
+            raise Failed(
+                "CloudWatch does not tell of the alarms as they were made",
+                measured=", ".join(f"{name}: {', '.join(_differs(wanted[name], there.get(name)))}" for name in unlike),
+                next_step="run the same command again",
+            )
+    would = "would make or put right" if check else "made or put right"
+    said = f"{would} {len(other)} of {len(wanted)} alarms" if other else f"{len(wanted)} alarms are as they should be"
+    told = alert_topic_arn or "nobody: alert_topic_arn is empty"
+    lines = (*(f"{name}: {alarm['AlarmDescription']}" for name, alarm in wanted.items()), f"they tell {told}")
+    return Outcome(bool(other), f"monitoring: {said}", {"alarms": list(wanted), "made": len(other)}, lines)
+
+
+def _alarms(
+    settings: CloudWatchSettings, bounds: Mapping[str, float], prefix: str, topic: str
+) -> dict[str, dict[str, Any]]:
+    """Each alarm by its name, as PutMetricAlarm takes it."""
+    balancer = {"LoadBalancer": settings.load_balancer}
+    target = {"TargetGroup": settings.target_group, **balancer}
+    counts = {
+        "answered": _sum("HTTPCode_Target_5XX_Count", target),
+        "unanswered": _sum("HTTPCode_ELB_5XX_Count", balancer),
+        "requests": _sum("RequestCount", target),
+    }
+    rate = {
+        "Id": "rate",
+        "Expression": "100 * (FILL(answered, 0) + FILL(unanswered, 0)) / requests",
+        "Label": "failed requests in percent",
+        "ReturnData": True,
+    }
+    alarms = {
+        "errors": {
+            "AlarmDescription": f"{bounds['error']:g} % or more of the Task Service's requests fail",
+            "Metrics": [
+                rate,
+                *({"Id": name, "MetricStat": stat, "ReturnData": False} for name, stat in counts.items()),
+            ],
+            "Threshold": bounds["error"],
+            "TreatMissingData": "notBreaching",
+        },
+        "p95": {
+            "AlarmDescription": f"the p95 of the Task Service's answers is {bounds['p95']:g} ms or more",
+            **_metric(_ELB, "TargetResponseTime", target),
+            "ExtendedStatistic": "p95",
+            "Threshold": bounds["p95"] / 1000,
+            "TreatMissingData": "notBreaching",
+        },
+        "cpu": {
+            "AlarmDescription": f"the CPU of the Task Service's database is at {bounds['cpu']:g} % or more, or unknown",
+            **_metric(_RDS, "CPUUtilization", {"DBInstanceIdentifier": settings.db_instance}),
+            "Statistic": "Average",
+            "Threshold": bounds["cpu"],
+            "TreatMissingData": "breaching",
+        },
+        "targets": {
+            "AlarmDescription": "no target of the Task Service is well",
+            **_metric(_ELB, "HealthyHostCount", target),
+            "Statistic": "Minimum",
+            "Threshold": 1.0,
+            "ComparisonOperator": "LessThanThreshold",
+            "TreatMissingData": "breaching",
+        },
+    }
+    common = {
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+        "EvaluationPeriods": _LOOKS,
+        "DatapointsToAlarm": _BAD_LOOKS,
+        "AlarmActions": [topic] if topic else [],
+        "OKActions": [topic] if topic else [],
+    }
+    return {f"{prefix}-{name}": {"AlarmName": f"{prefix}-{name}", **common, **alarm} for name, alarm in alarms.items()}
+
+
+def _sum(metric: str, dimensions: Mapping[str, str]) -> dict[str, Any]:
+    one = {"Namespace": _ELB, "MetricName": metric, "Dimensions": _dimensions(dimensions)}
+    return {"Metric": one, "Period": PERIOD_SECONDS, "Stat": "Sum"}
+
+
+def _metric(namespace: str, metric: str, dimensions: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "Namespace": namespace,
+        "MetricName": metric,
+        "Dimensions": _dimensions(dimensions),
+        "Period": PERIOD_SECONDS,
+    }
+
+
+def _dimensions(dimensions: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Name": name, "Value": value} for name, value in dimensions.items()]
+
+
+def _read(client: Any, names: list[str]) -> dict[str, dict[str, Any]]:
+    with aws.translated_errors("look at alarms"):
+        found = client.describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm"])["MetricAlarms"] if names else []
+    return {one["AlarmName"]: one for one in found}
+
+
+def _differs(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> list[str]:
+    """What of an alarm is not as it should be; all of it where there is none. Orders of lists mean nothing."""
+    if found is None:
+        return ["there is none"]
+    return [name for name, value in wanted.items() if _plain(found.get(name)) != _plain(value)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return sorted((_plain(one) for one in value), key=repr)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

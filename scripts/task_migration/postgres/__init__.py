@@ -1,0 +1,1 @@
+"""Sessions on both databases: logins, TLS, grants, short locks, COPY streams, what the catalogs hold."""

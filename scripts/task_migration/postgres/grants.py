@@ -1,0 +1,97 @@
+"""What each database role may do on the tables of a side, given as soon as the tables are there.
+
+database_roles.yml says it. Whoever makes a table calls ``give`` afterwards, as the role that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from task_migration import sql_files
+from task_migration.mapping.table_mapping import captured_tables, mappings
+from task_migration.postgres import credentials, database
+
+FILE = "postgres/database_roles.sql"
+OWNER = "owner"
+_SCHEMA = "task_migration"
+
+Grants = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@cache
+def declared() -> Mapping[str, Grants]:
+    """Privileges by side, role and table, as database_roles.yml has them."""
+    text = (files("task_migration") / "postgres" / "database_roles.yml").read_text(encoding="utf-8")
+    found: Mapping[str, Grants] = yaml.safe_load(text)
+    return found
+
+
+def login_of(side: database.Side, role: str) -> str:
+    """What a role is called on this side."""
+    return str(conninfo_to_dict(credentials.for_role(side.dsn, role)).get("user", ""))
+
+
+def tables_read(side: str) -> set[str]:
+    """The application's tables that the runbook reads on a side."""
+    return {*captured_tables(), "users"} if side == "laravel" else tables_of_tasks(side)
+
+
+def tables_of_tasks(side: str) -> set[str]:
+    """The application's tables that tasks are made of."""
+    if side == "laravel":
+        return {table for table in captured_tables() if table != "cognito_user_mapping"}
+    return {mapping.table for mapping in mappings()}
+
+
+def give(connection: database.Connection) -> int:
+    """Grants what is declared on the tables that are there now and not granted yet; how many grants that took.
+
+    Nothing where one login does everything. ``connection`` is a session of the owner's. What was granted already is
+    left alone, so that two who come at once are not in each other's way.
+    """
+    if not credentials.is_by_role(connection.side.dsn):
+        return 0
+    with connection.transaction():
+        statements = lacking(connection)
+        for statement in statements:
+            connection.execute(statement)
+    return len(statements)
+
+
+def lacking(connection: database.Connection) -> list[sql.Composed]:
+    """The grants that are declared and not there, for the logins and tables that are."""
+    ours = [row[0] for row in connection.execute(sql_files.statement(FILE, "ours"))]
+    logins, schemas, tables, privileges = zip(*_wanted(connection.side, ours), strict=True)
+    asked = {"logins": [*logins], "schemas": [*schemas], "tables": [*tables], "privileges": [*privileges]}
+    found = [
+        sql_files.statement(FILE, "let into ours", role=sql.Identifier(login))
+        for (login,) in connection.execute(sql_files.statement(FILE, "lacking schema"), asked)
+    ]
+    for login, schema, table, words in connection.execute(sql_files.statement(FILE, "lacking"), asked):
+        names = {"table": sql.Identifier(schema, table), "role": sql.Identifier(login)}
+        joined = sql.SQL(", ").join(map(sql_files.as_sql, words))
+        found.append(sql_files.statement(FILE, "grant", privileges=joined, **names))
+    for login, schema, sequence in connection.execute(sql_files.statement(FILE, "lacking sequences"), asked):
+        names = {"sequence": sql.Identifier(schema, sequence), "role": sql.Identifier(login)}
+        found.append(sql_files.statement(FILE, "grant the sequence", **names))
+    return found
+
+
+def _wanted(side: database.Side, ours: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Login, schema, table and privilege: all that is declared. ``ours`` are the tables of schema task_migration."""
+    groups = {
+        "mapped": [("public", table) for table in sorted(tables_read(side.name))],
+        "tasks_of": [("public", table) for table in sorted(tables_of_tasks(side.name))],
+        "ours": [(_SCHEMA, table) for table in ours],
+    }
+    for role, grants in declared()[side.name].items():
+        login = login_of(side, role)
+        for words, privileges in grants.items():
+            for schema, table in groups.get(words, [(_SCHEMA, words)]):
+                yield from ((login, schema, table, privilege) for privilege in privileges)

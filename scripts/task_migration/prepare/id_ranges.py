@@ -1,0 +1,233 @@
+"""Ids that never meet: Laravel hands out those below an offset, the Task Service those from the offset on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from task_migration import sql_files
+from task_migration.errors import Failed, Refused
+from task_migration.mapping.table_mapping import mappings
+from task_migration.outcome import Outcome
+from task_migration.postgres import database
+
+_FILE = "prepare/id_ranges.sql"
+_COLUMN = "id"
+_INTEGER_LIMIT = 2_147_483_647
+_BIGINT_LIMIT = 9_223_372_036_854_775_807
+
+
+@dataclass(frozen=True)
+class _SequenceState:
+    """Where the ids of one table stand: the next one, the highest that this side gave, the last that is possible.
+
+    ``highest_of_all`` is also of the rows that the other side numbered.
+    """
+
+    table: str
+    sequence: str
+    next_id: int
+    highest_id: int
+    last_possible: int
+    highest_of_all: int = 0
+
+    @property
+    def next_free(self) -> int:
+        return max(self.next_id, self.highest_id + 1)
+
+
+def id_ranges(
+    *, laravel_dsn: str, task_service_dsn: str, task_service_id_offset: int = 1_000_000_000, check: bool = False
+) -> Outcome:
+    """Lets every sequence of the Task Service's tables go on from the offset, or from where it is if that is further.
+
+    Never moves one backwards, so an id is never handed out twice. Details: ``laravel`` and ``task_service``, for each
+    table where its ids stand, and how many are left. Raises Refused when Laravel's ids reach the offset, or when the
+    Task Service's column ends before it; Failed when a sequence does not stand where it was put.
+    """
+    if task_service_id_offset < 1:
+        raise Refused(
+            "task_service_id_offset is no place for ids to begin",
+            measured=f"{task_service_id_offset}",
+            allowed="1 or more",
+        )
+    laravel = database.laravel(laravel_dsn)
+    with database.translated_errors(laravel), database.connect(laravel, "sequences") as origin:
+        laravels = [_stand(origin, table, below=task_service_id_offset) for table in _shared_tables()]
+    _refuse_reached(laravels, task_service_id_offset)
+    goals = _Goals(task_service_id_offset, {stand.table: stand.highest_of_all for stand in laravels})
+    task_service = database.task_service(task_service_dsn)
+    with database.translated_errors(task_service):
+        stands = _task_services(task_service, goals, check)
+    moved = [stand for stand in stands if stand.next_id < goals.of(stand)]
+    return _outcome(laravels, stands, moved, goals, check)
+
+
+def _shared_tables() -> list[str]:
+    """The tables whose ids Laravel hands out too: those whose key is their own id."""
+    return [mapping.table for mapping in mappings() if mapping.key == _COLUMN]
+
+
+def _tables() -> list[str]:
+    return [mapping.table for mapping in mappings()]
+
+
+@dataclass(frozen=True)
+class _Goals:
+    """Where the Task Service's ids go on: at the offset, above its own rows and above what Laravel holds of them."""
+
+    offset: int
+    in_laravel: Mapping[str, int]
+
+    def of(self, stand: _SequenceState) -> int:
+        return max(self.offset, stand.next_free, self.in_laravel.get(stand.table, 0) + 1)
+
+
+def _refuse_reached(laravels: list[_SequenceState], offset: int) -> None:
+    reached = [stand for stand in laravels if stand.next_free >= offset]
+    if reached:
+        raise Refused(
+            "Laravel's ids reach the ids of the Task Service",
+            measured=", ".join(f"next id of {stand.table} {stand.next_free}" for stand in reached),
+            allowed=f"below {offset}",
+            next_step=f"set a higher task_service_id_offset in the inventory, {_INTEGER_LIMIT - 1} at most",
+        )
+
+
+def _task_services(side: database.Side, goals: _Goals, check: bool) -> list[_SequenceState]:
+    """Where the Task Service's ids stand before, moved to their goal unless ``check``."""
+    purpose = "sequences"
+    connection = database.connect_if_there(side, purpose) if check else database.connect(side, purpose)
+    if connection is None:
+        return _as_if_new()
+    with connection:
+        there = [_stand_if_there(connection, table) for table in _tables()]
+        if all(stand is None for stand in there) and check:
+            return _as_if_new()
+        stands = [stand for stand in there if stand is not None]
+        if len(stands) < len(there):
+            absent = [table for table, stand in zip(_tables(), there, strict=True) if stand is None]
+            raise Refused(
+                f"the Task Service's database has no table {', '.join(absent)}",
+                next_step="ansible-playbook phase-2.1-prepare.yml",
+            )
+        _refuse_narrow(stands, goals)
+        if not check:
+            _move(connection, stands, goals)
+        return stands
+
+
+def _as_if_new() -> list[_SequenceState]:
+    return [_SequenceState(table, f"public.{table}_id_seq", 1, 0, _INTEGER_LIMIT) for table in _tables()]
+
+
+def _refuse_narrow(stands: list[_SequenceState], goals: _Goals) -> None:
+    narrow = [stand for stand in stands if goals.of(stand) > stand.last_possible]
+    if narrow:
+        raise Refused(
+            "the Task Service's ids end before they could begin",
+            measured=", ".join(f"{stand.table} would begin at {goals.of(stand)}" for stand in narrow),
+            allowed=", ".join(f"{stand.table} up to {stand.last_possible}" for stand in narrow),
+            next_step="set a lower task_service_id_offset, or id_policy: bigint, in the inventory",
+        )
+
+
+def _move(connection: database.Connection, stands: list[_SequenceState], goals: _Goals) -> None:
+    with connection.transaction():
+        for stand in stands:
+            connection.execute(
+                sql_files.statement(_FILE, "move forward", sequence=sql_files.as_sql(stand.sequence)),
+                {"sequence": stand.sequence, "next_id": goals.of(stand)},
+            )
+    for stand in stands:
+        now = _stand(connection, stand.table)
+        if now.next_free < goals.offset or now.next_id < now.highest_id + 1:
+            raise Failed(
+                f"the sequence of {stand.table} does not stand where it was put",
+                measured=f"next id {now.next_id}, highest id {now.highest_id}",
+                allowed=f"{goals.offset} or more, above every id",
+                next_step="end what else writes to the Task Service's database, then run the same command again",
+            )
+
+
+def _stand(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState:
+    stand = _stand_if_there(connection, table, below)
+    if stand is None:
+        raise Refused(
+            f"{connection.side.title} has no table {table}",
+            next_step="correct the connection string in the inventory",
+        )
+    return stand
+
+
+def _stand_if_there(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState | None:
+    """Where the ids of a table stand, the highest of them below ``below``; None if there is no such table.
+
+    Raises Refused if nothing numbers its rows.
+    """
+    row = connection.execute(sql_files.statement(_FILE, "sequence of"), {"table": table, "column": _COLUMN}).fetchone()
+    if row is None:
+        return None
+    sequence, readable, last_possible = row
+    if sequence is None:
+        raise Refused(
+            f"no sequence numbers the rows of {table} in {connection.side.title}",
+            measured=f"{table}.{_COLUMN} owns no sequence",
+            next_step=f"ALTER SEQUENCE <the one in use> OWNED BY {table}.{_COLUMN}, then run the same command again",
+        )
+    if not readable:
+        raise Refused(
+            f"the sequence of {table} in {connection.side.title} may not be read",
+            measured=f"no SELECT on {sequence}",
+            next_step=f"GRANT SELECT ON SEQUENCE {sequence} to the runbook's role",
+        )
+    found = connection.execute(
+        sql_files.statement(
+            _FILE,
+            "where it stands",
+            sequence=sql_files.as_sql(sequence),
+            table=sql.Identifier("public", table),
+            column=sql.Identifier(_COLUMN),
+        ),
+        {"below": below},
+    ).fetchone()
+    assert found is not None
+    return _SequenceState(table, sequence, found[0], found[1], last_possible, found[2])
+
+
+def _outcome(
+    laravels: list[_SequenceState],
+    stands: list[_SequenceState],
+    moved: list[_SequenceState],
+    goals: _Goals,
+    check: bool,
+) -> Outcome:
+    offset = goals.offset
+    headroom = min(offset - stand.next_free for stand in laravels)
+    room = min(stand.last_possible - goals.of(stand) + 1 for stand in stands)
+    verb = "would be moved" if check else "moved"
+    done = f"{verb} to the Task Service's ids: {len(moved)} sequences" if moved else "the Task Service's ids are apart"
+    return Outcome(
+        bool(moved),
+        f"sequences: {done}; left for Laravel {headroom} ids below {offset}, for the Task Service {room}",
+        {
+            "laravel": {s.table: {"next_id": s.next_free, "left": offset - s.next_free} for s in laravels},
+            "task_service": {
+                s.table: {"next_id": goals.of(s), "left": s.last_possible - goals.of(s) + 1} for s in stands
+            },
+        },
+        tuple(_lines(laravels, stands, moved, goals)),
+    )
+
+
+def _lines(
+    laravels: list[_SequenceState], stands: list[_SequenceState], moved: list[_SequenceState], goals: _Goals
+) -> Iterator[str]:
+    offset = goals.offset
+    for stand in laravels:
+        yield f"Laravel's {stand.table}: next id {stand.next_free}, {offset - stand.next_free} left below {offset}"
+    for stand in stands:
+        how = "from" if stand in moved else "goes on from"
+        yield f"the Task Service's {stand.table}: {how} {goals.of(stand)}"

@@ -1,0 +1,327 @@
+"""The Task Service's tables, made by the bundled SQL or by sequelize-cli, and what the migration needs on top of them.
+
+What is to be done is read from the catalog each time, so a second run finds nothing to do, and check mode says the same
+lines that a run would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from psycopg import sql
+
+from task_migration import sql_files
+from task_migration.errors import Failed, Refused
+from task_migration.mapping import mapping_directory
+from task_migration.mapping.table_mapping import mappings
+from task_migration.outcome import Outcome
+from task_migration.postgres import database, grants, schema_drift
+from task_migration.prepare import copy_ledger, deferred_indexes, sequelize
+from task_migration.sync import sync_tables
+
+_FILE = "prepare/schema.sql"
+_OURS = {"copy_chunk": _FILE, "deferred_ddl": _FILE} | dict.fromkeys(sync_tables.TABLES, sync_tables.FILE)
+_TITLE_LENGTH = 255
+_LIMITED = re.compile(r"character varying\((\d+)\)")
+_MAKES_TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_SAMPLE = 10
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is in the Task Service's database: all empty when there is none yet."""
+
+    columns: dict[str, dict[str, str]]
+    recorded: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One change on top of the Task Service's own migrations."""
+
+    line: str
+    statement: sql.Composed
+
+
+def schema(
+    *,
+    task_service_dsn: str,
+    schema_runner: Literal["sql", "sequelize"] = "sql",
+    sequelize_directory: str = "",
+    title_policy: Literal["widen", "refuse"] = "widen",
+    id_policy: Literal["refuse", "bigint"] = "refuse",
+    check: bool = False,
+) -> Outcome:
+    """Runs the migrations that SequelizeMeta does not list, then makes what the copy, the sync and verify need.
+
+    That is: one row per task in group_tasks and task_approvals, a title as long as Laravel's (``title_policy=widen``),
+    BIGINT ids (``id_policy=bigint``), and schema task_migration. Details: ``migrations`` and ``adjustments``. Raises
+    Refused for rows that no copy of ours put there, for tables of unknown origin, and for keys that appear twice.
+    """
+    side = database.task_service(task_service_dsn)
+    known = _migrations(schema_runner, sequelize_directory)
+    with database.translated_errors(side):
+        connection = database.connect_if_there(side, "schema") if check else database.connect(side, "schema")
+        if connection is None:
+            steps = list(_steps(None, _Found({}, frozenset()), title_policy, id_policy))
+            return _outcome(known, steps, check)
+        with connection:
+            found = _look(connection)
+            pending = [name for name in known if name not in found.recorded]
+            _refuse_other_origin(found, known, pending, schema_runner)
+            _refuse_foreign_rows(connection, found)
+            _require_fit(connection, list(found.columns), Refused)
+            _refuse_repeated_keys(connection, found)
+            if check:
+                return _outcome(pending, list(_steps(connection, found, title_policy, id_policy)), check)
+            if pending:
+                _run(connection, schema_runner, sequelize_directory, pending)
+            _require_fit(connection, _tables(), Failed)
+            found = _look(connection)
+            steps = list(_steps(connection, found, title_policy, id_policy))
+            _take(connection, steps)
+            return _outcome(pending, steps, check)
+
+
+def _tables() -> list[str]:
+    return [mapping.table for mapping in mappings()]
+
+
+def _parent_columns() -> dict[str, str]:
+    """The column that names the parent, of each table that has one."""
+    return {mapping.table: mapping.parent.column for mapping in mappings() if mapping.parent is not None}
+
+
+def _one_row_per_parent() -> dict[str, str]:
+    """The column that names the parent, of each table in which it is the key."""
+    keys = {mapping.table: mapping.key for mapping in mappings()}
+    return {table: column for table, column in _parent_columns().items() if keys[table] == column}
+
+
+def _look(connection: database.Connection) -> _Found:
+    recorded = (
+        [row[0] for row in connection.execute(sql_files.statement(_FILE, "recorded migrations"))]
+        if _value(connection, "recorded table exists")
+        else []
+    )
+    return _Found(schema_drift.columns(connection, _tables()), frozenset(recorded))
+
+
+def _migrations(runner: str, directory: str) -> list[str]:
+    """The names of the migrations that there are for this runner, in their order."""
+    if runner == "sequelize":
+        return sequelize.migrations_in(directory)
+    bundled = list(_bundled())
+    folder = Path(directory) / "migrations" if directory else None
+    if folder is not None and folder.is_dir():
+        own = sorted(file.name for file in folder.iterdir() if file.suffix in (".js", ".cjs"))
+        if own and own != bundled:
+            raise Refused(
+                "the Task Service's checkout has other migrations than the bundled ones",
+                measured=f"there {', '.join(own)}",
+                allowed=", ".join(bundled),
+                next_step="set schema_runner: sequelize in the inventory",
+            )
+    return bundled
+
+
+def _bundled() -> dict[str, str]:
+    """The bundled migrations: the name that is recorded, and the SQL."""
+    return {f"{name}.js": text for name, text in mapping_directory.texts("schema").items()}
+
+
+def _refuse_other_origin(found: _Found, known: list[str], pending: list[str], runner: str) -> None:
+    """Migrations run only on a database that they began."""
+    if not pending:
+        return
+    if others := sorted(found.recorded - set(known)):
+        raise Refused(
+            "the Task Service's database was migrated by other migrations than these",
+            measured=f"SequelizeMeta lists {', '.join(others)}",
+            allowed=f"only {', '.join(known)}",
+            next_step="set schema_runner and sequelize_directory in the inventory to what made these tables",
+        )
+    if runner == "sql":
+        made = {table for name in pending for table in _MAKES_TABLE.findall(_bundled()[name])}
+        if there := sorted(made & found.columns.keys()):
+            raise Refused(
+                "tables of the Task Service are there, and SequelizeMeta does not say which migration made them",
+                measured=f"{', '.join(there)}",
+                allowed="tables that a recorded migration made, or none",
+                next_step="look who made them; ansible-playbook rollback-2.1.yml takes the whole target away",
+            )
+
+
+def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None:
+    foreign = {
+        table: _value(connection, "count rows", table=sql.Identifier("public", table))
+        for table in found.columns
+        if copy_ledger.holds_rows(connection, table) and not copy_ledger.is_planned(connection, table)
+    }
+    if foreign:
+        raise Refused(
+            "the Task Service's tables are not empty, and no copy of ours filled them",
+            measured=", ".join(f"{count} rows in {table}" for table, count in foreign.items()),
+            allowed="empty tables, or tables that an interrupted copy left",
+            next_step="look whose rows they are; ansible-playbook rollback-2.1.yml takes the whole target away",
+        )
+
+
+def _refuse_repeated_keys(connection: database.Connection, found: _Found) -> None:
+    for table, column in _one_row_per_parent().items():
+        if table not in found.columns or _is_unique(connection, table, column):
+            continue
+        statement = sql_files.statement(
+            _FILE, "keys that appear twice", table=sql.Identifier("public", table), column=sql.Identifier(column)
+        )
+        keys = [row[0] for row in connection.execute(statement)]
+        if keys:
+            raise Refused(
+                f"{table} has more than one row for a task, so {column} can't be its key",
+                measured=f"{len(keys)} values of {column}: {keys[:_SAMPLE]}",
+                allowed="0",
+                next_step=f"delete the rows of {table} that are too many, then run the same command again",
+            )
+
+
+def _require_fit(connection: database.Connection, tables: list[str], error: type[Refused] | type[Failed]) -> None:
+    """Raises ``error`` if a table lacks a column that the mappings write, or has it in a type that can't hold it."""
+    rows = connection.execute(sql_files.statement(_FILE, "columns that do not fit"), {"tables": tables})
+    if said := [row[0] for row in rows]:
+        raise error(
+            "the Task Service's tables are not those that the mappings write",
+            measured="; ".join(said),
+            next_step=f"bring the Task Service's migrations and {mapping_directory.described('mapping')}/ together",
+        )
+
+
+def _run(connection: database.Connection, runner: str, directory: str, pending: list[str]) -> None:
+    if runner == "sequelize":
+        sequelize.migrate(directory, connection)
+        if left := sorted(set(pending) - _look(connection).recorded):
+            raise Failed(
+                "sequelize-cli ended well, and yet this database does not record its migrations",
+                measured=f"not in SequelizeMeta: {', '.join(left)}",
+                next_step="look at .sequelizerc and at the migrations' own connection, then run the same command again",
+            )
+        return
+    for name in pending:
+        with connection.transaction():
+            connection.execute(sql_files.statement(_FILE, "create recorded table"))
+            connection.execute(sql_files.as_sql(_bundled()[name]))
+            connection.execute(sql_files.statement(_FILE, "record migration"), {"name": name})
+
+
+def _steps(connection: database.Connection | None, found: _Found, title_policy: str, id_policy: str) -> Iterator[_Step]:
+    """What is still to be changed. A table that is not there yet counts as the plan's models make it."""
+    if title_policy == "widen" and "tasks" in _tables() and _is_short(found.columns.get("tasks", {}).get("title")):
+        yield _Step(f"tasks.title widened to VARCHAR({_TITLE_LENGTH})", sql_files.statement(_FILE, "widen title"))
+    if id_policy == "bigint":
+        yield from _wider_ids(connection, found)
+    keys = _one_row_per_parent()
+    for table, column in keys.items():
+        if connection is None or table not in found.columns or not _is_unique(connection, table, column):
+            index = f"{table}_{column}_key"
+            statement = sql_files.statement(
+                _FILE,
+                "create unique index",
+                index=sql.Identifier(index),
+                table=sql.Identifier("public", table),
+                column=sql.Identifier(column),
+            )
+            yield _Step(f"unique index {index}", statement)
+    for table, column in _parent_columns().items():
+        if table in keys:
+            continue
+        if connection is None or table not in found.columns or not _is_indexed(connection, table, column):
+            # Deleting a parent, a task, looks for its children, its images, which without it reads all of them.
+            index = f"{table}_{column}_idx"
+            statement = sql_files.statement(
+                _FILE,
+                "create index",
+                index=sql.Identifier(index),
+                table=sql.Identifier("public", table),
+                column=sql.Identifier(column),
+            )
+            yield _Step(f"index {index}", statement)
+    for table, file in _OURS.items():
+        if connection is None or not _value(connection, "ours exists", parameters={"table": table}):
+            yield _Step(f"table task_migration.{table}", sql_files.statement(file, f"create {table}"))
+
+
+def _wider_ids(connection: database.Connection | None, found: _Found) -> Iterator[_Step]:
+    parents = _parent_columns()
+    for table in _tables():
+        for column in ("id", *([parents[table]] if table in parents else [])):
+            names = {"table": sql.Identifier("public", table), "column": sql.Identifier(column)}
+            if found.columns.get(table, {}).get(column, "integer") == "integer":
+                yield _Step(f"{table}.{column} widened to BIGINT", sql_files.statement(_FILE, "widen id", **names))
+        sequence = f"{table}_id_seq"
+        if connection is not None and table in found.columns:
+            parameters = {"table": table, "column": "id"}
+            row = connection.execute(sql_files.statement(_FILE, "integer sequence"), parameters).fetchone()
+            if row is None:
+                continue
+            sequence = row[0]
+        statement = sql_files.statement(_FILE, "widen sequence", sequence=sql_files.as_sql(sequence))
+        yield _Step(f"sequence {sequence} widened to BIGINT", statement)
+
+
+def _is_short(type_: str | None) -> bool:
+    """Whether a column of this type can't hold Laravel's longest title; a table that is not there yet will not."""
+    if type_ is None:
+        return True
+    limit = _LIMITED.fullmatch(type_)
+    return limit is not None and int(limit[1]) < _TITLE_LENGTH
+
+
+def _is_unique(connection: database.Connection, table: str, column: str) -> bool:
+    return bool(_value(connection, "unique on column", parameters={"table": table, "column": column}))
+
+
+def _is_indexed(connection: database.Connection, table: str, column: str) -> bool:
+    """Whether there is one, or it was taken off for a load that will put it back."""
+    if _value(connection, "ours exists", parameters={"table": "deferred_ddl"}) and deferred_indexes.owed(connection):
+        return True
+    return bool(_value(connection, "indexed on column", parameters={"table": table, "column": column}))
+
+
+def _take(connection: database.Connection, steps: list[_Step]) -> None:
+    """All of them with what the database roles may do on them, or none."""
+    with connection.transaction():
+        if not steps:
+            grants.give(connection)
+            return
+        connection.execute(sql_files.statement(_FILE, "limit lock waiting"))
+        connection.execute(sql_files.statement(_FILE, "create schema"))
+        for step in steps:
+            connection.execute(step.statement)
+        grants.give(connection)
+
+
+def _outcome(migrations: list[str], steps: list[_Step], check: bool) -> Outcome:
+    lines = (*(f"migration {name}" for name in migrations), *(step.line for step in steps))
+    if not lines:
+        return Outcome(False, "schema: there, nothing to do", {"migrations": [], "adjustments": []})
+    verb = "would make" if check else "made"
+    return Outcome(
+        True,
+        f"schema: {verb} {len(migrations)} migrations and {len(steps)} adjustments",
+        {"migrations": migrations, "adjustments": [step.line for step in steps]},
+        lines,
+    )
+
+
+def _value(
+    connection: database.Connection,
+    name: str,
+    parameters: dict[str, str] | None = None,
+    **identifiers: sql.Composable,
+) -> Any:
+    row = connection.execute(sql_files.statement(_FILE, name, **identifiers), parameters).fetchone()
+    assert row is not None
+    return row[0]

@@ -1,0 +1,308 @@
+"""The report of a migration: all that is known of it on one page for people, and the same as JSON for machines.
+
+It may be made at any time, also before anything was done: what nobody measured is told as not measured. It only looks,
+in read-only sessions, and holds keys, column names, hashes and figures, never what stands in a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from psycopg.rows import dict_row
+
+from task_migration import sql_files
+from task_migration.control import checklist, journal, migration_tests
+from task_migration.errors import MigrationError
+from task_migration.external import atomic_file
+from task_migration.mapping import table_mapping
+from task_migration.outcome import Outcome
+from task_migration.postgres import database
+from task_migration.report import migration_page, risks, status, success_criteria, sync_report, timeline
+from task_migration.runtime import configuration, latency
+
+_FILE = "report/migration_report.sql"
+VERDICTS = 200
+CHECKS = 50
+POINTS = 240
+"""So many points in time has the picture of the sync's latency at most."""
+
+
+def migration_report(
+    *,
+    laravel_dsn: str,
+    task_service_dsn: str,
+    migration_environment: str,
+    report_language: Literal["en", "ja"] = "en",
+    service_directory: str,
+    quarantine_signed_off: Mapping[str, str] | None = None,
+    report_directory: str,
+    verdict_max_age_hours: float = 24,
+    consistency_every_seconds: int = 3600,
+    change_log_warn_entries: int = 100_000,
+    sync_health_ports: Mapping[str, int] | None = None,
+    gateway_rest_api_id: str = "",
+    gateway_stage: str = "",
+    gateway_variable: str = "",
+    laravel_upstream: str = "",
+    task_service_upstream: str = "",
+    aws_region: str,
+    aws_endpoint_url: str = "",
+    schedule_begins: str = "",
+    laravel_timezone: str,
+    canary_confidence_percent: float = 95,
+    check: bool = False,
+) -> Outcome:
+    """Writes migration-<UTC time>.<language>.html and .json, and both as migration-latest. In check mode it writes
+    nothing.
+
+    The parameters are those of ``status``, which it asks, and of ``sync_report``. Details: ``report`` and ``json``, the
+    paths of both; ``complete``; ``checked`` and ``items`` of the checklist; ``criteria``, the state of each success
+    criterion. Raises Refused if Laravel's database can't be asked; the Task Service's need not be there.
+    """
+    stand = status.status(
+        laravel_dsn=laravel_dsn,
+        task_service_dsn=task_service_dsn,
+        report_directory=report_directory,
+        verdict_max_age_hours=verdict_max_age_hours,
+        consistency_every_seconds=consistency_every_seconds,
+        change_log_warn_entries=change_log_warn_entries,
+        sync_health_ports=sync_health_ports,
+        gateway_rest_api_id=gateway_rest_api_id,
+        gateway_stage=gateway_stage,
+        gateway_variable=gateway_variable,
+        laravel_upstream=laravel_upstream,
+        task_service_upstream=task_service_upstream,
+        aws_region=aws_region,
+        aws_endpoint_url=aws_endpoint_url,
+        schedule_begins=schedule_begins,
+        laravel_timezone=laravel_timezone,
+        canary_confidence_percent=canary_confidence_percent,
+    ).details
+    made_at = datetime.now(UTC).replace(microsecond=0)
+    laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
+    signed_off = sorted(quarantine_signed_off or {})
+    with database.translated_errors(laravel), database.read_only(laravel, "report") as connection:
+        entries = journal.entries(connection)
+        verdict = journal.latest_verdict(connection)
+        history = _history(connection)
+        sides = {"laravel": sync_report.asked(connection, signed_off)}
+    if task_service_dsn and not stand["task_service"]["trouble"]:
+        try:
+            with database.translated_errors(task_service), database.read_only(task_service, "report") as connection:
+                sides["task_service"] = sync_report.asked(connection, signed_off)
+        except MigrationError as error:
+            stand["task_service"]["trouble"] = error.what
+    items = [item for phase in stand["phases"] for item in phase["items"]]
+    sync = sync_report.details_of(sides, _samples(Path(service_directory), entries), POINTS)
+    details = {
+        "made_at": made_at.isoformat(),
+        "environment": migration_environment,
+        "complete": all(one["state"] == "done" for one in stand["phases"]) and all(one["done"] for one in items),
+        "sides": {
+            "laravel": laravel.address,
+            "task_service": task_service.address if task_service_dsn else None,
+        },
+        "operators": sorted({entry.who for entry in entries}),
+        "status": {**stand, "phases": _named(stand["phases"])},
+        "runs": [one.as_dict() for one in timeline.phase_runs(entries, checklist.phase_of(stand["running"] or ""))],
+        "stood": _stood(entries),
+        "weights": [one.as_dict() for one in timeline.weights(entries)],
+        "accounting": _accounting(verdict, entries),
+        "criteria": [one.as_dict() for one in success_criteria.held(_known(verdict, entries, sync))],
+        "schedule": [one["schedule"] for one in stand["phases"] if one["schedule"]],
+        "risks": risks.held(_known_of_risks(verdict, entries, history["checks"], stand["migration_tests"])),
+        **history,
+        "mended": [_plain(entry) for entry in entries if entry.item == "reconcile" and entry.result == "done"],
+        "quarantine": verdict.summary.get("quarantine", []) if verdict else [],
+        "sync": sync,
+        "deliverables": _deliverables(Path(report_directory), Path(service_directory)),
+        "journal": [_plain(entry) for entry in entries],
+    }
+    found = {
+        "complete": details["complete"],
+        "checked": sum(item["done"] for item in items),
+        "items": len(items),
+        "criteria": {one["id"]: one["state"] for one in details["criteria"]},
+    }
+    met = list(found["criteria"].values()).count("met")
+    message = (
+        f"report: {'complete' if details['complete'] else 'under way'}, {found['checked']} of {found['items']} items "
+        f"checked, {met} of {len(found['criteria'])} success criteria met"
+    )
+    if check:
+        return Outcome(False, message, {**found, "report": None, "json": None})
+    name = f".{report_language}.html"
+    page, machine = atomic_file.unused(Path(report_directory), "migration", made_at, name, ".json")
+    texts = {
+        page: migration_page.page(details, report_language),
+        machine: json.dumps(details, ensure_ascii=False, indent=2) + "\n",
+    }
+    for path, text in texts.items():
+        atomic_file.write(path, text)
+        atomic_file.write(path.with_name(f"migration-latest{name if path is page else '.json'}"), text)
+    return Outcome(False, f"{message}: {page}", {**found, "report": str(page), "json": str(machine)})
+
+
+def _history(laravel: database.Connection) -> dict[str, Any]:
+    """``verdicts``, oldest first; ``checks``, how many there were and how they ended; and ``failed_checks``."""
+    there = laravel.execute(sql_files.statement(_FILE, "there")).fetchone()
+    assert there is not None
+
+    def rows(name: str, most: int) -> list[dict[str, Any]]:
+        with laravel.cursor(row_factory=dict_row) as cursor:
+            return [_json(row) for row in cursor.execute(sql_files.statement(_FILE, name), {"most": most})]
+
+    return {
+        "verdicts": rows("verdicts", VERDICTS) if there[0] else [],
+        "checks": rows("checks", 1)[0] if there[1] else None,
+        "failed_checks": rows("checks that did not pass", CHECKS) if there[1] else [],
+    }
+
+
+def _named(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    names = {phase.phase: {"ja": phase.ja, "en": phase.en} for phase in checklist.phases()}
+    return [{**phase, **names[phase["phase"]]} for phase in phases]
+
+
+def _stood(entries: Sequence[journal.JournalEntry]) -> list[dict[str, Any]]:
+    """For how long what a phase did was in force: ``phase``, ``since``, ``until`` (None: still)."""
+    found: list[dict[str, Any]] = []
+    ended: dict[str, datetime | None] = {}
+    for run in timeline.phase_runs(entries):
+        before = ended.get(run.phase, run.began)
+        if run.result != "done" or run.ended is None or before is None or before > run.ended:
+            continue  # it stands already
+        if run.phase in {phase.phase for phase in checklist.phases()}:
+            until = timeline.taken_back(entries, run.phase, run.ended)
+            ended[run.phase] = until
+            found.append({"phase": run.phase, "since": run.ended, "until": until})
+    return [_json(one) for one in found]
+
+
+def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry]) -> dict[str, Any] | None:
+    """The newest account of every table: the last verdict's, or the copy's where nothing was verified since.
+
+    ``by`` says whose it is; ``tables`` have the table of Laravel's that each row comes from (``from``) beside the
+    counts.
+    """
+    counts, by, at = None, "", None
+    copied = [e for e in checklist.standing(entries) if e.phase == "2.1" and e.item == "phase" and e.result == "done"]
+    if copied:
+        evidence = copied[-1].evidence
+        counts, by, at = evidence.get("tables", evidence), "copy", copied[-1].at
+    if verdict is not None and verdict.summary.get("tables") and (at is None or verdict.at > at):
+        counts, by, at = verdict.summary["tables"], "verdict", verdict.at
+    bases = {one.table: one.base_table for one in table_mapping.mappings()}
+    tables = {
+        table: {"from": bases.get(table, ""), **{name: int(one.get(name, 0)) for name in migration_page.ACCOUNT}}
+        for table, one in (counts or {}).items()
+        if isinstance(one, Mapping) and "expected" in one and "copied" in one
+    }
+    if not tables or at is None:
+        return None
+    order = [*bases, *sorted(tables.keys() - bases.keys())]  # jsonb keeps no order
+    return {
+        "by": by,
+        "at": at.astimezone(UTC).isoformat(),
+        "tables": {name: tables[name] for name in order if name in tables},
+    }
+
+
+def _known(
+    verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry], sync: Mapping[str, Any]
+) -> success_criteria.SuccessFacts:
+    standing = [stretch for stretch in timeline.weights(entries) if stretch.stands and stretch.figures]
+    watched = [e.evidence for e in checklist.standing(entries) if e.phase == "2.3" and e.item == "error_rate"]
+    forward = sync["latency"].get("forward")
+    return success_criteria.SuccessFacts(
+        verdict.summary if verdict else None,
+        [stretch.figures for stretch in standing if stretch.figures],
+        sum(int(one.get("requests") or 0) for one in watched),
+        sum(int(one.get("errors") or 0) for one in watched),
+        forward["p95"]["median"] if forward else None,
+    )
+
+
+def _known_of_risks(
+    verdict: journal.Verdict | None,
+    entries: Sequence[journal.JournalEntry],
+    checks: Mapping[str, Any] | None,
+    tests: int,
+) -> risks.RiskFacts:
+    leaned_on = [
+        entry.evidence
+        for entry in checklist.standing(entries)
+        if (entry.phase, entry.item, entry.result) == ("2.1", "rehearsals", "done")
+    ]
+    return risks.RiskFacts(verdict.summary if verdict else None, checks, tests, leaned_on[-1] if leaned_on else None)
+
+
+def _samples(service_directory: Path, entries: Sequence[journal.JournalEntry]) -> dict[str, list[dict[str, Any]]]:
+    """The lag over time of this migration; what an earlier attempt left in the same files is not its own."""
+    if not entries:
+        return {}
+    began = entries[0].at
+    folder = configuration.history_below(service_directory)
+    return {
+        direction: [one for one in latency.history(folder, direction) if _at(one) >= began]
+        for direction in sync_report.DIRECTIONS
+    }
+
+
+def _at(sample: Mapping[str, Any]) -> datetime:
+    try:
+        at = datetime.fromisoformat(str(sample["at"]))
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _deliverables(reports: Path, services: Path) -> list[dict[str, Any]]:
+    """The plan's deliverables and the files that hold each: ``name``, ``at`` when it was written, ``here`` if it is
+    beside the page."""
+    history = configuration.history_below(services)
+    wanted: dict[str, list[tuple[Path, str]]] = {
+        "consistency_report": [(reports, "consistency-latest.md"), (reports, "consistency-latest.json")],
+        "sync_log": [(reports, "sync-latest.md"), (reports, "sync-latest.json"), (history, "lag-*.jsonl*")],
+        "completion_report": [(reports, "migration-latest.*")],
+        "preflight": [(reports, "preflight.json")],
+        "migration_tests": [(reports, migration_tests.FILE)],
+        "journals": [(reports, "journal-*.jsonl"), (reports, "runs.jsonl")],
+    }
+    return [
+        {
+            "id": name,
+            "files": [
+                {
+                    "name": path.name if folder == reports else str(path),
+                    "here": folder == reports,
+                    "at": datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds"),
+                }
+                for folder, pattern in places
+                for path in sorted(folder.glob(pattern))
+            ],
+        }
+        for name, places in wanted.items()
+    ]
+
+
+def _plain(entry: journal.JournalEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "at": entry.at.astimezone(UTC).isoformat(),
+        "who": entry.who,
+        "command": entry.command,
+        "phase": entry.phase,
+        "item": entry.item,
+        "result": entry.result,
+        "evidence": entry.evidence,
+        "hash": entry.hash,
+    }
+
+
+def _json(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one.astimezone(UTC).isoformat() if isinstance(one, datetime) else one for name, one in row.items()}

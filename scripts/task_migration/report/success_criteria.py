@@ -1,0 +1,196 @@
+"""The plan's success criteria, measured beside promised: success.yml, held against what is known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from task_migration import binomial
+from task_migration.control.checklist import CONFIDENCE
+
+State = Literal["met", "missed", "unproven", "not measured"]
+"""``unproven``: what was measured is within the promise, but so few requests do not prove it."""
+
+
+@dataclass(frozen=True)
+class SuccessFacts:
+    """What a criterion may be measured by: the last verdict's summary; the figures of every weight that stands, as the
+    canary's gate gives them; requests to the API and those that failed while it was watched; and the p95 of the sync to
+    the Task Service in milliseconds, over all the time it was written down."""
+
+    verdict: Mapping[str, Any] | None = None
+    figures: Sequence[Mapping[str, Any]] = ()
+    watched_requests: int = 0
+    watched_errors: int = 0
+    sync_p95_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What was promised: the bound, and how a value is held against it."""
+
+    kind: Literal["least", "below", "most"]
+    bound: float
+    unit: str
+
+    def kept_by(self, value: float) -> bool:
+        return {"least": value >= self.bound, "below": value < self.bound, "most": value <= self.bound}[self.kind]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One criterion, in the plan's words (``ja``) and in English. ``by_ja`` and ``by_en``: what it is measured by."""
+
+    id: str
+    ja: str
+    en: str
+    area_ja: str
+    area_en: str
+    by_ja: str
+    by_en: str
+    promised: Promise
+    measure: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value in the promise's unit, out of ``of`` rows or requests. ``proven`` is False where those are too few."""
+
+    value: float
+    of: int | None = None
+    proven: bool = True
+
+
+@dataclass(frozen=True)
+class JudgedCriterion:
+    """A criterion held against what was measured."""
+
+    criterion: Criterion
+    measured: Measured | None
+    state: State = field(default="not measured")
+
+    def as_dict(self) -> dict[str, Any]:
+        promised = self.criterion.promised
+        return {
+            "id": self.criterion.id,
+            "ja": self.criterion.ja,
+            "en": self.criterion.en,
+            "area_ja": self.criterion.area_ja,
+            "area_en": self.criterion.area_en,
+            "by_ja": self.criterion.by_ja,
+            "by_en": self.criterion.by_en,
+            "promised": {promised.kind: promised.bound},
+            "unit": promised.unit,
+            "measured": self.measured.value if self.measured else None,
+            "of": self.measured.of if self.measured else None,
+            "state": self.state,
+        }
+
+
+@cache
+def criteria() -> tuple[Criterion, ...]:
+    """The plan's criteria, in order."""
+    read = yaml.safe_load((files("task_migration") / "report" / "success_criteria.yml").read_text(encoding="utf-8"))
+    found = []
+    for area in read["areas"]:
+        for one in area["criteria"]:
+            unit = one["promised"].pop("unit")
+            ((kind, bound),) = one["promised"].items()
+            promise = Promise(kind, float(bound), unit)
+            by, names = one["by"], (one["ja"], one["en"], area["ja"], area["en"])
+            found.append(Criterion(one["id"], *names, by["ja"], by["en"], promise, one.get("measure", "")))
+    return tuple(found)
+
+
+def held(known: SuccessFacts) -> list[JudgedCriterion]:
+    """Every criterion held against what is known."""
+    return [_held(one, MEASURES[one.measure](known) if one.measure else None) for one in criteria()]
+
+
+def _held(criterion: Criterion, measured: Measured | None) -> JudgedCriterion:
+    if measured is None:
+        return JudgedCriterion(criterion, None)
+    if not criterion.promised.kept_by(measured.value):
+        return JudgedCriterion(criterion, measured, "missed")
+    return JudgedCriterion(criterion, measured, "met" if measured.proven else "unproven")
+
+
+def _counts(known: SuccessFacts) -> Measured | None:
+    compared = _comparison(known, "counts")
+    if not compared or not compared["laravel"]:
+        return None
+    arrived = compared["task_service"] + compared.get("quarantined", 0)
+    off = abs(compared["laravel"] - arrived)
+    share = 100.0 if compared["equal"] else 100 * (1 - off / compared["laravel"])
+    return Measured(min(share, 100.0), compared["laravel"])
+
+
+def _content(known: SuccessFacts) -> Measured | None:
+    """Every column is compared, so this is never more than the share whose title and description agree."""
+    tasks = ((known.verdict or {}).get("tables") or {}).get("tasks") or {}
+    if not tasks.get("laravel_rows"):
+        return None
+    unequal = tasks["missing"] + tasks["different"]
+    return Measured(100 * (1 - unequal / tasks["laravel_rows"]), tasks["laravel_rows"])
+
+
+def _tags(known: SuccessFacts) -> Measured | None:
+    compared = _comparison(known, "tags")
+    if not compared or not compared["tasks"]:
+        return None
+    return Measured(100 * compared["equal"] / compared["tasks"], compared["tasks"])
+
+
+def _p95(known: SuccessFacts) -> Measured | None:
+    return _worst(known, "p95_ms")
+
+
+def _sync_time(known: SuccessFacts) -> Measured | None:
+    return None if known.sync_p95_ms is None else Measured(known.sync_p95_ms)
+
+
+def _cpu(known: SuccessFacts) -> Measured | None:
+    return _worst(known, "cpu_percent")
+
+
+def _uptime(known: SuccessFacts) -> Measured | None:
+    if not known.watched_requests:
+        return None
+    return Measured(100 * (1 - known.watched_errors / known.watched_requests), known.watched_requests)
+
+
+def _error_rate(known: SuccessFacts) -> Measured | None:
+    requests = sum(int(one.get("requests") or 0) for one in known.figures)
+    errors = sum(int(one.get("errors") or 0) for one in known.figures)
+    if not requests:
+        return None
+    (bound,) = (one.promised.bound for one in criteria() if one.id == "error_rate")
+    return Measured(100 * errors / requests, requests, binomial.proven_below(errors, requests, bound / 100, CONFIDENCE))
+
+
+MEASURES: dict[str, Callable[[SuccessFacts], Measured | None]] = {
+    "counts": _counts,
+    "content": _content,
+    "tags": _tags,
+    "p95": _p95,
+    "sync_time": _sync_time,
+    "cpu": _cpu,
+    "uptime": _uptime,
+    "error_rate": _error_rate,
+}
+
+
+def _comparison(known: SuccessFacts, name: str) -> Mapping[str, Any] | None:
+    found = ((known.verdict or {}).get("comparisons") or {}).get(name)
+    return found if isinstance(found, Mapping) else None
+
+
+def _worst(known: SuccessFacts, name: str) -> Measured | None:
+    """The largest figure of any weight that stands."""
+    values = [float(one[name]) for one in known.figures if one.get(name) is not None]
+    return Measured(max(values)) if values else None

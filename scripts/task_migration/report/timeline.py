@@ -1,0 +1,134 @@
+"""What the journal tells of the way so far: each run of a phase, and each weight with what was measured at it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from task_migration.control.checklist import rollbacks
+from task_migration.control.journal import JournalEntry
+
+RunResult = Literal["done", "failed", "refused", "interrupted", "running"]
+Why = Literal["shift", "by_itself", "rollback", "found"]
+
+
+@dataclass(frozen=True)
+class PhaseRun:
+    """One run of a phase or of a rollback.
+
+    ``ended`` is None while it runs; of an interrupted one it is when its last entry was written. ``weight`` is the one
+    that was typed, None where there is none. ``cause`` says why it failed.
+    """
+
+    phase: str
+    began: datetime
+    ended: datetime | None
+    result: RunResult
+    who: str
+    command: str
+    weight: int | None = None
+    cause: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return _plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A time in which one share of the traffic went to the Task Service, in percent. ``until`` is None of the last one.
+
+    ``why`` it began: by a shift, by itself (back from a weight that failed), by a rollback, or found so (traffic had
+    moved before that could be written down). ``figures`` are those of the bake, None if it was never proven.
+    ``stands``: no rollback has taken it back.
+    """
+
+    weight: int
+    since: datetime
+    until: datetime | None
+    why: Why
+    figures: dict[str, Any] | None = None
+    stands: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        return _plain(asdict(self))
+
+
+def phase_runs(entries: Sequence[JournalEntry], running: str = "") -> list[PhaseRun]:
+    """Every run of a phase, in the order in which they began. ``running`` is the phase that is at work now, or ""."""
+    found: list[PhaseRun] = []
+    for phase in dict.fromkeys(entry.phase for entry in entries):
+        own = [entry for entry in entries if entry.phase == phase]
+        began: JournalEntry | None = None
+        seen: JournalEntry | None = None
+        for entry in own:
+            if entry.item == "phase" and entry.result == "started":
+                if began and seen:
+                    found.append(_run(began, seen, "interrupted"))
+                began = entry
+            elif entry.item == "phase":
+                found.append(_run(began or entry, entry, _RESULTS[entry.result]))
+                began = None
+            seen = entry
+        if began and seen:
+            at_work = running == phase
+            found.append(_run(began, None if at_work else seen, "running" if at_work else "interrupted"))
+    return sorted(found, key=lambda run: run.began)
+
+
+def weights(entries: Sequence[JournalEntry]) -> list[Stretch]:
+    """How the traffic was divided, from the first shift on; nothing before it."""
+    found: list[Stretch] = []
+    for entry in entries:
+        if entry.phase == "2.4" and entry.item == "shift" and entry.result == "done":
+            why: Why = "by_itself" if entry.evidence.get("by_itself") else "shift"
+            _turn(found, int(entry.evidence["to"]), entry.at, why)
+        elif entry.phase == "rollback-2.4" and entry.item == "phase" and entry.result == "started":
+            if found and found[-1].weight:
+                _turn(found, 0, entry.at, "rollback")
+            found = [replace(one, stands=False) for one in found]
+        elif entry.phase == "2.4" and entry.item.startswith("weight_") and entry.result == "done":
+            weight = int(entry.item.removeprefix("weight_"))
+            if not found or found[-1].weight != weight:
+                _turn(found, weight, entry.at, "found")
+            if entry.evidence:
+                found[-1] = replace(found[-1], figures=dict(entry.evidence))
+    return found
+
+
+def taken_back(entries: Sequence[JournalEntry], phase: str, after: datetime) -> datetime | None:
+    """When a rollback first began to take this phase back, at or after that time; None if none did."""
+    ways = {rollback.phase for rollback in rollbacks() if phase in rollback.takes_back}
+    starts = (
+        e.at for e in entries if e.phase in ways and e.item == "phase" and e.result == "started" and e.at >= after
+    )
+    return next(starts, None)
+
+
+_RESULTS: dict[str, RunResult] = {"done": "done", "failed": "failed", "refused": "refused"}
+
+
+def _run(began: JournalEntry, ended: JournalEntry | None, result: RunResult) -> PhaseRun:
+    weight = (ended or began).evidence.get("weight", began.evidence.get("weight"))
+    cause = str(ended.evidence.get("cause", "")) if ended and result == "failed" else ""
+    return PhaseRun(
+        began.phase,
+        began.at,
+        ended.at if ended else None,
+        result,
+        began.who,
+        began.command,
+        weight if isinstance(weight, int) else None,
+        cause,
+    )
+
+
+def _turn(found: list[Stretch], weight: int, at: datetime, why: Why) -> None:
+    if found:
+        found[-1] = replace(found[-1], until=at)
+    found.append(Stretch(weight, at, None, why))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: one.astimezone(UTC).isoformat() if isinstance(one, datetime) else one for name, one in values.items()}

@@ -1,0 +1,111 @@
+"""How long carrying takes: latencies over the last minute and in all, and their history in a file.
+
+Latencies are counted into classes, each 1 % wider than the one before, so that 5,000 of them a second cost no memory
+and a percentile costs no sorting.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WINDOW_SECONDS = 60
+HISTORY_BYTES = 5_000_000
+# Where the bounds of 15 ms, 25 ms and 100 ms that the sync is held to can be read off.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_STEP = math.log(1.01)
+_SHORTEST = 1e-5
+
+
+@dataclass
+class _Second:
+    """What happened within one second of the monotonic clock."""
+
+    at: int
+    entries: int = 0
+    classes: Counter[int] = field(default_factory=Counter)
+
+
+class LatencyWindow:
+    """Entries carried and their latencies, in seconds. Not locked: whoever shares one locks."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds_in_all = 0.0
+        self._since = time.monotonic()
+        self._recent: deque[_Second] = deque(maxlen=WINDOW_SECONDS + 1)
+
+    def add(self, entries: int, latencies: Iterable[float]) -> None:
+        """Entries carried now. A latency below zero, which clocks that differ make, counts as none at all."""
+        now = int(time.monotonic())
+        if not self._recent or self._recent[-1].at != now:
+            self._recent.append(_Second(now))
+        second = self._recent[-1]
+        second.entries += entries
+        for latency in latencies:
+            second.classes[round(math.log(max(latency, _SHORTEST)) / _STEP)] += 1
+            self.buckets[bisect.bisect_left(BUCKETS, latency)] += 1
+            self.seconds_in_all += max(0.0, latency)
+
+    def percentiles(self, *, seconds: int = WINDOW_SECONDS) -> dict[str, float | None]:
+        """p50, p95 and p99 in milliseconds, right to 1 %, over so many last seconds; None if nothing was carried."""
+        classes: Counter[int] = Counter()
+        for second in self._last(seconds):
+            classes.update(second.classes)
+        total, ordered = classes.total(), sorted(classes.items())
+        return {f"p{share}": _percentile(ordered, total, share) for share in (50, 95, 99)}
+
+    def entries_per_second(self, *, seconds: int = WINDOW_SECONDS) -> float:
+        """Over so many last seconds, or since the beginning if that is less."""
+        lasted = min(seconds, max(1.0, time.monotonic() - self._since))
+        return round(sum(second.entries for second in self._last(seconds)) / lasted, 2)
+
+    def _last(self, seconds: int) -> list[_Second]:
+        oldest = int(time.monotonic()) - seconds
+        return [second for second in self._recent if second.at > oldest]
+
+
+def _percentile(ordered: list[tuple[int, int]], total: int, share: int) -> float | None:
+    seen = 0
+    for step, count in ordered:
+        seen += count
+        if seen * 100 >= total * share:
+            return round(math.exp(step * _STEP) * 1000, 3)
+    return None
+
+
+def remember(path: Path, sample: Mapping[str, Any]) -> None:
+    """Adds one line of JSON to a history file. At 5 MB it becomes ``<name>.1``, and the ``.1`` before it is dropped.
+
+    Raises OSError if it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size >= HISTORY_BYTES:
+        path.replace(path.with_name(f"{path.name}.1"))
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(dict(sample)) + "\n")
+
+
+def history(directory: Path, direction: str) -> list[dict[str, Any]]:
+    """What a direction's sync wrote down here, oldest first. A line that a crash tore is none."""
+    found = []
+    for name in (f"lag-{direction}.jsonl.1", f"lag-{direction}.jsonl"):
+        try:
+            lines = (directory / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                sample = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(sample, dict) and {"at", "lag_ms", "entries_per_second", "state"} <= sample.keys():
+                found.append(sample)
+    return found

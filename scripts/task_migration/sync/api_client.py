@@ -1,0 +1,298 @@
+"""Carrying tasks to the Task Service through its own API, one request for each task.
+
+``POST /api/tasks`` with the task's id is an upsert of everything that belongs to the task, and ``DELETE
+/api/tasks/<id>`` takes it away. There is no PUT: it would first have to be known whether the task is there, and would
+say the same as the POST. Both may be sent again at any time, so what was not acknowledged is simply sent again.
+
+An acknowledgement is what the API itself says about this very task. A status alone is none: proxies, login pages and
+half-started servers answer 200 as well. What says something about one task (422) is that task's dead letter; what says
+something about the API (500, timeouts, garbage, a refused token) stops the batch, for then no task is to blame.
+
+What no client can rule out: a request that was given up after its timeout may still be at work in the API, and end
+after a later one for the same task. The consistency check finds that; the sink ``database`` does not have it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import httpx
+
+from task_migration.errors import Refused
+from task_migration.external.web_address import checked_api, trust
+
+BACKOFF_SECONDS = 0.2
+LONGEST_BACKOFF_SECONDS = 5.0
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 2.0
+"""Shorter than Node's 5 s, so that a request does not meet a connection that is just being closed."""
+LARGEST_ANSWER_BYTES = 1_000_000
+
+_PATH = "/api/tasks"
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+_WRONG_TOKEN = (401, 403)
+_LATER = (408, 425, 429)
+_GONE = (404, 410)
+_NO_ROUTE = (404, 405, 410)
+"""What a proxy, or a server without this route, answers too; the API's own word only if it is JSON."""
+
+
+@dataclass(frozen=True)
+class ApiResult:
+    """What became of a batch; each key is in exactly one of the three.
+
+    ``done``     acknowledged;
+    ``refused``  dead letters: the API says that it can't take this task; key -> reason ("HTTP 422");
+    ``undone``   not acknowledged though tried again, or not sent because others were not: to be sent again later;
+    ``problem``  why some are undone, in one line; "" if none is;
+    ``failed``   those of the undone whose own request used up its tries: the API is unwell, or the task poison to it.
+    """
+
+    done: tuple[int, ...]
+    refused: Mapping[int, str]
+    undone: tuple[int, ...]
+    problem: str
+    failed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one request came to. ``said`` is a status or a kind of failure, never what a body holds."""
+
+    meaning: Literal["done", "refused", "wrong token", "again", "failed"]
+    said: str = ""
+    wait_seconds: float = 0.0
+
+
+@dataclass
+class _Batch:
+    """What the requests of one batch share: whether the API is unwell, and what was said first about it."""
+
+    unwell: threading.Event = field(default_factory=threading.Event)
+    problem: str = ""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self, problem: str) -> None:
+        with self._lock:
+            self.problem = self.problem or problem
+        self.unwell.set()
+
+
+class ApiClient:
+    """The Task Service's API at ``base_url``, which may have a path (a stage of API Gateway).
+
+    ``token_file`` holds the service token and must be closed to others; it is read again when the API does not accept
+    the token. ``ca_file`` names the CA of a private certificate. ``timeout_seconds`` bounds connecting, each wait for
+    bytes, and an answer's body as a whole. ``attempts`` is how often a request is sent before it counts as undone.
+    ``sleep`` takes seconds. Proxies and ``.netrc`` of the environment are not used: they would see, or replace, the
+    token. Raises Refused if the address, the token's file or the CA's file won't do.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        token_file: str,
+        ca_file: str = "",
+        timeout_seconds: float = 5.0,
+        attempts: int = 4,
+        max_parallel: int = 4,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = checked_api(base_url) + _PATH
+        self._token_file = token_file
+        self._token = _read_token(token_file)
+        self._timeout_seconds = timeout_seconds
+        self._attempts = attempts
+        self._sleep = sleep
+        self._client = httpx.Client(
+            verify=trust(ca_file) if ca_file else True,
+            timeout=timeout_seconds,
+            follow_redirects=False,  # a redirected POST may become a GET, and the token would go elsewhere
+            trust_env=False,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(
+                max_connections=max_parallel,
+                max_keepalive_connections=max_parallel,
+                keepalive_expiry=KEEP_ALIVE_SECONDS,
+            ),
+        )
+        self._pool = ThreadPoolExecutor(max_parallel, thread_name_prefix="api_sink")
+
+    def carry(self, tasks: Mapping[int, dict[str, Any] | None]) -> ApiResult:
+        """Sends each task, whole; None is a task that is to be gone. Nothing is under way any more when this ends.
+
+        A task is ``{id, user_id, title, ..., tags, group, approval, images}``, with text, numbers, aware datetimes and
+        UUIDs. The first request that is undone stops the batch.
+        """
+        batch = _Batch()
+        sent = [(key, self._pool.submit(self._settle, key, task, batch)) for key, task in tasks.items()]
+        try:
+            answers = {key: future.result() for key, future in sent}
+        finally:
+            batch.unwell.set()
+            wait([future for _, future in sent])
+        return ApiResult(
+            done=tuple(key for key, answer in answers.items() if answer.meaning == "done"),
+            refused={key: answer.said for key, answer in answers.items() if answer.meaning == "refused"},
+            undone=tuple(key for key, answer in answers.items() if answer.meaning not in ("done", "refused")),
+            problem=batch.problem,
+            failed=tuple(key for key, answer in answers.items() if answer.meaning == "failed"),
+        )
+
+    def close(self) -> None:
+        """Ends the threads and the connections."""
+        self._pool.shutdown()
+        self._client.close()
+
+    def _settle(self, key: int, task: dict[str, Any] | None, batch: _Batch) -> _Answer:
+        """Asks until the answer is final, the tries are used up, or another request has found the API unwell."""
+        request = f"POST {_PATH}" if task is not None else f"DELETE {_PATH}/{key}"
+        answer = _Answer("again")
+        tries, renewed = 0, False
+        while not batch.unwell.is_set():
+            answer = self._ask(key, task)
+            if answer.meaning in ("done", "refused"):
+                break
+            if answer.meaning == "wrong token":
+                problem = self._renew() if not renewed else f"{self._token_file} was read again"
+                if problem:
+                    batch.stop(f"the service token is not accepted: {request} {answer.said} (task {key}); {problem}")
+                renewed = True
+                continue
+            tries += 1
+            if tries >= self._attempts:
+                often = "1 try" if tries == 1 else f"{tries} tries"
+                batch.stop(f"{request} {answer.said} in {often} (task {key})")
+                return _Answer("failed", answer.said)
+            longest = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (tries - 1))
+            self._sleep(max(random.uniform(0, longest), answer.wait_seconds))
+        return answer
+
+    def _renew(self) -> str:
+        """Reads the token's file again; why that can't be done, or ""."""
+        try:
+            self._token = _read_token(self._token_file)
+        except Refused as refused:
+            return f"{refused.what}, measured: {refused.measured}"
+        return ""
+
+    def _ask(self, key: int, task: dict[str, Any] | None) -> _Answer:
+        """One request, and what its answer means."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        body = None
+        if task is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(task, default=_plain, ensure_ascii=False, allow_nan=False).encode()
+        method, url = ("POST", self._url) if task is not None else ("DELETE", f"{self._url}/{key}")
+        try:
+            with self._client.stream(method, url, headers=headers, content=body) as response:
+                return self._meaning(key, task is not None, response)
+        except httpx.TimeoutException:
+            return _Answer("again", f"was not answered within {self._timeout_seconds:g} s")
+        except httpx.ConnectError as error:
+            return _Answer("again", f"could not be sent ({error})")
+        except httpx.RequestError:
+            # Its text may quote what the server sent.
+            return _Answer("again", "was answered by a broken connection")
+
+    def _meaning(self, key: int, upsert: bool, response: httpx.Response) -> _Answer:
+        """Bodies are read only where they prove something; otherwise the next try gets a connection of its own."""
+        status = response.status_code
+        said = f"answered {status}"
+        if status in _WRONG_TOKEN:
+            return _Answer("wrong token", said)
+        if status in _LATER or status >= 500:
+            return _Answer("again", said, _retry_after(response))
+        if 400 <= status < 500 and status not in _NO_ROUTE:
+            return _Answer("refused", f"HTTP {status}")
+        if status == 204 and not upsert:
+            return _Answer("done")
+        told = self._document(response)
+        if status in _NO_ROUTE:
+            if told is None:
+                return _Answer("again", f"{said}, not in the API's words: is there such a route?")
+            return _Answer("done") if status in _GONE and not upsert else _Answer("refused", f"HTTP {status}")
+        if status in (200, 201) and told is not None and told.get("success") is True:
+            data = told.get("data")
+            # A BIGINT leaves node-pg, and so the API, as text.
+            if not upsert or (isinstance(data, dict) and str(data.get("id")) == str(key)):
+                return _Answer("done")
+        return _Answer("again", f"{said} without an acknowledgement")
+
+    def _document(self, response: httpx.Response) -> dict[str, Any] | None:
+        """The answer's JSON object; None if it is anything else, too large, or takes too long."""
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            return None
+        until = time.monotonic() + self._timeout_seconds
+        body = bytearray()
+        for block in response.iter_bytes():
+            body += block
+            if len(body) > LARGEST_ANSWER_BYTES or time.monotonic() > until:
+                return None
+        try:
+            told = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        return told if isinstance(told, dict) else None
+
+
+def _read_token(file: str) -> str:
+    """The token that the file holds. Raises Refused if others may read the file, or if it holds no token."""
+    try:
+        with open(file, "rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode & 0o777
+            token = opened.read(LARGEST_ANSWER_BYTES).strip()
+    except OSError as error:
+        raise Refused(
+            f"the service token can't be read from {file}",
+            measured=error.strerror or type(error).__name__,
+            next_step=f"write the token there, then chmod 600 {file}",
+        ) from error
+    if mode & 0o077:
+        raise Refused(
+            f"others can read the service token in {file}",
+            measured=f"mode {mode:04o}",
+            allowed="mode 0600",
+            next_step=f"chmod 600 {file}",
+        )
+    if not _TOKEN.fullmatch(token):
+        raise Refused(
+            f"{file} does not hold a service token",
+            measured=f"{len(token)} bytes, empty or with other characters than a bearer token has",
+            allowed="one token and nothing else",
+            next_step=f"write the token to {file}",
+        )
+    return token.decode()
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the API asks us to wait, as a number or as a date; 0 if it does not."""
+    text = response.headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(text) if text.isdecimal() else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _plain(value: object) -> str:
+    """What JSON has no form for. A time without its zone would be another one elsewhere: it is an error of ours."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"a task holds a {type(value).__name__}, which JSON has no form for")

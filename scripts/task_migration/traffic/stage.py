@@ -1,0 +1,257 @@
+"""One stage of API Gateway, as far as it divides the traffic of the task routes between both sides.
+
+The integrations of the task routes take their host from one stage variable. A canary overrides it for a share of the
+requests; a promotion gives the variable itself another value, for all of them. Nothing else of AWS is needed to move
+traffic, least of all back: GetStage, and UpdateStage on this one stage (stage_change.py).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from task_migration.errors import Refused
+from task_migration.external import aws
+
+ONE_WAY = "OneWay"
+"""What the name of the stage variable that says so ends in; it begins with the name of gateway_variable."""
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+_VALUE = re.compile(r"[A-Za-z0-9\-._~:/?#&=,]{1,512}")
+"""What API Gateway takes as a stage variable's value (API reference, CreateStage)."""
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Where traffic is divided, and how: the inventory's values. Made by ``gateway``."""
+
+    rest_api_id: str
+    stage: str
+    variable: str
+    laravel_upstream: str
+    task_service_upstream: str
+
+    @property
+    def title(self) -> str:
+        return f"the stage {self.stage} of {self.rest_api_id}"
+
+    def command(self, operation: str) -> str:
+        """What to type to have one operation done by hand."""
+        where = f"--rest-api-id {shlex.quote(self.rest_api_id)} --stage-name {shlex.quote(self.stage)}"
+        return f"aws apigateway update-stage {where} --patch-operations {operation}"
+
+
+@dataclass(frozen=True)
+class StageCanary:
+    """``percent`` of the stage's requests, drawn at random, take ``overrides`` in place of its variables."""
+
+    percent: float
+    deployment_id: str
+    overrides: dict[str, str]
+    uses_cache: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The stage as it was read. ``last_updated`` is aware, by AWS's clock; None where AWS does not say."""
+
+    gateway: Gateway
+    deployment_id: str
+    variables: dict[str, str]
+    canary: StageCanary | None
+    cache_enabled: bool
+    last_updated: datetime | None
+
+    @property
+    def upstream(self) -> str | None:
+        """The variable's own value, which requests outside the canary take."""
+        return self.variables.get(self.gateway.variable)
+
+    @property
+    def promoted(self) -> bool:
+        """Whether requests go to the Task Service without a canary: then its percentage takes nothing back."""
+        return self.upstream == self.gateway.task_service_upstream
+
+    @property
+    def is_one_way(self) -> bool:
+        """Whether the migration has ended: Laravel takes no writes any more, so that nobody may be sent there."""
+        return f"{self.gateway.variable}{ONE_WAY}" in self.variables
+
+    @property
+    def has_canary(self) -> bool:
+        """Whether a canary sends its share, be it 0 %, to the Task Service."""
+        overrides = self.canary.overrides if self.canary else {}
+        return overrides.get(self.gateway.variable) == self.gateway.task_service_upstream
+
+    @property
+    def share(self) -> float:
+        """How many of a hundred requests go to the Task Service."""
+        if self.promoted:
+            return 100.0
+        return self.canary.percent if self.canary else 0.0
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the journal; of the variables that are not ours only the names, for their values may be secret."""
+        canary = self.canary
+        return {
+            "deployment_id": self.deployment_id,
+            "variable": self.gateway.variable,
+            "value": self.upstream,
+            "canary": canary
+            and {
+                "percent": canary.percent,
+                "deployment_id": canary.deployment_id,
+                "value": canary.overrides.get(self.gateway.variable),
+                "uses_cache": canary.uses_cache,
+            },
+            "other_variables": sorted(self.variables.keys() - {self.gateway.variable}),
+            "cache": self.cache_enabled,
+        }
+
+    @property
+    def told(self) -> str:
+        """How it divides traffic, in words."""
+        value = f"{self.gateway.variable}={self.upstream}"
+        return f"{value}, {f'a canary at {self.canary.percent:g} %' if self.canary else 'no canary'}"
+
+    def divides_as(self, other: Stage) -> bool:
+        """Whether both do the same with requests. Variables that are not ours may differ."""
+        mine, others = ((one.deployment_id, one.upstream, one.canary) for one in (self, other))
+        return mine == others
+
+
+def gateway(
+    *,
+    gateway_rest_api_id: str,
+    gateway_stage: str,
+    gateway_variable: str,
+    laravel_upstream: str,
+    task_service_upstream: str,
+) -> Gateway:
+    """The inventory's values. Raises Refused where one is empty, or is none that API Gateway takes."""
+    given = {
+        "gateway_rest_api_id": gateway_rest_api_id,
+        "gateway_stage": gateway_stage,
+        "gateway_variable": gateway_variable,
+        "laravel_upstream": laravel_upstream,
+        "task_service_upstream": task_service_upstream,
+    }
+    correct = "correct it in the inventory's group_vars/all.yml"
+    empty = [name for name, value in given.items() if not value]
+    if empty:
+        raise Refused(
+            f"traffic can't be moved: the inventory's {', '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty",
+            next_step="write it in the inventory's group_vars/all.yml",
+        )
+    if not _NAME.fullmatch(gateway_variable):
+        raise Refused(
+            "the inventory's gateway_variable names no stage variable",
+            measured=gateway_variable,
+            allowed="up to 64 letters, digits and _",
+            next_step=correct,
+        )
+    for name in ("laravel_upstream", "task_service_upstream"):
+        if not _VALUE.fullmatch(given[name]):
+            raise Refused(
+                f"the inventory's {name} is no value of a stage variable",
+                measured=given[name],
+                allowed="a host and perhaps a port, such as tasks.example.com:8443",
+                next_step=correct,
+            )
+    if laravel_upstream == task_service_upstream:
+        raise Refused(
+            "the inventory's laravel_upstream and task_service_upstream are the same",
+            measured=laravel_upstream,
+            allowed="two hosts",
+            next_step=correct,
+        )
+    return Gateway(gateway_rest_api_id, gateway_stage, gateway_variable, laravel_upstream, task_service_upstream)
+
+
+def read(client: Any, gateway: Gateway) -> Stage:
+    """The stage as AWS tells of it now. ``client`` is one of apigateway."""
+    with aws.translated_errors(f"look at {gateway.title}"):
+        answer = client.get_stage(restApiId=gateway.rest_api_id, stageName=gateway.stage)
+    told = answer.get("canarySettings")
+    canary = told and StageCanary(
+        percent=float(told.get("percentTraffic", 0.0)),
+        deployment_id=str(told.get("deploymentId", "")),
+        overrides=dict(told.get("stageVariableOverrides") or {}),
+        uses_cache=bool(told.get("useStageCache", False)),
+    )
+    return Stage(
+        gateway=gateway,
+        deployment_id=str(answer.get("deploymentId", "")),
+        variables=dict(answer.get("variables") or {}),
+        canary=canary or None,
+        cache_enabled=bool(answer.get("cacheClusterEnabled", False)),
+        last_updated=answer.get("lastUpdatedDate"),
+    )
+
+
+def refuse_foreign(stage: Stage) -> None:
+    """Raises Refused for a variable or a canary that the runbook would not have left so: who did may count on it."""
+    where = stage.gateway
+    if stage.upstream is None:
+        raise Refused(
+            f"{where.title} has no variable {where.variable}",
+            measured=f"its variables: {', '.join(sorted(stage.variables)) or 'none'}",
+            allowed=f"{where.variable}, which the integrations of the task routes take their host from",
+            next_step="deploy the integrations with that variable, or correct gateway_variable in the inventory",
+        )
+    if stage.upstream not in (where.laravel_upstream, where.task_service_upstream):
+        raise Refused(
+            f"{where.title} sends the task routes to neither side",
+            measured=f"{where.variable}={stage.upstream}",
+            allowed=f"{where.laravel_upstream} or {where.task_service_upstream}",
+            next_step="correct laravel_upstream and task_service_upstream in the inventory",
+        )
+    foreign = list(_foreign(stage))
+    if foreign:
+        raise Refused(
+            f"{where.title} has a canary that is not the runbook's",
+            measured="; ".join(foreign),
+            allowed=f"no canary, or one that overrides {where.variable}={where.task_service_upstream} alone",
+            next_step=f"ask whose it is; to end it: {where.command('op=remove,path=/canarySettings')}",
+        )
+
+
+def _foreign(stage: Stage) -> Iterator[str]:
+    """What in the canary is not the runbook's. One at 0 % without overrides is: its making was cut off."""
+    canary, variable = stage.canary, stage.gateway.variable
+    if canary is None:
+        return
+    if canary.deployment_id != stage.deployment_id:
+        yield f"it serves the deployment {canary.deployment_id}, the stage {stage.deployment_id}"
+    others = sorted(canary.overrides.keys() - {variable})
+    if others:
+        yield f"it overrides {', '.join(others)}"
+    if variable in canary.overrides and not stage.has_canary:
+        yield f"it overrides {variable}={canary.overrides[variable]}"
+    if variable not in canary.overrides and canary.percent > 0:
+        yield f"it does not override {variable}, at {canary.percent:g} %"
+
+
+def refuse_cache(stage: Stage) -> None:
+    """Raises Refused for a cache that both sides would share: a canary of the same deployment has the same keys."""
+    where, allowed = stage.gateway, "no cache as long as requests go to both sides"
+    if stage.cache_enabled:
+        off = where.command("op=replace,path=/cacheClusterEnabled,value=false")
+        raise Refused(
+            f"the cache of {where.title} would answer for the wrong side",
+            measured="cacheClusterEnabled=true",
+            allowed=allowed,
+            next_step=f"{off}; then run the same command again",
+        )
+    if stage.canary and stage.canary.uses_cache:
+        off = where.command("op=replace,path=/canarySettings/useStageCache,value=false")
+        raise Refused(
+            f"the canary of {where.title} uses the stage's cache",
+            measured="useStageCache=true",
+            allowed=allowed,
+            next_step=f"{off}; then run the same command again",
+        )
