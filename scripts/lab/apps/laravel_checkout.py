@@ -23,7 +23,7 @@ def make(folder: Path) -> bool:
     new = folder.with_name(f"{folder.name}.new")  # renamed when it is whole
     for path in (new, folder):
         shutil.rmtree(path, ignore_errors=True)
-    with as_file(files("lab") / "laravel_code") as code:
+    with as_file(files("lab") / "apps" / "laravel_code") as code:
         shutil.copytree(code, new, ignore=shutil.ignore_patterns("__pycache__"))
     _git(new, "init", "--quiet", "--initial-branch=main")
     for setting in _WHO:  # of this checkout alone: whoever commits here needs a name
