@@ -257,7 +257,7 @@ def test_at_the_end_they_go_but_for_the_one_that_reads_the_journal(copied_by_rol
     cleanup.cleanup(**asked)
     with psycopg.connect(copied_by_role.superusers["laravel"], autocommit=True) as superuser:
         # PostgreSQL hands things over in the order in which it notes their owners: here the schema comes last.
-        for owner in (laravel.APPLICATION, copied_by_role.login("laravel", "owner")):
+        for owner in (laravel_tables.APPLICATION, copied_by_role.login("laravel", "owner")):
             superuser.execute(f"ALTER SCHEMA task_migration OWNER TO {owner}")
     for side in ("laravel", "task_service"):
         assert copied_by_role.roles(side, state="reader", check=True).changed
