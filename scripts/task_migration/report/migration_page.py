@@ -42,7 +42,7 @@ def words(language: str) -> dict[str, str]:
 def page(details: Mapping[str, Any], language: str) -> str:
     """The page. ``details`` are the migration report's, as its JSON holds them."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("task_migration"),
+        loader=jinja2.PackageLoader("task_migration", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
