@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from lab.supervisor.supervisor import Place
 from task_migration.errors import Refused
-from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service import Service
 from task_migration.runtime.service_host import host
 from task_migration.runtime.systemd import Systemd
 
@@ -185,7 +185,7 @@ def test_a_number_that_became_another_s_is_never_signalled(supervised, service, 
 def test_a_second_supervisor_of_the_same_service_gives_way(supervised, service, lives, place, tmp_path):
     supervised.install(service)
     lives.after(0)
-    command = engine("supervise", "--directory", str(tmp_path / "run"), "--name", NAME)
+    command = (sys.executable, "-m", SUPERVISOR, "--directory", str(tmp_path / "run"), "--name", NAME)
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert done.returncode == 1
     assert f"{NAME} is supervised already" in done.stdout
@@ -223,5 +223,5 @@ def test_a_program_that_can_t_be_started_is_tried_again_and_said(supervised, ser
 
 def test_there_are_two_hosts_and_no_other(tmp_path):
     assert isinstance(host("systemd", tmp_path), Systemd)
-    with pytest.raises(Refused, match="allowed: systemd, process"):
+    with pytest.raises(Refused, match="allowed: process or systemd"):
         host("cron", tmp_path)
