@@ -129,7 +129,7 @@ def said(run: Run) -> str:
 
 
 def _ours(world: World) -> dict[str, float]:
-    answer = programs.run_verb("copy", world.both())
+    answer = programs.run_verb("prepare.bulk_copy", world.both())
     if answer["failed"]:
         raise programs.NotHere(answer["failed"])
     return {**answer["steps"], "memory": answer["memory"]}

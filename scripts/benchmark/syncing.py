@@ -86,7 +86,7 @@ class Carried:
 def prepare(world: World) -> None:
     """Copied, the ids apart, the switches on: where phase 2.3 begins."""
     world.fresh()
-    copied = programs.run_verb("copy", world.both())
+    copied = programs.run_verb("prepare.bulk_copy", world.both())
     if copied["failed"]:
         raise NotHere(f"the copy: {copied['failed']}")
     id_ranges.id_ranges(

@@ -1,4 +1,4 @@
-"""Runs one verb of the runbook in a process of its own:  python -m benchmark.verb copy < parameters.json
+"""Runs one core function in a process of its own:  python -m benchmark.verb prepare.bulk_copy < parameters.json
 
 Prints one line of JSON: ``seconds`` inside the verb, ``memory`` (peak, MB), ``steps`` (seconds each), and ``failed``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 from task_migration.errors import MigrationError
@@ -16,7 +17,7 @@ from task_migration.progress import Progress
 
 def main() -> int:
     name, parameters = sys.argv[1], json.load(sys.stdin)
-    verb = getattr(__import__(f"task_migration.{name}", fromlist=[name]), name)
+    verb = getattr(import_module(f"task_migration.{name}"), name.rpartition(".")[2])
     marks: list[tuple[str, float]] = [("beginning", time.perf_counter())]
 
     def listen(progress: Progress) -> None:

@@ -43,7 +43,7 @@ def measure(
 ) -> Verifying:
     """Compares the rows that one more copy of ours leaves, and a copy of them in which ten rows differ."""
     world.fresh()
-    copied = programs.run_verb("copy", world.both())
+    copied = programs.run_verb("prepare.bulk_copy", world.both())
     if copied["failed"]:
         raise programs.NotHere(f"{OURS}: {copied['failed']}")
     world.vacuum(TASK_SERVICE_DATABASE)
@@ -55,7 +55,7 @@ def measure(
     def verify(name: str) -> dict[str, float]:
         reports = directory / f"reports-{name}"
         answer = programs.run_verb(
-            "verify",
+            "compare.verify",
             {**world.both(name), "report_directory": str(reports), "quarantine_signed_off": signed_off},
         )
         answers.append({**answer, "reports": reports})

@@ -137,7 +137,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _found(session: psycopg.Connection[Any], side: str, keys: list[int]) -> Iterable[tuple[int, Mapping[str, Any]]]:
     """Each of the side's tasks that lives, with its fields as the ledger names them."""
-    document = as_sql(blocks(f"{side}_app.sql")["document"])
+    document = as_sql(blocks(f"apps/{side}_app.sql")["document"])
     for key, task, deleted in session.execute(
         statement(_FILE, f"{side} tasks", document=document), {"keys": keys}
     ).fetchall():

@@ -1,8 +1,5 @@
 -- What the check of the traffic asks of both databases. {document} is an app's JSON of the task t.
 
--- name: users
-SELECT cognito_sub FROM users WHERE cognito_sub IS NOT NULL ORDER BY id LIMIT %(most)s;
-
 -- name: laravel tasks
 SELECT t.id, {document}, t.deleted_at IS NOT NULL
 FROM tasks t JOIN users owner ON owner.id = t.user_id

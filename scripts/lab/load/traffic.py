@@ -381,7 +381,7 @@ def meaning(method: str, status: int, raw: bytes) -> tuple[Outcome, int, dict[st
 def users_of(laravel_dsn: str) -> list[str]:
     """The Cognito subs of the first users that have one."""
     with psycopg.connect(laravel_dsn) as session:
-        found = session.execute(statement("load/accounting.sql", "users"), {"most": USERS}).fetchall()
+        found = session.execute(statement("servers/laravel_data.sql", "cognito subs"), {"most": USERS}).fetchall()
     return [sub for (sub,) in found]
 
 

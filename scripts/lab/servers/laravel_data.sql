@@ -209,6 +209,9 @@ SELECT to_regclass('public.users') IS NOT NULL AND to_regclass('public.tasks') I
 -- name: of a dump
 SELECT (SELECT count(*) FROM tasks), (SELECT count(*) FROM users WHERE cognito_sub IS NOT NULL);
 
+-- name: cognito subs
+SELECT cognito_sub FROM users WHERE cognito_sub IS NOT NULL ORDER BY id LIMIT %(most)s;
+
 -- name: complete
 SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %(database)s;
 
