@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from lab.supervisor.supervised import SUPERVISOR
 from lab.supervisor.supervisor import Place
 from task_migration.errors import Refused
 from task_migration.runtime.service import Service
