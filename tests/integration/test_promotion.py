@@ -21,7 +21,7 @@ def emulator():
 
 @pytest.fixture
 def stage(emulator, monkeypatch):
-    monkeypatch.setattr(stage_change, "CONFLICT_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
     return EmulatedStage(emulator)
 
@@ -102,7 +102,7 @@ def test_at_the_end_the_stage_says_that_there_is_no_way_back_and_nobody_is_sent_
     stage.set(LARAVEL, 100)
     assert promote(one_way=True, check=True).changed
     done = promote(one_way=True)
-    assert "tasksUpstreamOneWay says that there is no way back" in done.lines
+    assert "tasksUpstreamOneWay marks the point of no return" in done.lines
     assert stage.told()["variables"] == {"tasksUpstream": TASKS, "tasksUpstreamOneWay": "true", "other": "hunter2"}
     assert not promote(one_way=True).changed
     before = stage.told()

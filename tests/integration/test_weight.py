@@ -26,7 +26,7 @@ def emulator():
 
 @pytest.fixture
 def stage(emulator, monkeypatch):
-    monkeypatch.setattr(stage_change, "CONFLICT_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
     return EmulatedStage(emulator)
 
@@ -49,7 +49,7 @@ def test_each_step_is_in_force_when_the_verb_ends_and_again_changes_nothing(stag
         again = to(weight=goal)
         assert not again.changed
         assert again.details["before"] == goal
-        assert again.message == f"traffic: {goal} % goes to the Task Service already"
+        assert again.message == f"traffic: {goal} % already goes to the Task Service"
         before = goal
 
 
@@ -74,7 +74,7 @@ def test_check_mode_predicts_and_touches_nothing(stage, to, start, goal):
     before = stage.told()
     predicted = to(weight=goal, check=True)
     assert predicted.changed
-    assert "traffic: would go " in predicted.message
+    assert "traffic: would change " in predicted.message
     assert stage.told() == before
     done = to(weight=goal)
     assert done.lines == predicted.lines
@@ -85,7 +85,7 @@ def test_a_canary_that_was_left_at_zero_is_removed_and_that_is_said(stage, to):
     stage.set(LARAVEL, 0)
     done = to(weight=0)
     assert (done.changed, done.details["before"]) == (True, 0)
-    assert done.message == "traffic: 0 % goes to the Task Service already; the canary was removed"
+    assert done.message == "traffic: 0 % already goes to the Task Service; the canary was removed"
 
 
 @pytest.mark.parametrize("start", OURS + PROMOTED)
@@ -135,7 +135,7 @@ def test_without_force_only_the_same_the_next_and_zero_are_in_order(stage, to, a
 
 
 def test_a_refusal_names_the_next_weight_and_the_command(stage, to):
-    with pytest.raises(Refused, match=r"allowed: 0 or 5; next: ansible-playbook phase-2.4-canary.yml -e weight=5; if"):
+    with pytest.raises(Refused, match=r"allowed: 0 or 5; next: ansible-playbook phase-2.4-canary.yml -e weight=5; to set"):
         to(weight=50)
 
 
@@ -150,7 +150,7 @@ def test_from_a_promoted_stage_the_only_way_is_back(stage, to, percent):
     stage.set(TASKS, percent)
     assert not to(weight=100).changed
     for goal in (5, 25, 50):
-        with pytest.raises(Refused, match=r"allowed: 0; next: the way back is rollback-2\.4\.yml"):
+        with pytest.raises(Refused, match=r"allowed: 0; next: ansible-playbook rollback-2\.4\.yml rolls it back"):
             to(weight=goal)
     assert to(weight=50, **MEANT).details["before"] == 100
     assert stage.state == (LARAVEL, 50.0)
@@ -158,7 +158,7 @@ def test_from_a_promoted_stage_the_only_way_is_back(stage, to, percent):
 
 def test_a_share_that_the_runbook_did_not_set_goes_back_to_zero_alone(stage, to):
     stage.set(LARAVEL, 12.5)
-    with pytest.raises(Refused, match=r"did not set; measured: 12\.5 % .*allowed: from there only 0"):
+    with pytest.raises(Refused, match=r"did not set; measured: 12\.5 % .*allowed: from there, only 0"):
         to(weight=25, **MEANT)
     assert to(weight=0).details["before"] == 12.5
     assert stage.state == (LARAVEL, None)
@@ -166,7 +166,7 @@ def test_a_share_that_the_runbook_did_not_set_goes_back_to_zero_alone(stage, to)
 
 def test_a_mistyped_weight_touches_nothing(stage, to):
     before = stage.told()
-    with pytest.raises(Refused, match="there is no weight 55; allowed: 0, 5, 25, 50, 100"):
+    with pytest.raises(Refused, match="55 is not a weight; allowed: 0, 5, 25, 50, 100"):
         to(weight=55, **MEANT)
     assert stage.told() == before
 
@@ -198,7 +198,7 @@ def test_on_the_way_home_a_canary_of_somebody_else_that_sends_users_is_put_to_0_
     with pytest.raises(Refused, match="a canary that is not the runbook's"):
         to(weight=25, **MEANT)
     assert stage.told() == before
-    with pytest.raises(Failed, match=r"goes to Laravel, at 0 % of a canary that stays: .*not the runbook's"):
+    with pytest.raises(Failed, match=r"goes to Laravel, and a canary remains at 0 %: .*not the runbook's"):
         to(weight=0)
     before["canarySettings"]["percentTraffic"] = 0.0
     assert stage.told() == before
@@ -206,7 +206,10 @@ def test_on_the_way_home_a_canary_of_somebody_else_that_sends_users_is_put_to_0_
 
 def test_a_variable_that_is_missing_or_names_neither_side_is_refused(stage, to):
     for operation, said in (
-        (("replace", "/variables/tasksUpstream", "old.example.com"), "sends the task routes to neither side"),
+        (
+            ("replace", "/variables/tasksUpstream", "old.example.com"),
+            "sends the task routes to a host that is neither side's",
+        ),
         (("remove", "/variables/tasksUpstream"), "has no variable tasksUpstream; measured: its variables: other"),
     ):
         stage.patch(operation)
@@ -217,7 +220,9 @@ def test_a_variable_that_is_missing_or_names_neither_side_is_refused(stage, to):
 def test_a_cache_is_in_the_way_up_and_never_in_the_way_back(stage, to):
     to(weight=5)
     stage.patch(("replace", "/cacheClusterEnabled", "true"), ("replace", f"{CANARY}/useStageCache", "true"))
-    with pytest.raises(Refused, match=r"the cache of the stage lab of .* would answer for the wrong side"):
+    with pytest.raises(
+        Refused, match=r"the cache of the stage lab of .* would return one side's answers for the other side"
+    ):
         to(weight=25)
     assert stage.state == (LARAVEL, 5.0)
     assert to(weight=0).changed
@@ -228,7 +233,7 @@ def test_a_stage_or_an_api_that_is_not_there_is_refused(stage, to):
     for wrong in ({"gateway_stage": "none"}, {"gateway_rest_api_id": "none"}):
         with pytest.raises(aws.NotThere, match="next: correct the name in the inventory"):
             to(weight=5, **wrong)
-    with pytest.raises(Refused, match="traffic can't be moved: the inventory's gateway_rest_api_id is empty"):
+    with pytest.raises(Refused, match="cannot move traffic: gateway_rest_api_id is empty in the inventory"):
         to(weight=0, gateway_rest_api_id="")
 
 
@@ -242,7 +247,7 @@ def test_conflicts_and_throttling_are_waited_out(stage, to, trouble):
 def test_conflicts_without_end_touch_nothing_and_say_what_to_wait_for(stage, to):
     stage.trouble("conflict 100")
     before = stage.told()
-    with pytest.raises(Refused, match=r"somebody else is changing .*concurrent modification.*next: wait for"):
+    with pytest.raises(Refused, match=r"another process is changing .*concurrent modification.*next: wait for"):
         to(weight=5)
     assert stage.told() == before
 
@@ -258,6 +263,6 @@ def test_a_stage_that_is_not_read_as_it_was_written_is_a_failure(stage, to, monk
 
     monkeypatch.setattr(aws, "client", client)
     with pytest.raises(
-        Failed, match=r"is not as it was written; 0 % goes to the Task Service; .*allowed: .*a canary at 0 %"
+        Failed, match=r"does not have what was written; 0 % goes to the Task Service; .*allowed: .*a canary at 0 %"
     ):
         to(weight=5)

@@ -69,7 +69,7 @@ def test_check_says_what_would_happen_and_touches_nothing(visited):
     before = visited.untouched(), visited.reports()
     ran = visited.must(*visited.canary(5), "--check")
     assert (visited.untouched(), visited.reports()) == before
-    assert "traffic: would go 0 % -> 5 % to the Task Service" in ran.said
+    assert "traffic: would change 0 % -> 5 % to the Task Service" in ran.said
     assert "would judge 5 % every 1 s" in ran.said
 
 

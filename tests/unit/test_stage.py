@@ -110,15 +110,15 @@ LOST = ReadTimeoutError(endpoint_url="https://apigateway")
 
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch):
-    monkeypatch.setattr(stage_change, "CONFLICT_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(stage_change, "READ_BACK_SECONDS", 0.05)
 
 
 def to(client, goal):
     at = read(client, WHERE)
-    changes = stage_change.path(at, partial(weight.next_change, weight=goal))
-    return stage_change.carry_out(client, at, changes, no_listener)
+    changes = stage_change.plan(at, partial(weight.next_change, weight=goal))
+    return stage_change.apply(client, at, changes, no_listener)
 
 
 # The inventory
@@ -131,12 +131,21 @@ def test_what_the_inventory_says_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"gateway_rest_api_id": ""}, "traffic can't be moved: the inventory's gateway_rest_api_id is empty; next:"),
+        ({"gateway_rest_api_id": ""}, "cannot move traffic: gateway_rest_api_id is empty in the inventory; next:"),
         ({"gateway_stage": "", "laravel_upstream": ""}, "gateway_stage, laravel_upstream are empty"),
         ({"gateway_variable": "tasks-upstream"}, "measured: tasks-upstream; allowed: up to 64 letters, digits and _"),
-        ({"laravel_upstream": "a host"}, "laravel_upstream is no value of a stage variable; measured: a host"),
-        ({"task_service_upstream": "${stageVariables.x}"}, "task_service_upstream is no value of a stage variable"),
-        ({"task_service_upstream": LARAVEL}, "laravel_upstream and task_service_upstream are the same"),
+        (
+            {"laravel_upstream": "a host"},
+            "laravel_upstream in the inventory is not a valid value of a stage variable; measured: a host",
+        ),
+        (
+            {"task_service_upstream": "${stageVariables.x}"},
+            "task_service_upstream in the inventory is not a valid value of a stage variable",
+        ),
+        (
+            {"task_service_upstream": LARAVEL},
+            "laravel_upstream and task_service_upstream in the inventory are the same",
+        ),
     ],
 )
 def test_an_inventory_that_can_not_be_meant_is_refused(wrong, said):
@@ -198,7 +207,10 @@ def test_a_canary_whose_making_was_cut_off_is_ours():
     [
         ({"other": "1"}, "has no variable tasksUpstream; measured: its variables: other; allowed"),
         ({}, "its variables: none"),
-        ({"tasksUpstream": "old.example.com"}, "sends the task routes to neither side; measured: tasksUpstream=old"),
+        (
+            {"tasksUpstream": "old.example.com"},
+            "sends the task routes to a host that is neither side's; measured: tasksUpstream=old",
+        ),
     ],
 )
 def test_a_variable_that_is_not_there_or_names_neither_side_is_refused(variables, said):
@@ -227,7 +239,7 @@ def test_the_journal_gets_the_names_of_other_variables_and_not_their_values():
 def test_the_operations_are_those_that_aws_is_recorded_to_take():
     c = "/canarySettings"
     assert [
-        list(change.operations) for change in stage_change.path(stage(), partial(weight.next_change, weight=5))
+        list(change.operations) for change in stage_change.plan(stage(), partial(weight.next_change, weight=5))
     ] == [
         [
             {"op": "replace", "path": f"{c}/percentTraffic", "value": "0.0"},
@@ -236,7 +248,7 @@ def test_the_operations_are_those_that_aws_is_recorded_to_take():
         ],
         [{"op": "replace", "path": f"{c}/percentTraffic", "value": "5.0"}],
     ]
-    assert [list(change.operations) for change in stage_change.path(stage(percent=100), promotion.next_change)] == [
+    assert [list(change.operations) for change in stage_change.plan(stage(percent=100), promotion.next_change)] == [
         [
             {"op": "replace", "path": f"{c}/percentTraffic", "value": "100.0"},
             {"op": "copy", "from": f"{c}/stageVariableOverrides", "path": "/variables"},
@@ -245,7 +257,7 @@ def test_the_operations_are_those_that_aws_is_recorded_to_take():
         [{"op": "replace", "path": f"{c}/percentTraffic", "value": "0.0"}],
         [{"op": "remove", "path": c}],
     ]
-    back = stage_change.path(stage(TASKS, 100), partial(weight.next_change, weight=0))
+    back = stage_change.plan(stage(TASKS, 100), partial(weight.next_change, weight=0))
     assert [list(change.operations) for change in back] == [
         [{"op": "replace", "path": "/variables/tasksUpstream", "value": LARAVEL}],
         [{"op": "replace", "path": f"{c}/percentTraffic", "value": "0.0"}],
@@ -254,10 +266,10 @@ def test_the_operations_are_those_that_aws_is_recorded_to_take():
 
 
 @pytest.mark.parametrize("goal", WEIGHTS)
-@pytest.mark.parametrize("start", STATES, ids=lambda one: one.told)
+@pytest.mark.parametrize("start", STATES, ids=lambda one: one.summary)
 def test_from_every_state_the_weight_is_reached_and_the_share_takes_no_detour(start, goal):
     client = Client(start)
-    changes = stage_change.path(start, partial(weight.next_change, weight=goal))
+    changes = stage_change.plan(start, partial(weight.next_change, weight=goal))
     shares = [start.share, *(change.after.share for change in changes)]
     ascending = start.share <= goal
     assert all(one <= other if ascending else one >= other for one, other in pairwise(shares))
@@ -271,9 +283,9 @@ def test_from_every_state_the_weight_is_reached_and_the_share_takes_no_detour(st
     assert len(client.asked) == len(changes)
 
 
-@pytest.mark.parametrize("start", [one for one in STATES if one.share == 100], ids=lambda one: one.told)
+@pytest.mark.parametrize("start", [one for one in STATES if one.share == 100], ids=lambda one: one.summary)
 def test_a_promotion_moves_nobody_and_leaves_no_canary(start):
-    changes = stage_change.path(start, promotion.next_change)
+    changes = stage_change.plan(start, promotion.next_change)
     assert {change.after.share for change in changes} <= {100}
     end = changes[-1].after if changes else start
     assert end.promoted
@@ -302,7 +314,7 @@ def test_a_conflict_is_tried_again():
 def test_conflicts_without_end_are_refused_and_after_the_first_change_have_failed():
     for answers, kind in (([Conflict()] * 20, Refused), ([None, *[Conflict()] * 20], Failed)):
         client = Client(answers=answers)
-        with pytest.raises(kind, match="somebody else is changing the stage production of a1b2c3") as raised:
+        with pytest.raises(kind, match="another process is changing the stage production of a1b2c3") as raised:
             to(client, 5)
         assert type(raised.value) is kind
         assert len(client.asked) == stage_change.CONFLICT_ATTEMPTS + (kind is Failed)

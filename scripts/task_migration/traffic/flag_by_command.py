@@ -1,4 +1,4 @@
-"""Laravel's own flag where a command on this machine turns it: a deploy tool, or artisan itself."""
+"""Sets Laravel's flag by a command on this machine: a deploy tool, or artisan itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CommandFlagSettings:
     """The inventory's ``laravel_flag`` of kind command.
 
     ``command`` is run in ``directory`` with TASK_SERVICE_ENABLED in its environment and in place of ``{value}``.
-    ``look`` prints true or false, as the flag is now; without it nobody can tell, and ``command`` runs each time.
+    ``look`` prints true or false, the present value of the flag; without it ``command`` runs each time.
     """
 
     command: Annotated[Sequence[str], WORDS]
@@ -28,45 +28,45 @@ class CommandFlagSettings:
 
 
 class CommandFlag:
-    """Turns the flag by a command of the operator's choice."""
+    """Sets the flag by the command in the inventory."""
 
     def __init__(self, settings: CommandFlagSettings) -> None:
         self._settings = settings
 
-    def lacking(self, value: str) -> list[str]:
-        """What is not so yet, in words. Raises Refused if ``look`` does not say it."""
-        ran = shlex.join(self._settings.command)
+    def pending(self, value: str) -> list[str]:
+        """Returns what has to be changed, for the operator. Raises Refused if ``look`` does not print the value."""
+        command = shlex.join(self._settings.command)
         if not self._settings.look:
-            return [f"{ran} (whether it is needed is not known: laravel_flag has no look)"]
-        looked = self._run(self._settings.look, value)
-        answer = looked.answer.strip()
-        if looked.problem or answer not in ("true", "false"):
+            return [f"{command} (it is not known whether this is needed: laravel_flag.look is not set)"]
+        checked = self._run(self._settings.look, value)
+        answer = checked.answer.strip()
+        if checked.problem or answer not in ("true", "false"):
             raise Refused(
-                "the flag can't be looked at",
-                measured=f"{shlex.join(self._settings.look)}: {looked.problem or 'it printed neither true nor false'}",
+                "cannot read Laravel's flag",
+                measured=f"{shlex.join(self._settings.look)}: {checked.problem or 'it printed neither true nor false'}",
                 allowed="exit code 0, and the one word true or false",
                 next_step="correct laravel_flag.look in the inventory",
             )
-        return [] if answer == value else [ran]
+        return [] if answer == value else [command]
 
-    def bring(self, value: str, listener: progress.Listener) -> None:
-        """Runs the command, and looks whether that was enough."""
-        del listener  # how far it is, only the command knows
+    def apply(self, value: str, listener: progress.Listener) -> None:
+        """Runs the command, then checks the flag. Raises Failed if it did not change."""
+        del listener  # only the command knows how far it is
         ran = self._run(self._settings.command, value)
         by_hand = f"cd {shlex.quote(self._settings.directory)} && " if self._settings.directory else ""
         by_hand += f"TASK_SERVICE_ENABLED={value} {shlex.join(self._argv(self._settings.command, value))}"
         if ran.problem:
             raise Failed(
-                "the command that turns Laravel's flag did not end well",
+                "the command that sets Laravel's flag failed",
                 measured=f"{shlex.join(self._settings.command)}: {ran.problem}",
                 allowed=f"exit code 0 within {self._settings.timeout_seconds:g} s",
-                next_step=f"to see what it says: {by_hand}",
+                next_step=f"to see its output: {by_hand}",
             )
-        if self._settings.look and self.lacking(value):
+        if self._settings.look and self.pending(value):
             raise Failed(
-                "the command that turns Laravel's flag ended well, and yet the flag is as it was",
+                "the command succeeded, but Laravel's flag did not change",
                 measured=f"{shlex.join(self._settings.look)} does not print {value}",
-                next_step=f"to see what it says: {by_hand}",
+                next_step=f"to see its output: {by_hand}",
             )
 
     def _run(self, argv: Sequence[str], value: str) -> local_command.Ran:

@@ -1,4 +1,4 @@
-"""Laravel's own flag where Laravel runs on EC2: commands that SSM runs on every instance that bears a tag."""
+"""Sets Laravel's flag where Laravel runs on EC2: SSM runs a command on every instance that has a tag."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from task_migration.traffic import flag_parameter
 
 DOCUMENT = "AWS-RunShellScript"
 LEAST_DELIVERY_SECONDS = 30  # SSM takes no less
-IN_FORCE = "in force"
+ACTIVE = "active"
+"""What the command prints on an instance whose flag has the value."""
 PAUSE_SECONDS = 1.0
-_ENDED = {"Success", "Cancelled", "Failed", "TimedOut"}
+_FINISHED = {"Success", "Cancelled", "Failed", "TimedOut"}
 
 
 @dataclass(frozen=True)
 class Ec2FlagSettings:
     """The inventory's ``laravel_flag`` of kind ssm_command.
 
-    ``targets`` are tags and the value that an instance bears; ``directory`` is Laravel's there; ``user`` runs artisan
-    ("" for root, who then owns what artisan writes); ``reload`` is a systemd unit that must let go of the old
-    configuration (php-fpm); ``parameter`` is an SSM parameter that new instances read, kept in step.
+    ``targets`` are the tags of the instances with their values; ``directory`` is Laravel's on the instance; ``user``
+    runs artisan ("" for root, which then owns the files that artisan writes); ``reload`` is a systemd unit to reload,
+    so that it drops the old configuration (php-fpm); ``parameter`` is an SSM parameter that new instances read, and
+    that gets the same value.
     """
 
     targets: Annotated[Mapping[str, str], TEXTS]
@@ -39,8 +41,8 @@ class Ec2FlagSettings:
 
 
 @dataclass(frozen=True)
-class _CommandEnded:
-    """What became of a command: the command's id, and status and output by instance."""
+class _CommandResult:
+    """The result of a command: its id, its status, and status and output by instance."""
 
     id: str
     status: str
@@ -48,62 +50,64 @@ class _CommandEnded:
 
 
 class Ec2Flag:
-    """Turns the flag on every instance."""
+    """Sets the flag on every instance."""
 
     def __init__(self, settings: Ec2FlagSettings, client: Callable[[str], Any]) -> None:
         self._settings = settings
         self._ssm = client("ssm")
 
-    def lacking(self, value: str) -> list[str]:
-        """What is not so yet, in words. It asks the instances, by a command that only reads."""
-        ended = self._run(self._looking(value), f"look at {_line(value)}", writes=False)
-        if bad := _bad(ended):
-            raise self._trouble(Refused, "the instances can't be asked for Laravel's flag", ended, bad)
+    def pending(self, value: str) -> list[str]:
+        """Returns what has to be changed, for the operator. Asks the instances by a command that only reads."""
+        result = self._run(self._commands_to_read(value), f"read {_env_line(value)}", writes=False)
+        if failures := _failures(result):
+            raise self._error(Refused, "cannot read Laravel's flag on the instances", result, failures)
         differing = [
-            instance for instance, (_, output) in sorted(ended.invocations.items()) if output.strip() != IN_FORCE
+            instance for instance, (_, output) in sorted(result.invocations.items()) if output.strip() != ACTIVE
         ]
         name = self._settings.parameter
-        apart = bool(name) and flag_parameter.read(self._ssm, name).value != value
-        return [*([f"parameter {name}"] if apart else []), *differing]
+        differs = bool(name) and flag_parameter.read(self._ssm, name).value != value
+        return [*([f"parameter {name}"] if differs else []), *differing]
 
-    def bring(self, value: str, listener: progress.Listener) -> None:
-        """Makes it so on every instance, half of them at a time, and stops at the first one that fails."""
+    def apply(self, value: str, listener: progress.Listener) -> None:
+        """Sets the flag on every instance, half of them at a time, and stops at the first one that fails."""
         name = self._settings.parameter
         if name and flag_parameter.read(self._ssm, name).value != value:
             flag_parameter.write(self._ssm, name, value)
-        with aws.under_way("some instances may have Laravel's flag as it was, some as it shall be"):
-            ended = self._run(self._turning(value), f"set {_line(value)}", writes=True, listener=listener)
-        if bad := _bad(ended):
-            raise self._trouble(Failed, "not every instance has Laravel's flag as it shall be", ended, bad)
+        with aws.under_way("Laravel's flag may be changed on some instances and not on others"):
+            result = self._run(
+                self._commands_to_write(value), f"set {_env_line(value)}", writes=True, listener=listener
+            )
+        if failures := _failures(result):
+            raise self._error(Failed, "Laravel's flag was not set on every instance", result, failures)
 
-    def _looking(self, value: str) -> list[str]:
+    def _commands_to_read(self, value: str) -> list[str]:
         return [
             "set -e",
             f"cd {shlex.quote(self._settings.directory)}",
             "test -f .env",
-            f"if grep -qx {_line(value)} .env; then echo {IN_FORCE}; else echo differs; fi",
+            f"if grep -qx {_env_line(value)} .env; then echo {ACTIVE}; else echo differs; fi",
         ]
 
-    def _turning(self, value: str) -> list[str]:
-        """The line in .env is written last: while it is not there, not everything before it was done."""
+    def _commands_to_write(self, value: str) -> list[str]:
+        """The line in .env is written last: it shows that every command before it succeeded."""
         as_user = f"runuser -u {shlex.quote(self._settings.user)} -- " if self._settings.user else ""
-        name = _line(value).partition("=")[0]
+        name = _env_line(value).partition("=")[0]
         return [
             "set -e",
             f"cd {shlex.quote(self._settings.directory)}",
             "test -f .env",
-            f"{as_user}env {_line(value)} php artisan config:cache",
+            f"{as_user}env {_env_line(value)} php artisan config:cache",
             f"{as_user}php artisan queue:restart",
             *([f"systemctl reload {shlex.quote(self._settings.reload)}"] if self._settings.reload else []),
-            f"if grep -q '^{name}=' .env; then sed -i --follow-symlinks 's/^{name}=.*/{_line(value)}/' .env; "
-            f"else printf '\\n%s\\n' {_line(value)} >> .env; fi",
+            f"if grep -q '^{name}=' .env; then sed -i --follow-symlinks 's/^{name}=.*/{_env_line(value)}/' .env; "
+            f"else printf '\\n%s\\n' {_env_line(value)} >> .env; fi",
         ]
 
     def _run(
         self, commands: Sequence[str], comment: str, *, writes: bool, listener: progress.Listener = progress.no_listener
-    ) -> _CommandEnded:
-        """Sends the commands and waits until every instance has ended them."""
-        began = time.monotonic()
+    ) -> _CommandResult:
+        """Sends the commands and waits until they are finished on every instance."""
+        started = time.monotonic()
         limit = int(self._settings.timeout_seconds)
         with aws.translated_errors("run a command on Laravel's instances", writes=writes):
             sent = self._ssm.send_command(
@@ -116,15 +120,15 @@ class Ec2Flag:
                 MaxErrors="0",
             )["Command"]["CommandId"]
         while True:
-            with aws.translated_errors("see what became of a command"):
-                told: dict[str, Any] = next(iter(self._ssm.list_commands(CommandId=sent)["Commands"]), {})
-                if told.get("Status") in _ENDED:
-                    return _CommandEnded(sent, told["StatusDetails"] or told["Status"], self._invocations(sent))
-            waited = time.monotonic() - began
+            with aws.translated_errors("read the result of a command"):
+                command: dict[str, Any] = next(iter(self._ssm.list_commands(CommandId=sent)["Commands"]), {})
+                if command.get("Status") in _FINISHED:
+                    return _CommandResult(sent, command["StatusDetails"] or command["Status"], self._invocations(sent))
+            waited = time.monotonic() - started
             if waited > self._settings.timeout_seconds:
-                return _CommandEnded(sent, f"still {told.get('Status', 'unknown')} after {waited:.0f} s", {})
-            done, total = int(told.get("CompletedCount", 0)), int(told.get("TargetCount", 0))
-            listener(progress.Progress("turning Laravel's flag", done, total, "instances", waited))
+                return _CommandResult(sent, f"still {command.get('Status', 'unknown')} after {waited:.0f} s", {})
+            done, total = int(command.get("CompletedCount", 0)), int(command.get("TargetCount", 0))
+            listener(progress.Progress("setting Laravel's flag", done, total, "instances", waited))
             time.sleep(PAUSE_SECONDS)
 
     def _invocations(self, sent: str) -> dict[str, tuple[str, str]]:
@@ -135,26 +139,27 @@ class Ec2Flag:
             for one in page["CommandInvocations"]
         }
 
-    def _trouble(self, kind: type[MigrationError], what: str, ended: _CommandEnded, bad: str) -> MigrationError:
-        """What an instance printed is not repeated: it may be anything."""
+    def _error(self, kind: type[MigrationError], what: str, result: _CommandResult, failures: str) -> MigrationError:
+        """The output of the instances is left out: it may hold secrets."""
         return kind(
             what,
-            measured=bad,
-            allowed="every instance that bears "
+            measured=failures,
+            allowed="success on every instance with the tag "
             + ", ".join(f"{key}={value}" for key, value in self._settings.targets.items()),
-            next_step=f"aws ssm list-command-invocations --details --command-id {ended.id} says why; then run it again",
+            next_step=f"aws ssm list-command-invocations --details --command-id {result.id} (shows why); "
+            "then run the same command again",
         )
 
 
-def _bad(ended: _CommandEnded) -> str:
-    """What went wrong, "" if nothing did. A tag that no instance bears ends in Success, too."""
-    if not ended.invocations:
-        return f"no instance answered; the command is {ended.status}"
+def _failures(result: _CommandResult) -> str:
+    """Returns what failed, "" if nothing did. A command for a tag that no instance has ends in Success, too."""
+    if not result.invocations:
+        return f"no instance answered; the command is {result.status}"
     wrong = [
-        f"{instance} {status}" for instance, (status, _) in sorted(ended.invocations.items()) if status != "Success"
+        f"{instance} {status}" for instance, (status, _) in sorted(result.invocations.items()) if status != "Success"
     ]
     return ", ".join(wrong)
 
 
-def _line(value: str) -> str:
+def _env_line(value: str) -> str:
     return f"TASK_SERVICE_ENABLED={value}"

@@ -12,15 +12,18 @@ from task_migration.external import aws
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What the parameter holds, and since when by AWS's clock."""
+class StoredFlag:
+    """The value of the parameter, and when it was changed, by AWS's clock."""
 
     value: str
     changed_at: datetime
 
 
-def read(ssm: Any, name: str) -> Stored:
-    """Raises Refused if it is not there or is no plain String: nothing would read a parameter that we make up."""
+def read(ssm: Any, name: str) -> StoredFlag:
+    """Reads the parameter. Raises Refused if it does not exist or is not a plain String.
+
+    It is never created: nothing would read a parameter that the runbook made up.
+    """
     try:
         with aws.translated_errors(f"read the parameter {name}"):
             found = ssm.get_parameter(Name=name)["Parameter"]
@@ -28,16 +31,21 @@ def read(ssm: Any, name: str) -> Stored:
         raise Refused(
             f"there is no parameter {name}",
             measured=missing.measured,
-            allowed="the parameter that Laravel's containers or instances take TASK_SERVICE_ENABLED from",
+            allowed="the parameter from which Laravel's containers or instances read TASK_SERVICE_ENABLED",
             next_step=f"correct laravel_flag in the inventory, or: aws ssm put-parameter --type String --value false "
             f"--name {shlex.quote(name)}",
         ) from missing
     if found["Type"] != "String":
-        raise Refused(f"the parameter {name} is no plain text", measured=f"type {found['Type']}", allowed="type String")
-    return Stored(found["Value"], found["LastModifiedDate"])
+        raise Refused(
+            f"the parameter {name} is not a plain String",
+            measured=f"type {found['Type']}",
+            allowed="type String",
+            next_step="correct laravel_flag in the inventory",
+        )
+    return StoredFlag(found["Value"], found["LastModifiedDate"])
 
 
 def write(ssm: Any, name: str, value: str) -> None:
-    """Gives it another value; its type and tags stay."""
+    """Changes the value; the type and the tags stay as they are."""
     with aws.translated_errors(f"change the parameter {name}", writes=True):
         ssm.put_parameter(Name=name, Value=value, Overwrite=True)

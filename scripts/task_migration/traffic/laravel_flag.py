@@ -1,7 +1,7 @@
-"""Laravel's own flag, for a Laravel that has one: TASK_SERVICE_ENABLED, exactly ``true`` or ``false``.
+"""Sets Laravel's own flag, for a Laravel that has one: TASK_SERVICE_ENABLED, exactly ``true`` or ``false``.
 
-It is never the way to move traffic, and least of all back: a container takes its environment when it starts, so it is
-in force minutes later. On the way there it is turned on before any traffic moves; on the way back traffic goes first.
+It never moves traffic: a container reads its environment when it starts, so a new value is active minutes later. The
+flag is turned on before any traffic moves to the Task Service, and off after all traffic is back at Laravel.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Settings = TypeVar("_Settings", EcsFlagSettings, Ec2FlagSettings, CommandFlagSe
 
 
 class FlagSwitcher(Protocol):
-    """How a flag is turned. ``value`` is "true" or "false"."""
+    """A way to set the flag. ``value`` is "true" or "false"."""
 
-    def lacking(self, value: str) -> list[str]:
-        """What is not so yet, in words; empty if nothing is to be done. It touches nothing."""
+    def pending(self, value: str) -> list[str]:
+        """Returns what has to be changed, for the operator; empty if the flag has the value. Changes nothing."""
 
-    def bring(self, value: str, listener: progress.Listener) -> None:
-        """Makes it so. Raises Failed, with the state in which things are."""
+    def apply(self, value: str, listener: progress.Listener) -> None:
+        """Sets the flag, and waits until it is active. Raises Failed with the state that it left."""
 
 
 def laravel_flag(
@@ -43,31 +43,34 @@ def laravel_flag(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Turns Laravel's TASK_SERVICE_ENABLED on or off, and waits until it is in force: minutes on ECS.
+    """Turns Laravel's TASK_SERVICE_ENABLED on or off, and waits until it is active: minutes on ECS.
 
     ``laravel_flag`` says how, by its ``kind``: none (or {}), ecs, ssm_command or command; the other keys are those of
-    ``OnEcs``, ``OnEc2`` and ``ByCommand``. A run that was cut off is taken up where it stopped. Details: ``kind``,
-    ``value``, and ``lacking``, what had to be made so. Raises Refused for settings that can't be meant.
+    ``EcsFlagSettings``, ``Ec2FlagSettings`` and ``CommandFlagSettings``. A run that was interrupted continues where it
+    stopped. Details: ``kind``, ``value``, and ``lacking``, what had to be changed. Raises Refused if the settings are
+    not valid.
     """
     value = {"on": "true", "off": "false"}[state]
     kind = str(laravel_flag.get("kind", "none"))
-    way = _way(kind, laravel_flag, partial(aws.client, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url))
-    if way is None:
+    switcher = _switcher(
+        kind, laravel_flag, partial(aws.client, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    )
+    if switcher is None:
         return Outcome(
-            False, "Laravel's own flag: nothing to do, the inventory's laravel_flag names none", {"kind": "none"}
+            False, "Laravel's flag: nothing to do, laravel_flag is not set in the inventory", {"kind": "none"}
         )
-    lacking = way.lacking(value)
-    if lacking and not check:
-        way.bring(value, listener)
-    done = f"{'would change' if check else 'changed'}: {', '.join(lacking)}" if lacking else "in force already"
+    pending = switcher.pending(value)
+    if pending and not check:
+        switcher.apply(value, listener)
+    done = f"{'would change' if check else 'changed'}: {', '.join(pending)}" if pending else "active already"
     return Outcome(
-        bool(lacking),
-        f"Laravel's own flag, TASK_SERVICE_ENABLED={value}: {done}",
-        {"kind": kind, "value": value, "lacking": lacking},
+        bool(pending),
+        f"Laravel's flag, TASK_SERVICE_ENABLED={value}: {done}",
+        {"kind": kind, "value": value, "lacking": pending},
     )
 
 
-def _way(kind: str, values: Mapping[str, Any], client: Callable[[str], Any]) -> FlagSwitcher | None:
+def _switcher(kind: str, values: Mapping[str, Any], client: Callable[[str], Any]) -> FlagSwitcher | None:
     if kind == "ecs":
         return EcsFlag(_settings(EcsFlagSettings, values), client)
     if kind == "ssm_command":
@@ -76,10 +79,10 @@ def _way(kind: str, values: Mapping[str, Any], client: Callable[[str], Any]) -> 
         return CommandFlag(_settings(CommandFlagSettings, values))
     if kind != "none" or values.keys() - {"kind"}:
         raise Refused(
-            "the inventory's laravel_flag does not say how the flag is turned",
+            "laravel_flag in the inventory has no valid kind",
             measured=f"kind {kind}" if "kind" in values else "no kind",
             allowed=f"kind {', '.join(KINDS)}",
-            next_step="correct laravel_flag in the inventory; it is {} for a Laravel without a flag",
+            next_step="correct laravel_flag in the inventory; it is {} if Laravel has no flag",
         )
     return None
 

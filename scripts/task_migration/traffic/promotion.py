@@ -1,6 +1,6 @@
-"""The promotion: all traffic goes to the Task Service without a canary.
+"""The promotion: sends all traffic to the Task Service without a canary.
 
-API Gateway's own promotion leaves the canary on the stage, where the next deployment would wake it; this removes it.
+API Gateway's own promotion leaves the canary on the stage, and the next deployment would use it; this one removes it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def promotion(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Gives the stage variable the Task Service's value and ends the canary, each call read back.
+    """Sets the stage variable to the Task Service's host and removes the canary; each call is read back.
 
-    Nothing of the traffic moves: it is at 100 percent before. A run that was cut off is taken up where it stopped.
-    ``one_way`` says on the stage, too, that there is no way back any more, for whoever has no database to ask.
-    Details: ``promoted_before``, and of the stage as it was last read ``stage`` and ``last_updated`` (ISO 8601, ""
-    where AWS does not say). Raises Refused below 100 percent and for a stage that is not as the runbook leaves it,
-    Failed where the stage is not as it was written.
+    No traffic moves: 100 percent goes to the Task Service before. A run that was interrupted continues where it
+    stopped. ``one_way`` also marks the stage as past the point of no return, for a rollback that cannot ask a
+    database. Details: ``promoted_before``, and of the stage as it was last read ``stage`` and ``last_updated``
+    (ISO 8601, "" where AWS does not return it). Raises Refused below 100 percent and for a stage with settings that
+    are not the runbook's, Failed if the stage does not have what was written.
     """
     where = gateway(
         gateway_rest_api_id=gateway_rest_api_id,
@@ -47,18 +47,18 @@ def promotion(
     refuse_foreign(before)
     if before.share != 100:
         raise Refused(
-            "only what serves all requests is promoted",
+            "promotion needs 100 % of the traffic on the Task Service",
             measured=f"{before.share:g} % goes to the Task Service",
             allowed="100 %",
-            next_step="ansible-playbook phase-2.4-canary.yml with the next -e weight=...",
+            next_step="ansible-playbook status.yml shows the next weight",
         )
-    changes = stage_change.path(before, next_change)
+    changes = stage_change.plan(before, next_change)
     if one_way and not before.is_one_way:
         changes = [*changes, stage_change.make_one_way(changes[-1].after if changes else before)]
-    stage = before if check else stage_change.carry_out(client, before, changes, listener)
+    stage = before if check else stage_change.apply(client, before, changes, listener)
     return Outcome(
         bool(changes),
-        f"promotion: {_told(changes, check)}",
+        f"promotion: {_summary(changes, check)}",
         {
             "promoted_before": before.promoted,
             "stage": stage.details,
@@ -69,13 +69,13 @@ def promotion(
 
 
 def next_change(stage: Stage) -> Change | None:
-    """The one call that comes next on the way from 100 percent to no canary at all; None there."""
+    """Returns the next call from 100 percent to no canary; None if there is none left to make."""
     return stage_change.end_canary(stage) if stage.promoted else stage_change.promote(stage)
 
 
-def _told(changes: list[Change], check: bool) -> str:
+def _summary(changes: list[Change], check: bool) -> str:
     if not changes:
-        return "all requests go to the Task Service without a canary already"
+        return "all requests already go to the Task Service without a canary"
     return f"all requests {'would go' if check else 'go'} to the Task Service without a canary" + (
         "" if check else ", read back"
     )

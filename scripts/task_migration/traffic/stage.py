@@ -1,8 +1,8 @@
-"""One stage of API Gateway, as far as it divides the traffic of the task routes between both sides.
+"""Reads one stage of API Gateway: the settings that divide the traffic of the task routes between both sides.
 
-The integrations of the task routes take their host from one stage variable. A canary overrides it for a share of the
-requests; a promotion gives the variable itself another value, for all of them. Nothing else of AWS is needed to move
-traffic, least of all back: GetStage, and UpdateStage on this one stage (stage_change.py).
+The integrations of the task routes take their host from one stage variable. A canary overrides it for a percentage of
+the requests; a promotion changes the variable itself, for all of them. Moving traffic in either direction needs nothing
+else of AWS than GetStage, and UpdateStage on this one stage (stage_change.py).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from task_migration.errors import Refused
 from task_migration.external import aws
 
 ONE_WAY = "OneWay"
-"""What the name of the stage variable that says so ends in; it begins with the name of gateway_variable."""
+"""The stage variable that marks the point of no return is named like gateway_variable, with this at its end."""
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _VALUE = re.compile(r"[A-Za-z0-9\-._~:/?#&=,]{1,512}")
-"""What API Gateway takes as a stage variable's value (API reference, CreateStage)."""
+"""What API Gateway accepts as the value of a stage variable (API reference, CreateStage)."""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where traffic is divided, and how: the inventory's values. Made by ``gateway``."""
+    """Where API Gateway divides traffic, and how: the inventory's values. Made by ``gateway``."""
 
     rest_api_id: str
     stage: str
@@ -39,14 +39,14 @@ class Gateway:
         return f"the stage {self.stage} of {self.rest_api_id}"
 
     def command(self, operation: str) -> str:
-        """What to type to have one operation done by hand."""
+        """Returns the AWS CLI command for one patch operation."""
         where = f"--rest-api-id {shlex.quote(self.rest_api_id)} --stage-name {shlex.quote(self.stage)}"
         return f"aws apigateway update-stage {where} --patch-operations {operation}"
 
 
 @dataclass(frozen=True)
 class StageCanary:
-    """``percent`` of the stage's requests, drawn at random, take ``overrides`` in place of its variables."""
+    """The canary of a stage: ``percent`` of its requests, chosen at random, use ``overrides`` as variables."""
 
     percent: float
     deployment_id: str
@@ -56,7 +56,7 @@ class StageCanary:
 
 @dataclass(frozen=True)
 class Stage:
-    """The stage as it was read. ``last_updated`` is aware, by AWS's clock; None where AWS does not say."""
+    """The stage as it was read. ``last_updated`` is aware, by AWS's clock; None where AWS does not return it."""
 
     gateway: Gateway
     deployment_id: str
@@ -67,35 +67,36 @@ class Stage:
 
     @property
     def upstream(self) -> str | None:
-        """The variable's own value, which requests outside the canary take."""
+        """The value of the variable, used by requests outside the canary."""
         return self.variables.get(self.gateway.variable)
 
     @property
     def promoted(self) -> bool:
-        """Whether requests go to the Task Service without a canary: then its percentage takes nothing back."""
+        """Whether all requests go to the Task Service without a canary. The percentage of a canary then has no
+        effect."""
         return self.upstream == self.gateway.task_service_upstream
 
     @property
     def is_one_way(self) -> bool:
-        """Whether the migration has ended: Laravel takes no writes any more, so that nobody may be sent there."""
+        """Whether the migration is past its point of no return: Laravel refuses writes, so no traffic may go there."""
         return f"{self.gateway.variable}{ONE_WAY}" in self.variables
 
     @property
     def has_canary(self) -> bool:
-        """Whether a canary sends its share, be it 0 %, to the Task Service."""
+        """Whether a canary sends its percentage, which may be 0, to the Task Service."""
         overrides = self.canary.overrides if self.canary else {}
         return overrides.get(self.gateway.variable) == self.gateway.task_service_upstream
 
     @property
     def share(self) -> float:
-        """How many of a hundred requests go to the Task Service."""
+        """The percentage of requests that go to the Task Service."""
         if self.promoted:
             return 100.0
         return self.canary.percent if self.canary else 0.0
 
     @property
     def details(self) -> dict[str, Any]:
-        """For the journal; of the variables that are not ours only the names, for their values may be secret."""
+        """For the journal. Of other variables only the names, because their values may be secret."""
         canary = self.canary
         return {
             "deployment_id": self.deployment_id,
@@ -113,13 +114,13 @@ class Stage:
         }
 
     @property
-    def told(self) -> str:
-        """How it divides traffic, in words."""
+    def summary(self) -> str:
+        """How the stage divides traffic, for the operator."""
         value = f"{self.gateway.variable}={self.upstream}"
         return f"{value}, {f'a canary at {self.canary.percent:g} %' if self.canary else 'no canary'}"
 
     def divides_as(self, other: Stage) -> bool:
-        """Whether both do the same with requests. Variables that are not ours may differ."""
+        """Returns whether both treat requests alike. Other variables may differ."""
         mine, others = ((one.deployment_id, one.upstream, one.canary) for one in (self, other))
         return mine == others
 
@@ -132,7 +133,7 @@ def gateway(
     laravel_upstream: str,
     task_service_upstream: str,
 ) -> Gateway:
-    """The inventory's values. Raises Refused where one is empty, or is none that API Gateway takes."""
+    """Returns the inventory's values. Raises Refused if one is empty, or is not valid for API Gateway."""
     given = {
         "gateway_rest_api_id": gateway_rest_api_id,
         "gateway_stage": gateway_stage,
@@ -144,12 +145,12 @@ def gateway(
     empty = [name for name, value in given.items() if not value]
     if empty:
         raise Refused(
-            f"traffic can't be moved: the inventory's {', '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty",
-            next_step="write it in the inventory's group_vars/all.yml",
+            f"cannot move traffic: {', '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty in the inventory",
+            next_step="set it in the inventory's group_vars/all.yml",
         )
     if not _NAME.fullmatch(gateway_variable):
         raise Refused(
-            "the inventory's gateway_variable names no stage variable",
+            "gateway_variable in the inventory is not a valid name of a stage variable",
             measured=gateway_variable,
             allowed="up to 64 letters, digits and _",
             next_step=correct,
@@ -157,31 +158,31 @@ def gateway(
     for name in ("laravel_upstream", "task_service_upstream"):
         if not _VALUE.fullmatch(given[name]):
             raise Refused(
-                f"the inventory's {name} is no value of a stage variable",
+                f"{name} in the inventory is not a valid value of a stage variable",
                 measured=given[name],
-                allowed="a host and perhaps a port, such as tasks.example.com:8443",
+                allowed="a host, with a port if needed, such as tasks.example.com:8443",
                 next_step=correct,
             )
     if laravel_upstream == task_service_upstream:
         raise Refused(
-            "the inventory's laravel_upstream and task_service_upstream are the same",
+            "laravel_upstream and task_service_upstream in the inventory are the same",
             measured=laravel_upstream,
-            allowed="two hosts",
+            allowed="two different hosts",
             next_step=correct,
         )
     return Gateway(gateway_rest_api_id, gateway_stage, gateway_variable, laravel_upstream, task_service_upstream)
 
 
 def read(client: Any, gateway: Gateway) -> Stage:
-    """The stage as AWS tells of it now. ``client`` is one of apigateway."""
-    with aws.translated_errors(f"look at {gateway.title}"):
+    """Reads the stage from AWS. ``client`` is one of apigateway."""
+    with aws.translated_errors(f"read {gateway.title}"):
         answer = client.get_stage(restApiId=gateway.rest_api_id, stageName=gateway.stage)
-    told = answer.get("canarySettings")
-    canary = told and StageCanary(
-        percent=float(told.get("percentTraffic", 0.0)),
-        deployment_id=str(told.get("deploymentId", "")),
-        overrides=dict(told.get("stageVariableOverrides") or {}),
-        uses_cache=bool(told.get("useStageCache", False)),
+    found = answer.get("canarySettings")
+    canary = found and StageCanary(
+        percent=float(found.get("percentTraffic", 0.0)),
+        deployment_id=str(found.get("deploymentId", "")),
+        overrides=dict(found.get("stageVariableOverrides") or {}),
+        uses_cache=bool(found.get("useStageCache", False)),
     )
     return Stage(
         gateway=gateway,
@@ -194,18 +195,18 @@ def read(client: Any, gateway: Gateway) -> Stage:
 
 
 def refuse_foreign(stage: Stage) -> None:
-    """Raises Refused for a variable or a canary that the runbook would not have left so: who did may count on it."""
+    """Raises Refused if the variable or the canary was not set by this runbook; its owner may depend on it."""
     where = stage.gateway
     if stage.upstream is None:
         raise Refused(
             f"{where.title} has no variable {where.variable}",
             measured=f"its variables: {', '.join(sorted(stage.variables)) or 'none'}",
-            allowed=f"{where.variable}, which the integrations of the task routes take their host from",
+            allowed=f"{where.variable}, from which the integrations of the task routes take their host",
             next_step="deploy the integrations with that variable, or correct gateway_variable in the inventory",
         )
     if stage.upstream not in (where.laravel_upstream, where.task_service_upstream):
         raise Refused(
-            f"{where.title} sends the task routes to neither side",
+            f"{where.title} sends the task routes to a host that is neither side's",
             measured=f"{where.variable}={stage.upstream}",
             allowed=f"{where.laravel_upstream} or {where.task_service_upstream}",
             next_step="correct laravel_upstream and task_service_upstream in the inventory",
@@ -216,12 +217,13 @@ def refuse_foreign(stage: Stage) -> None:
             f"{where.title} has a canary that is not the runbook's",
             measured="; ".join(foreign),
             allowed=f"no canary, or one that overrides {where.variable}={where.task_service_upstream} alone",
-            next_step=f"ask whose it is; to end it: {where.command('op=remove,path=/canarySettings')}",
+            next_step=f"find out who created it; to remove it: {where.command('op=remove,path=/canarySettings')}",
         )
 
 
 def _foreign(stage: Stage) -> Iterator[str]:
-    """What in the canary is not the runbook's. One at 0 % without overrides is: its making was cut off."""
+    """Yields what in the canary is not the runbook's. A canary at 0 % without overrides is: its creation was
+    interrupted."""
     canary, variable = stage.canary, stage.gateway.variable
     if canary is None:
         return
@@ -237,12 +239,12 @@ def _foreign(stage: Stage) -> Iterator[str]:
 
 
 def refuse_cache(stage: Stage) -> None:
-    """Raises Refused for a cache that both sides would share: a canary of the same deployment has the same keys."""
-    where, allowed = stage.gateway, "no cache as long as requests go to both sides"
+    """Raises Refused if both sides would share a cache: a canary of the same deployment uses the same keys."""
+    where, allowed = stage.gateway, "no cache while requests go to both sides"
     if stage.cache_enabled:
         off = where.command("op=replace,path=/cacheClusterEnabled,value=false")
         raise Refused(
-            f"the cache of {where.title} would answer for the wrong side",
+            f"the cache of {where.title} would return one side's answers for the other side",
             measured="cacheClusterEnabled=true",
             allowed=allowed,
             next_step=f"{off}; then run the same command again",

@@ -1,6 +1,6 @@
-"""The weight: the share of the task routes' traffic that goes to the Task Service, brought about from any state.
+"""The weight: sets the percentage of the task routes' traffic that goes to the Task Service, from any state.
 
-It needs no database and no figures, only GetStage and UpdateStage on one stage: the way back leads through here.
+It needs no database and no metrics, only GetStage and UpdateStage on one stage, because a rollback uses it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from task_migration.traffic.stage import ONE_WAY, Stage, gateway, read, refuse_c
 from task_migration.traffic.stage_change import Change
 
 WEIGHTS = (0, 5, 25, 50, 100)
-"""In order: each proves itself before the next. Percent."""
+"""In order, in percent: each is proven before the next one is set."""
 
 _CANARY = "ansible-playbook phase-2.4-canary.yml"
 
@@ -36,13 +36,13 @@ def weight(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Sends ``weight`` percent of the requests to the Task Service, each call read back.
+    """Sends ``weight`` percent of the requests to the Task Service; each call is read back.
 
-    The weight that is in force, the next one up and 0 need nothing more; any other one is out of order and needs
-    ``force`` with a ``reason``. A run that was cut off is taken up where it stopped. Details: ``before`` and ``weight``
-    in percent, ``promoted_before``, and of the stage as it was last read ``stage`` and ``last_updated`` (ISO 8601, ""
-    where AWS does not say). Raises Refused for a weight out of order and for a stage that is not as the runbook leaves
-    it, Failed where the stage is not as it was written.
+    The present weight, the next one up and 0 need nothing more; any other one is out of order and needs ``force`` with
+    a ``reason``. A run that was interrupted continues where it stopped. Details: ``before`` and ``weight`` in percent,
+    ``promoted_before``, and of the stage as it was last read ``stage`` and ``last_updated`` (ISO 8601, "" where AWS
+    does not return it). Raises Refused for a weight out of order and for a stage with settings that are not the
+    runbook's, Failed if the stage does not have what was written.
     """
     where = gateway(
         gateway_rest_api_id=gateway_rest_api_id,
@@ -55,25 +55,25 @@ def weight(
     before = read(client, where)
     if weight == 0 and before.is_one_way:
         raise Refused(
-            "nobody may be sent to Laravel any more: the migration has ended, and Laravel refuses every write",
+            "no traffic may go to Laravel: it is past the point of no return, and Laravel refuses every write",
             measured=f"{where.title} has the variable {where.variable}{ONE_WAY}",
-            allowed="the Task Service for everybody",
-            next_step="mend the Task Service; ansible-playbook status.yml says since when there is no way back",
+            allowed="100 % to the Task Service",
+            next_step="fix the Task Service",
         )
     try:
         refuse_foreign(before)
     except Refused as foreign:
         if weight == 0 and not check and _sends_users(before):
-            _bring_home(client, before, foreign, listener)
+            _send_all_to_laravel(client, before, foreign, listener)
         raise
     _refuse_out_of_order(before, weight, force, reason)
     if weight > before.share:
         refuse_cache(before)
-    changes = stage_change.path(before, lambda one: next_change(one, weight))
-    stage = before if check else stage_change.carry_out(client, before, changes, listener)
+    changes = stage_change.plan(before, lambda one: next_change(one, weight))
+    stage = before if check else stage_change.apply(client, before, changes, listener)
     return Outcome(
         bool(changes),
-        f"traffic: {_told(before, weight, changes, check)}",
+        f"traffic: {_summary(before, weight, changes, check)}",
         {
             "before": int(before.share) if before.share.is_integer() else before.share,
             "weight": weight,
@@ -86,9 +86,9 @@ def weight(
 
 
 def next_change(stage: Stage, weight: int) -> Change | None:
-    """The one call that comes next on the way to the weight, from any state that the runbook leaves; None there.
+    """Returns the next call towards the weight, from any state that the runbook leaves; None if it is reached.
 
-    On no way does the share pass a value that is not between where it was and where it goes.
+    On the way, the share never leaves the range between the old and the new weight.
     """
     if weight == 0:
         return stage_change.undo_promote(stage) if stage.promoted else stage_change.end_canary(stage)
@@ -102,7 +102,8 @@ def next_change(stage: Stage, weight: int) -> Change | None:
 
 
 def _sends_users(stage: Stage) -> bool:
-    """Whether a canary that is not the runbook's sends users to the Task Service, and Laravel serves the others."""
+    """Returns whether a canary that is not the runbook's sends users to the Task Service, and Laravel serves the
+    others."""
     where, canary = stage.gateway, stage.canary
     override = canary.overrides.get(where.variable) if canary else None
     return (
@@ -113,14 +114,14 @@ def _sends_users(stage: Stage) -> bool:
     )
 
 
-def _bring_home(client: Any, stage: Stage, foreign: Refused, listener: progress.Listener) -> NoReturn:
-    """Its percentage may always be put to 0: users come before whoever made it. The canary itself stays.
+def _send_all_to_laravel(client: Any, stage: Stage, foreign: Refused, listener: progress.Listener) -> NoReturn:
+    """Sets a canary that is not the runbook's to 0 %, which is always safe for users. The canary itself remains.
 
-    Raises Failed, which says so.
+    Raises Failed, always.
     """
-    stage_change.carry_out(client, stage, [stage_change.set_percent(stage, 0)], listener)
+    stage_change.apply(client, stage, [stage_change.set_percent(stage, 0)], listener)
     raise Failed(
-        f"all traffic goes to Laravel, at 0 % of a canary that stays: {foreign.what}",
+        f"all traffic goes to Laravel, and a canary remains at 0 %: {foreign.what}",
         measured=foreign.measured,
         allowed=foreign.allowed,
         next_step=foreign.next_step,
@@ -128,17 +129,17 @@ def _bring_home(client: Any, stage: Stage, foreign: Refused, listener: progress.
 
 
 def _refuse_out_of_order(stage: Stage, weight: int, force: bool, reason: str) -> None:
-    """Raises Refused for a weight that is not the one in force, the next one up, or 0, unless it is meant."""
+    """Raises Refused unless the weight is the present one, the next one up, or 0, or is forced with a reason."""
     if weight not in WEIGHTS:
-        raise Refused(f"there is no weight {weight}", allowed=", ".join(map(str, WEIGHTS)))
+        raise Refused(f"{weight} is not a weight", allowed=", ".join(map(str, WEIGHTS)))
     if weight in (0, stage.share):
         return
     measured = f"{stage.share:g} % goes to the Task Service" + (", without a canary" if stage.promoted else "")
     if stage.share not in WEIGHTS:
         raise Refused(
-            f"{stage.gateway.title} has a share that the runbook did not set",
+            f"{stage.gateway.title} has a percentage that the runbook did not set",
             measured=measured,
-            allowed="from there only 0",
+            allowed="from there, only 0",
             next_step=f"{_CANARY} -e weight=0",
         )
     following = None if stage.share == WEIGHTS[-1] else WEIGHTS[WEIGHTS.index(int(stage.share)) + 1]
@@ -153,24 +154,24 @@ def _refuse_out_of_order(stage: Stage, weight: int, force: bool, reason: str) ->
         )
     if not reason.strip():
         raise Refused(
-            f"the weight {weight} is out of order, and forced without a reason",
+            f"the weight {weight} is out of order, and was forced without a reason",
             measured=measured,
-            allowed="force with a reason, for the journal",
+            allowed="force=true with a reason, which the journal records",
             next_step=f"{_CANARY} -e weight={weight} -e force=true -e \"reason='...'\"",
         )
 
 
 def _next_step(stage: Stage, following: int | None) -> str:
     if stage.promoted:
-        return "the way back is rollback-2.4.yml: ansible-playbook rollback-2.4.yml"
-    meant = "if it is meant, add -e force=true -e \"reason='...'\""
-    return meant if following is None else f"{_CANARY} -e weight={following}; {meant}"
+        return "ansible-playbook rollback-2.4.yml rolls it back"
+    forced = "to set it all the same, add -e force=true -e \"reason='...'\""
+    return forced if following is None else f"{_CANARY} -e weight={following}; {forced}"
 
 
-def _told(before: Stage, weight: int, changes: list[Change], check: bool) -> str:
+def _summary(before: Stage, weight: int, changes: list[Change], check: bool) -> str:
     moved = f"{before.share:g} % -> {weight} % to the Task Service"
     if not changes:
-        return f"{weight} % goes to the Task Service already"
+        return f"{weight} % already goes to the Task Service"
     if before.share == weight:
-        return f"{weight} % goes to the Task Service already; the canary {'would be' if check else 'was'} removed"
-    return f"would go {moved}" if check else f"{moved}, read back"
+        return f"{weight} % already goes to the Task Service; the canary {'would be' if check else 'was'} removed"
+    return f"would change {moved}" if check else f"{moved}, read back"
