@@ -137,7 +137,7 @@ def _refuse_unless_promoted(found: stage.Stage) -> None:
     if not found.promoted or found.canary is not None:
         raise Refused(
             "the Task Service does not serve every user",
-            measured=found.told,
+            measured=found.summary,
             allowed="the stage as the promotion left it: the Task Service's value, and no canary",
             next_step="ansible-playbook phase-2.4-canary.yml -e weight=100",
         )
