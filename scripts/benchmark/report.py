@@ -20,17 +20,17 @@ _HEAD = (
     "Task Service's server | memory MB |\n|---|---|---|---|---|---|---|---|---|"
 )
 _COPY = """\
-Wall time from the start of a contender's programs to their end; the target has tables and no rows before, and the same
-rows, indexes and foreign keys after (looked at after each run; the rows by their hashes in the first round). CPU is the
-median run's. The raw pipe runs two streams, each table in halves or in ranges; its best is the quickest row of both.
-pgcopydb moves the five tables that the mapping reads, as they are."""
+Wall time from the start of a contender's programs to their end. The target has tables and no rows before, and the same
+rows, indexes and foreign keys after (checked after each run; the rows by their hashes in the first round). CPU is the
+median run's. The raw pipe runs two streams, each table in halves or in ranges; its best is the fastest row of both.
+pgcopydb moves the five tables that the mapping reads, untransformed."""
 _VERIFY = """\
-Every table and column on both sides, every row accounted for, the plan's comparisons and the report included. A single
+Every table and column on both sides, with the account of every row, the plan's comparisons and the report. A single
 pass counts and hashes the same rows of one side alone and does nothing else. reladiff compares untransformed tables."""
 _PLAN = """\
-The plan's script was run with Node on {sample:,} tasks, with what keeps it from running mended (`tg.tag_id`, the ports,
-an approver without a Cognito sub): {rate:,.0f} tasks/s, so {seconds:,.0f} s for {tasks:,}; its ratios are of that. It
-moves no approvals; that it would hold every task in memory at once is not counted against it."""
+The plan's script was run with Node on {sample:,} tasks, after fixing what prevents it from running (`tg.tag_id`, the
+ports, an approver without a Cognito sub): {rate:,.0f} tasks/s, so {seconds:,.0f} s for {tasks:,}; its ratios use
+that. It moves no approvals; that it would hold every task in memory at once is not counted against it."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def page(world: World, copying: Copying, verifying: Verifying | None, repetition
     measured = [goal.row() for goal in goals(world, copying, verifying)]
     parts = [
         "# Benchmarks",
-        f"`./scripts/bench --write{again}` wrote this page but for what it says of the sync; every figure is of one "
-        "run. `./scripts/bench --tasks 100000` is a quicker look, and without `--write` the page stays as it is.",
+        f"`./scripts/bench --write{again}` wrote this page except its sections on the sync and the canary; every value "
+        "is of one run. `./scripts/bench --tasks 100000` is faster, and without `--write` the page does not change.",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Laravel holds {world.tasks:,} tasks; "
         f"{sum(copying.rows.values()):,} rows are to be moved ({tables}). Servers and contenders share the machine. "
         f"{repetitions} rounds, each contender once in each.",

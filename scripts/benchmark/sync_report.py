@@ -18,19 +18,20 @@ from benchmark.writers import CLIENTS as WRITERS
 
 TITLE = "## Sync"
 _LATENCY = """\
-Milliseconds from commit on one side to commit on the other, as both servers wrote it down themselves
-(`track_commit_timestamp`; the subscriber's log for native replication; one machine, so one clock) and read when all is
-over: the engine is not asked how fast it is, and what is measured is not disturbed. Four writers of a side hold the
+Milliseconds from commit on one side to commit on the other, as both servers recorded it themselves
+(`track_commit_timestamp`; the subscriber's log for native replication; one machine, so one clock), read when the run is
+over: the engine does not measure itself, and the measurement does not disturb it. Four writers of a side hold the
 rate, one task per transaction, four updates to one insert. Every row of the window counts, and each must have arrived.
-Figures are the medians of the rounds. Native replication carries Laravel's tasks table as it is, between the same
-servers. Without writes on the Task Service's side only the forward sync runs, as before the canary; else both do."""
+Values are the medians of the rounds. Native replication replicates Laravel's tasks table unchanged, between the same
+servers. Without writes on the Task Service's side only the forward sync runs, as before the canary; else both run."""
 _DRAIN = """\
-The switch was off while one statement wrote {keys:,} tasks: from turning it on to the last commit on the other side."""
+The switch was off while one statement wrote {keys:,} tasks. Seconds from turning it on to the last commit
+on the other side."""
 _COST = """\
-Transactions per second of {clients} pgbench clients at full speed as Laravel's application, in turns with capture and
-without (its triggers gone, not switched off); no sync runs. The mix is {mix} of updates, inserts and updates of
+Transactions per second of {clients} pgbench clients at full speed as Laravel's application, alternating capture on and
+off (its triggers dropped, not disabled); no sync runs. The mix is {mix} of updates, inserts and updates of
 100 tasks. The cost is the median of the rounds' ratios. These clients do nothing but write, and a commit waits for the
-disk, as in production; with fsync off what a trigger takes would weigh several times as much."""
+disk, as in production; with fsync off the cost of a trigger would count several times as much."""
 
 
 @dataclass(frozen=True)
