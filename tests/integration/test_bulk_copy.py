@@ -334,7 +334,7 @@ def test_the_record_hash_and_the_text_hash_name_the_same_rows(copied: Sides) -> 
     copied.target("UPDATE tasks SET title = title || '?' WHERE id IN (20, 30)")
     with _flow(copied) as flow:
         shape = next(shape for shape in flow.shapes if shape.mapping.table == "tasks")
-        found = [fingerprint.compare(flow, shape, form).differing for form in ("record", "text")]
+        found = [fingerprint.compare_table(flow, shape, form).differing for form in ("record", "text")]
     assert found[0] == found[1] == {20: "different", 30: "different"}
 
 

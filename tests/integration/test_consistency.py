@@ -124,7 +124,7 @@ def test_a_row_that_could_not_be_carried_fails_until_it_is_signed_off(copied, lo
     copied.target(
         "INSERT INTO task_migration.quarantine VALUES ('tasks', 60, 'refused_by_database', true, 'too long', now())"
     )
-    with pytest.raises(Inconsistent, match=r"1 rows could not be carried .*refused_by_database: tasks 60"):
+    with pytest.raises(Inconsistent, match=r"1 rows could not be synced .*refused_by_database: tasks 60"):
         look()
     assert len(told()) == 1
     assert look(quarantine_signed_off={**SIGNED_OFF, "refused_by_database": "known"}).details["passed"]
@@ -136,7 +136,7 @@ def test_who_can_not_look_says_so_and_alerts(copied, look, told):
     assert rows(copied) == [(None, 0, [], True)]
     with pytest.raises(Refused, match="can't be reached"):
         look(laravel_dsn="host=127.0.0.1 port=1 dbname=laravel")
-    assert told() == ["Task migration: the consistency check could not look"] * 2
+    assert told() == ["Task migration: the consistency check could not run"] * 2
 
 
 def test_capture_that_was_dropped_by_hand_is_seen(copied, look):
@@ -219,7 +219,7 @@ def test_the_command_ends_with_0_1_or_2_and_one_line(copied, told, tmp_path):
     assert command(tmp_path / "none.json").returncode == 2
     assert told() == [
         "Task migration: the consistency check failed",
-        "Task migration: the consistency check could not look",
+        "Task migration: the consistency check could not run",
     ]
 
 

@@ -11,7 +11,7 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sides import BUCKET, Sides
-from task_migration.compare.verify import differences
+from task_migration.compare.comparison import differences
 from task_migration.postgres.database import connect, laravel, task_service
 from task_migration.sync import drain
 from task_migration.sync.converge import forward_flow

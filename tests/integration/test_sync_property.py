@@ -23,7 +23,7 @@ from interrupted import Interruptions, Killed, Moment
 from lab.locations import TASK_SERVICE_OWNER
 from lab.servers import laravel_tables as lab_laravel
 from sides import Sides
-from task_migration.compare.verify import differences
+from task_migration.compare.comparison import differences
 from task_migration.control import sync_switch
 from task_migration.postgres import database
 from task_migration.sync import batch, capture, change_log, sync_worker
@@ -296,7 +296,7 @@ def hold(ground: Ground, world: World) -> None:
     ):
         flow = forward_flow(origin, destination)
         drain_all(flow)
-        assert differences(flow, carrying=flow).differences == ()
+        assert differences(flow, draining=flow).differences == ()
         assert change_log.length(origin) == change_log.length(destination) == 0
     there = {
         row.pop("id"): row

@@ -117,7 +117,7 @@ def test_two_values_exchanged_between_two_rows_are_found_whatever_they_are(copie
                             (json.dumps(value), row),
                         )
                     for hashed in ("record", "text"):
-                        found = fingerprint.compare(flow, shape, hashed)
+                        found = fingerprint.compare_table(flow, shape, hashed)
                         assert found.differing == dict.fromkeys(keys, "different"), (one.name, other.name, hashed)
                     named = fingerprint.differing_columns(flow, shape, keys)
                     assert named == {keys[0]: [one.name], keys[1]: [other.name]}

@@ -66,7 +66,7 @@ def red(**changes: Any) -> dict[str, Any]:
 
 def test_the_verdict_is_the_first_line() -> None:
     assert consistency_report.as_markdown(GREEN).splitlines()[0] == "# Consistency report: GREEN, both sides agree"
-    assert consistency_report.as_markdown(red()).splitlines()[0] == "# Consistency report: RED, do not go on"
+    assert consistency_report.as_markdown(red()).splitlines()[0] == "# Consistency report: RED, do not continue"
 
 
 def test_a_red_report_says_why_and_what_to_type_before_anything_else() -> None:
@@ -78,7 +78,7 @@ def test_a_red_report_says_why_and_what_to_type_before_anything_else() -> None:
 
 
 def test_a_red_report_without_a_reason_is_not_silent() -> None:
-    assert "No reason was given" in consistency_report.as_markdown(red(reasons=[]))
+    assert "No reason was recorded" in consistency_report.as_markdown(red(reasons=[]))
 
 
 def test_a_green_report_sends_nobody_to_reconcile() -> None:
@@ -88,7 +88,7 @@ def test_a_green_report_sends_nobody_to_reconcile() -> None:
 
 def test_a_green_report_does_not_hide_what_is_held_back() -> None:
     head = consistency_report.as_markdown(GREEN).split("## What to type next")[0]
-    assert "4 are held back in quarantine" in head
+    assert "4 rows are held back in quarantine" in head
     assert (
         "held back"
         not in consistency_report.as_markdown({**GREEN, "tables": {"tasks": {**SOUND, "quarantined": 0}}}).split("##")[
@@ -107,7 +107,7 @@ def test_an_account_that_does_not_close_says_by_how_much() -> None:
     lines = ["".join(line.split()) for line in consistency_report.as_markdown(red()).splitlines()]
     assert "|tasks|148|145|2|0|NO,+1|" in lines
     assert "|task_images|1,234,567|1,234,565|2|0|yes|" in lines
-    assert any(line.startswith("|together|1,234,715|1,234,710|4|0|NO|") for line in lines)
+    assert any(line.startswith("|total|1,234,715|1,234,710|4|0|NO|") for line in lines)
 
 
 def test_a_reason_can_break_neither_table_nor_page() -> None:
@@ -134,7 +134,7 @@ def test_many_differences_are_cut_in_the_page_and_whole_in_the_json(tmp_path: Pa
 def test_an_empty_migration_has_a_report_too() -> None:
     empty = {**GREEN, "quarantine": [], "tables": {"tasks": dict.fromkeys(SOUND, 0)}}
     text = consistency_report.as_markdown(empty)
-    assert "Empty: no row is held back." in text
+    assert "None: no row is held back." in text
     assert "None: no row is missing, extra or different." in text
 
 

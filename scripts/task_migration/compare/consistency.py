@@ -1,7 +1,7 @@
-"""The hourly check: are both sides still equal, while everything runs? And somebody is told when they are not.
+"""The hourly check: compares both sides while they are in use, and sends an alert when they are not equal.
 
-It carries nothing and holds nobody up. What is on its way while it looks is looked at again, until only what no change
-can explain is left.
+It syncs nothing and blocks no one. Rows with a pending change are checked again, until only differences are left that
+no pending change can explain.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from task_migration import progress
-from task_migration.compare import consistency_metrics, verify
+from task_migration.compare import consistency_metrics
+from task_migration.compare.comparison import differences, require_copy
+from task_migration.compare.verdict_details import row_reasons, verdict_details
 from task_migration.control import consistency_history
 from task_migration.errors import Failed, MigrationError
 from task_migration.external import alert, cloudwatch_publisher
@@ -26,20 +28,20 @@ from task_migration.sync.converge import REFUSED, forward_flow
 NAMED = 20
 ALERT_AGAIN_SECONDS = 3600
 PUBLISHED_WITHIN_SECONDS = 5.0
-"""A check that ends at once would take its figures along, and nobody waits for it."""
+"""So long does a finished check wait for its metrics to be published."""
 _PUNCTUAL_SECONDS = 60
-"""A timer that comes a moment early must not leave out the hourly alert."""
+"""A timer that fires a moment early must not skip the hourly alert."""
 
 _log = logging.getLogger(__name__)
 
 
 class Inconsistent(Failed):
-    """Both sides were looked at, and they are not equal."""
+    """Both sides were compared, and they are not equal."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one check found; ``passed`` is None if it could not look, and ``reasons`` say why then."""
+class CheckResult:
+    """The result of one check. ``passed`` is None if it could not run; ``reasons`` then say why."""
 
     passed: bool | None
     seconds: float
@@ -53,13 +55,13 @@ class Found:
 
     @property
     def word(self) -> str:
-        return {True: "passed", False: "failed", None: "could not look"}[self.passed]
+        return {True: "passed", False: "failed", None: "could not run"}[self.passed]
 
     @property
     def keys(self) -> list[str]:
         return [f"{one['table']} {one['key']} {one['kind']}" for one in self.differences[:NAMED]]
 
-    def line(self) -> str:
+    def summary(self) -> str:
         if self.passed:
             return (
                 f"consistency: {self.rows:,} rows compared in {self.seconds:.1f} s, 0 differences; "
@@ -69,8 +71,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Alerts:
-    """Whom to tell, as ``alert.alert`` takes it."""
+class AlertTarget:
+    """Where an alert is sent, as ``alert.alert`` takes it."""
 
     alert_topic_arn: str
     alert_command: Sequence[str]
@@ -94,65 +96,67 @@ def consistency(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Compares both sides while they are written and synced, keeps what it found, and alerts when that is news.
+    """Compares both sides while they are written and synced, stores the result, and sends an alert when it changes.
 
-    Red are differences, rows unaccounted for, and rows that the sync could not carry (dead letters) of a kind that is
-    not in ``quarantine_signed_off``. Somebody is told once when it turns red, at most hourly while it stays so, and
-    once when it is green again. What it found is published in ``metrics_namespace`` ("": nowhere). In check mode
-    nothing is kept or published, and nobody is told. ``changed`` is False always: nothing that is migrated changes.
-    Raises Inconsistent when it is red, and what kept it from looking, which alerts as well.
+    It fails on differences, on rows unaccounted for, and on rows that could not be synced (dead letters) of a kind that
+    is not in ``quarantine_signed_off``. It sends an alert when it first fails, at most hourly while it keeps failing,
+    and when it passes again. It publishes metrics in ``metrics_namespace`` ("": nowhere). In check mode it stores,
+    publishes and sends nothing. ``changed`` is always False: nothing that is migrated changes. Raises Inconsistent when
+    it fails; if it could not run, it sends an alert too and raises what stopped it.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
-    alerts = Alerts(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+    target = AlertTarget(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
     metrics = cloudwatch_publisher.CloudWatchPublisher(
         metrics_namespace=metrics_namespace,
         migration_environment=migration_environment,
         aws_region=aws_region,
         aws_endpoint_url=aws_endpoint_url,
     )
-    began = time.monotonic()
+    started = time.monotonic()
     try:
-        found = _look(laravel, task_service, quarantine_signed_off or {}, began, listener)
+        result = _check(laravel, task_service, quarantine_signed_off or {}, started, listener)
     except MigrationError as error:
         if not check:
-            _keep_and_tell(laravel, Found(None, time.monotonic() - began, [str(error)]), alerts, metrics)
+            _record_and_alert(laravel, CheckResult(None, time.monotonic() - started, [str(error)]), target, metrics)
         raise
     if not check:
-        _keep_and_tell(laravel, found, alerts, metrics)
-    if not found.passed:
+        _record_and_alert(laravel, result, target, metrics)
+    if not result.passed:
         raise Inconsistent(
             "the two sides are not equal while the sync runs",
-            measured="; ".join([*found.reasons, *found.keys[:5]]),
-            allowed="no difference, every row accounted for, nothing that could not be carried",
-            next_step="ansible-playbook phase-2.2-verify.yml names every row, reconcile.yml mends them",
+            measured="; ".join([*result.reasons, *result.keys[:5]]),
+            allowed="no difference, every row accounted for, no dead letter",
+            next_step="ansible-playbook phase-2.2-verify.yml lists every row, ansible-playbook reconcile.yml fixes them",
         )
-    return Outcome(False, found.line(), {**found.details, "passed": found.passed, "keys": found.keys}, metrics.lines)
+    return Outcome(
+        False, result.summary(), {**result.details, "passed": result.passed, "keys": result.keys}, metrics.lines
+    )
 
 
-def _look(
+def _check(
     laravel: database.Side,
     task_service: database.Side,
     signed_off: dict[str, str],
-    began: float,
+    started: float,
     listener: progress.Listener,
-) -> Found:
+) -> CheckResult:
     with (
         database.translated_errors(laravel),
         database.connect(laravel, "consistency") as origin,
         database.translated_errors(task_service),
         database.connect(task_service, "consistency") as destination,
     ):
-        verify.require_copy(origin, destination)
+        require_copy(origin, destination)
         flow = forward_flow(origin, destination)
-        details = verify.details_of(flow, verify.differences(flow, listener=listener), signed_off)
+        details = verdict_details(flow, differences(flow, listener=listener), signed_off)
         dead = _dead_letters(origin, destination, signed_off)
         dead_letters = sum(sum(sync_tables.dead_letters(side, signed_off).values()) for side in (origin, destination))
         pending = change_log.length(origin)
     tables = details["tables"]
-    reasons = [*verify.rows_because(details), *dead]
-    seconds = round(time.monotonic() - began, 3)
-    return Found(
+    reasons = [*row_reasons(details), *dead]
+    seconds = round(time.monotonic() - started, 3)
+    return CheckResult(
         passed=not reasons,
         seconds=seconds,
         reasons=reasons,
@@ -175,75 +179,76 @@ def _look(
 def _dead_letters(
     laravel: database.Connection, task_service: database.Connection, signed_off: dict[str, str]
 ) -> list[str]:
-    """What the sync could not carry, a few words for each kind."""
-    said = []
+    """Returns the rows that could not be synced, a few words for each kind."""
+    found = []
     for side in (laravel, task_service):
         if "quarantine" in sync_tables.missing(side):
             continue
-        said += [
-            f"{group['count']} rows could not be carried to {side.side.title} ({group['kind']}: "
+        found += [
+            f"{group['count']} rows could not be synced to {side.side.title} ({group['kind']}: "
             f"{', '.join(group['sample_keys'])})"
             for group in row_accounts.quarantine_by_kind(side)
             if group["held_back"] and (group["kind"] in REFUSED or side is laravel) and group["kind"] not in signed_off
         ]
-    return said
+    return found
 
 
-def _keep_and_tell(
-    laravel: database.Side, found: Found, alerts: Alerts, metrics: cloudwatch_publisher.CloudWatchPublisher
+def _record_and_alert(
+    laravel: database.Side, result: CheckResult, target: AlertTarget, metrics: cloudwatch_publisher.CloudWatchPublisher
 ) -> None:
-    """Publishes it, tells somebody if it is news, then adds the row. Nothing of that may hide what was found."""
+    """Publishes the result, sends an alert if it changed, then stores it. A fault in any of these hides no result."""
     metrics.put(
         consistency_metrics.of_consistency(
-            passed=found.passed,
-            seconds=found.seconds,
-            rows=found.rows,
-            differences=found.number_of_differences,
-            dead_letters=found.dead_letters,
+            passed=result.passed,
+            seconds=result.seconds,
+            rows=result.rows,
+            differences=result.number_of_differences,
+            dead_letters=result.dead_letters,
         )
     )
     try:
         with database.translated_errors(laravel), database.connect(laravel, "consistency") as connection:
-            before, told_ago = consistency_history.told(connection)
-            alerted = _is_news(found.word, before, told_ago) and _tell(found, before, alerts)
+            before, alerted_ago = consistency_history.told(connection)
+            alerted = _is_news(result.word, before, alerted_ago) and _send_alert(result, before, target)
             consistency_history.keep(
                 connection,
-                passed=found.passed,
-                seconds=found.seconds,
-                differences=found.number_of_differences,
-                keys=found.keys,
-                change_log_length=found.change_log_length,
+                passed=result.passed,
+                seconds=result.seconds,
+                differences=result.number_of_differences,
+                keys=result.keys,
+                change_log_length=result.change_log_length,
                 alerted=alerted,
-                details=found.details or {"reasons": found.reasons},
+                details=result.details or {"reasons": result.reasons},
             )
     except MigrationError as error:
-        _log.error("the history of the check could not be kept: %s", error)
-        if not found.passed:
-            _tell(found, "", alerts)
+        _log.error("could not store the result of the check: %s", error)
+        if not result.passed:
+            _send_alert(result, "", target)
     metrics.close(PUBLISHED_WITHIN_SECONDS)
 
 
-def _is_news(word: str, before: str, told_ago: float | None) -> bool:
+def _is_news(word: str, before: str, alerted_ago: float | None) -> bool:
+    """Returns whether to send an alert. ``before`` is how the previous check ended, "" if there was none."""
     if word == "passed":
         return before not in ("", "passed")
-    return word != before or told_ago is None or told_ago >= ALERT_AGAIN_SECONDS - _PUNCTUAL_SECONDS
+    return word != before or alerted_ago is None or alerted_ago >= ALERT_AGAIN_SECONDS - _PUNCTUAL_SECONDS
 
 
-def _tell(found: Found, before: str, alerts: Alerts) -> bool:
-    """Whether that could be told."""
-    if found.passed:
-        subject, said = "Task migration: consistent again", f"{found.line()}. The check before {before}."
+def _send_alert(result: CheckResult, before: str, target: AlertTarget) -> bool:
+    """Returns whether the alert was sent."""
+    if result.passed:
+        subject, text = "Task migration: consistent again", f"{result.summary()}. The previous check {before}."
     else:
-        subject = f"Task migration: the consistency check {found.word}"
-        said = "\n".join([*found.reasons, *found.keys, "", "ansible-playbook status.yml says how things stand."])
+        subject = f"Task migration: the consistency check {result.word}"
+        text = "\n".join([*result.reasons, *result.keys, "", "For the state: ansible-playbook status.yml"])
     try:
         alert.alert(
             subject=subject,
-            message=said,
-            aws_region=alerts.aws_region,
-            alert_topic_arn=alerts.alert_topic_arn,
-            alert_command=alerts.alert_command,
-            aws_endpoint_url=alerts.aws_endpoint_url,
+            message=text,
+            aws_region=target.aws_region,
+            alert_topic_arn=target.alert_topic_arn,
+            alert_command=target.alert_command,
+            aws_endpoint_url=target.aws_endpoint_url,
         )
     except MigrationError as error:
         _log.error("%s", error)

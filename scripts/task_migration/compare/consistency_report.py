@@ -1,6 +1,6 @@
-"""The consistency report: what verify found, for a person at night (Markdown) and for machines (JSON).
+"""Writes the consistency report: what verify found, for the operator (Markdown) and for programs (JSON).
 
-It holds keys, column names and figures, never what stands in a row.
+It holds keys, column names and counts, never the content of a row.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from task_migration.external import atomic_file
 from task_migration.external.markdown import cell, number, table
 
 SHOWN = 100
-"""So many differences stand in the Markdown; the JSON has all that verify names."""
+"""How many differences the Markdown lists; the JSON has all that verify lists."""
 
 _KINDS = ("missing", "extra", "different")
 _HASHES = {"record": "hash_record_extended", "text": "hashtextextended of the row's text"}
 
 
 def consistency_report(details: Mapping[str, Any], directory: str | Path) -> tuple[Path, Path]:
-    """Writes ``directory``/consistency-<UTC time>.md and .json, and both as consistency-latest; gives the first two.
+    """Writes ``directory``/consistency-<UTC time>.md and .json, and both as consistency-latest; returns the first two.
 
-    ``details`` are verify's; ``reasons`` among them say why the verdict is red. Each file is whole or not there.
-    Raises Failed if they can't be written.
+    ``details`` are verify's; ``reasons`` among them say why the verdict is red. Each file is written atomically. Raises
+    Failed if one cannot be written.
     """
     folder = Path(directory)
     checked_at = datetime.fromisoformat(details["checked_at"])
@@ -46,7 +46,7 @@ def consistency_report(details: Mapping[str, Any], directory: str | Path) -> tup
 
 
 def as_markdown(details: Mapping[str, Any]) -> str:
-    """The report as Markdown that also reads well as it stands, in a terminal."""
+    """Returns the report as Markdown that is also easy to read in a terminal."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -77,19 +77,21 @@ def as_markdown(details: Mapping[str, Any]) -> str:
 
 
 def next_steps(details: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What to type after this verdict, in order: ``command`` (empty if there is none to type) and ``why``."""
-    verify_again = {"command": "ansible-playbook phase-2.2-verify.yml", "why": "prove it anew"}
+    """Returns what to type after this verdict, in order: ``command`` ("" if there is none) and ``why``."""
+    verify_again = {"command": "ansible-playbook phase-2.2-verify.yml", "why": "verify again"}
     if details["passed"]:
         return [{"command": "ansible-playbook status.yml", "why": "see what is left to do"}]
     steps = []
     if found := _found(details):
-        steps.append({"command": "ansible-playbook reconcile.yml", "why": f"mend the {number(found)} rows that differ"})
+        steps.append(
+            {"command": "ansible-playbook reconcile.yml", "why": f"reconcile the {number(found)} rows that differ"}
+        )
     if unsigned := [group["kind"] for group in details["quarantine"] if not group.get("signed_off")]:
         steps.append(
             {
                 "command": "",
-                "why": f"mend in Laravel what is in quarantine as {', '.join(unsigned)}, and it crosses by itself; "
-                "or sign it off with a reason, in the inventory's quarantine_signed_off",
+                "why": f"fix in Laravel the rows that are in quarantine as {', '.join(unsigned)}, and they are synced "
+                "automatically; or sign them off with a reason, in quarantine_signed_off in the inventory",
             }
         )
     return [*steps, verify_again]
@@ -102,15 +104,15 @@ def _found(details: Mapping[str, Any]) -> int:
 def _accounts(tables: Mapping[str, Mapping[str, int]]) -> str:
     columns = ("expected", "copied", "quarantined", "in_flight")
     rows: list[list[str | int]] = [
-        [name, *(counts[column] for column in columns), _closes(counts)] for name, counts in tables.items()
+        [name, *(counts[column] for column in columns), _adds_up(counts)] for name, counts in tables.items()
     ]
     if len(tables) > 1:
         total = {column: sum(counts[column] for counts in tables.values()) for column in columns}
-        rows.append(["together", *total.values(), _yes(all(row[-1] == "yes" for row in rows))])
-    return table(("table", "expected", "= copied", "+ quarantined", "+ in flight", "closes"), rows)
+        rows.append(["total", *total.values(), _yes(all(row[-1] == "yes" for row in rows))])
+    return table(("table", "expected", "= copied", "+ quarantined", "+ in flight", "adds up"), rows)
 
 
-def _closes(counts: Mapping[str, int]) -> str:
+def _adds_up(counts: Mapping[str, int]) -> str:
     left = counts["expected"] - counts["copied"] - counts["quarantined"] - counts["in_flight"]
     return "yes" if left == 0 else f"NO, {left:+,}"
 
@@ -120,7 +122,7 @@ def _totals(tables: Mapping[str, Mapping[str, int]]) -> str:
         [name, counts["laravel_rows"], counts["task_service_rows"], *(counts[kind] for kind in _KINDS)]
         for name, counts in tables.items()
     ]
-    return table(("table", "rows, as mapped", "rows there", *_KINDS), rows)
+    return table(("table", "rows, as mapped", "rows stored", *_KINDS), rows)
 
 
 def _differences(differences: Iterable[Mapping[str, Any]]) -> str:
@@ -135,13 +137,13 @@ def _quarantine(groups: Sequence[Mapping[str, Any]]) -> str:
         [
             group["kind"],
             group["count"],
-            "held back" if group["held_back"] else "crossed, with a gap",
+            "held back" if group["held_back"] else "migrated, with a value left out",
             group["signed_off"] or "NOT signed off",
             ", ".join(map(str, group["sample_keys"])),
         ]
         for group in groups
     ]
-    return table(("kind", "rows", "what became of them", "signed off", "among them"), rows)
+    return table(("kind", "rows", "result", "signed off", "examples"), rows)
 
 
 def _comparisons(compared: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,11 +1,11 @@
--- Hashes of rows, computed inside each database. {rows} selects the same columns in the same types on either side.
--- The key seeds the hash: with a constant seed, values that two rows exchange can leave the sum as it was.
+-- Hashes of rows, computed inside each database. {rows} selects the same columns in the same types on both sides.
+-- The key is the seed of the hash: with a constant seed, two rows that exchange values can leave the sum unchanged.
 
 -- name: has record hash
 SELECT to_regprocedure('hash_record_extended(record, bigint)') IS NOT NULL;
 
 -- name: probe of record hash
--- Two servers must agree on the hash of each type that the mapped rows have.
+-- Both servers must return the same hash for each type that the mapped rows have.
 SELECT hash_record_extended(probe, probe.a)::text
 FROM (
     SELECT 7::bigint AS a, 7::integer AS b, 'é😀'::varchar(255) AS c, 'text'::text AS d, NULL::text AS e,

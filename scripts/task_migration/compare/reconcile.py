@@ -1,9 +1,9 @@
-"""Mending what differs, and only that: the differing keys go on the change log, and the change log is carried."""
+"""Reconciles the rows that differ, and only those: their keys are put on the change log, and the log is synced."""
 
 from __future__ import annotations
 
 from task_migration import progress
-from task_migration.compare.verify import differences
+from task_migration.compare.comparison import differences
 from task_migration.control import operator_lock
 from task_migration.errors import Failed
 from task_migration.outcome import Outcome
@@ -22,9 +22,9 @@ def reconcile(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Finds the rows that differ and makes them what the mapping says.
+    """Finds the rows that differ, and writes them again to the Task Service as the mapping defines them.
 
-    Details: ``differences`` found and ``mended``. Raises Refused without capture, Failed if a row differs afterwards.
+    Details: ``differences`` found and ``mended``. Raises Refused without capture, Failed if a row still differs.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
@@ -38,27 +38,27 @@ def reconcile(
         schema_drift.require_known_columns(origin)
         flow = forward_flow(origin, destination)
         with operator_lock.mutating(laravel, "reconcile"):
-            found = differences(flow, carrying=None if check else flow, listener=listener)
+            found = differences(flow, draining=None if check else flow, listener=listener)
             keys = {table: sorted(compared.differing) for table, compared in found.tables.items()}
             total = sum(map(len, keys.values()))
             lines = tuple(map(str, found.differences))
             if check or not total:
-                verb = "would be mended" if total else "nothing to mend"
+                verb = "they would be reconciled" if total else "nothing to do"
                 return Outcome(total > 0, f"reconcile: {total} rows differ; {verb}", {"differences": total}, lines)
             for shape in flow.shapes:
                 if keys[shape.mapping.table]:
-                    mapping, again = shape.mapping, keys[shape.mapping.table]
+                    mapping, differing = shape.mapping, keys[shape.mapping.table]
                     roots = change_log.roots_of(
-                        origin, mapping.base_table, mapping.base_column, mapping.root_column, again
+                        origin, mapping.base_table, mapping.base_column, mapping.root_column, differing
                     )
                     change_log.put(origin, mapping.base_table, roots)
             drain_all(flow, listener)
-            left = differences(flow, carrying=flow, listener=listener)
+            left = differences(flow, draining=flow, listener=listener)
     if left.differences:
         raise Failed(
             "rows still differ after they were written again",
             measured="; ".join(map(str, left.differences[:10])),
             allowed="0",
-            next_step="look at these rows on both sides: somebody else writes to the Task Service's tables",
+            next_step="compare these rows on both sides: another process may write to the Task Service's tables",
         )
-    return Outcome(True, f"reconcile: {total} rows mended", {"differences": total, "mended": total}, lines)
+    return Outcome(True, f"reconcile: {total} rows reconciled", {"differences": total, "mended": total}, lines)

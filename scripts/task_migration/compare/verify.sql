@@ -1,5 +1,5 @@
--- For the plan's own comparisons.
+-- For the comparisons that the plan asks for.
 
 -- name: newest rows
--- by their keys, which sequences give
+-- The newest by key, because sequences assign the keys.
 SELECT key FROM ({candidates}) candidates ORDER BY key DESC LIMIT %(rows)s;

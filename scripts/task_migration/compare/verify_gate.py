@@ -1,4 +1,4 @@
-"""The gate before anything leans on both sides being equal: the last verdict is green, fresh, and of these tables."""
+"""The gate before any step that needs equal sides: the last verdict is green, fresh, and of the present tables."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from task_migration.postgres import database, schema_drift
 def verify_gate(
     *, laravel_dsn: str, task_service_dsn: str, verdict_max_age_hours: float, check: bool = False
 ) -> Outcome:
-    """Refuses unless the last verdict of phase 2.2 may be leaned on now; looks only, in check mode too.
+    """Checks that the last verdict of phase 2.2 can be used now. Changes nothing.
 
-    Details: ``at``, ``age_seconds``. Raises Refused with why it may not.
+    Details: ``at``, ``age_seconds``. Raises Refused with the reason if it cannot be used.
     """
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
     with (
@@ -30,9 +30,9 @@ def verify_gate(
     stale = journal.stale_because(last, now, verdict_max_age_hours, fingerprint)
     if stale or last is None:
         raise Refused(
-            "the two sides are not proven equal as they are now",
+            "there is no valid proof that both sides are equal",
             measured=stale or "",
-            allowed=f"a green verdict of these tables, at most {verdict_max_age_hours:g} h old",
+            allowed=f"a green verdict of the present tables, at most {verdict_max_age_hours:g} h old",
             next_step="ansible-playbook phase-2.2-verify.yml",
         )
     age = now - last.at

@@ -32,7 +32,7 @@ class Check:
 
     @property
     def word(self) -> str:
-        return {True: "passed", False: "failed", None: "could not look"}[self.passed]
+        return {True: "passed", False: "failed", None: "could not run"}[self.passed]
 
     @property
     def reasons(self) -> str:
@@ -52,7 +52,7 @@ def told(laravel: database.Connection) -> tuple[str, float | None]:
     row = laravel.execute(sql_files.statement(_FILE, "told")).fetchone() if _there(laravel) else None
     if row is None:
         return "", None
-    return {True: "passed", False: "failed", None: "could not look"}[row[0]], row[1]
+    return {True: "passed", False: "failed", None: "could not run"}[row[0]], row[1]
 
 
 def keep(
