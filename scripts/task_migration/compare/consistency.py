@@ -127,7 +127,7 @@ def consistency(
             "the two sides are not equal while the sync runs",
             measured="; ".join([*result.reasons, *result.keys[:5]]),
             allowed="no difference, every row accounted for, no dead letter",
-            next_step="ansible-playbook phase-2.2-verify.yml lists every row, ansible-playbook reconcile.yml fixes them",
+            next_step="ansible-playbook phase-2.2-verify.yml lists the rows, ansible-playbook reconcile.yml fixes them",
         )
     return Outcome(
         False, result.summary(), {**result.details, "passed": result.passed, "keys": result.keys}, metrics.lines
