@@ -17,15 +17,15 @@ from pathlib import Path
 
 from benchmark import capture_cost, copying, draining, report, sync_report, syncing, verifying
 from benchmark.native_replication import replication
-from benchmark.programs import NotHere
-from benchmark.sync_report import Synced
+from benchmark.programs import NotMeasured
+from benchmark.servers import running_servers
+from benchmark.sync_report import SyncResults
 from benchmark.syncing import LOADS, SYNC_SETTINGS, Load
-from benchmark.world import world
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 FEWEST_TASKS = 1000
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def main(words: list[str] | None = None) -> int:
@@ -49,12 +49,12 @@ def main(words: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     began = time.monotonic()
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         print(f"[{time.monotonic() - began:4.0f} s] {line}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="task-migration-benchmark-") as name:
-        tell(f"filling Laravel's database with {asked.tasks:,} tasks")
-        asked.measure(asked, Path(name), tell)
+        log(f"filling Laravel's database with {asked.tasks:,} tasks")
+        asked.measure(asked, Path(name), log)
     return 0
 
 
@@ -81,44 +81,44 @@ def _load(text: str) -> Load:
     return Load(int(found[1]), int(found[2]))
 
 
-def _copy_and_verify(asked: argparse.Namespace, directory: Path, tell: Tell) -> None:
-    with world(directory / "servers", asked.tasks, asked.plan_tasks) as made:
-        tell("filled")
-        copied = copying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
+def _copy_and_verify(asked: argparse.Namespace, directory: Path, log: Log) -> None:
+    with running_servers(directory / "servers", asked.tasks, asked.plan_tasks) as made:
+        log("filled")
+        copied = copying.measure(made, directory, asked.repetitions, not asked.ours_only, log)
         try:
-            verified = verifying.measure(made, directory, asked.repetitions, not asked.ours_only, tell)
-        except NotHere as error:
+            verified = verifying.measure(made, directory, asked.repetitions, not asked.ours_only, log)
+        except NotMeasured as error:
             verified = None
-            tell(f"verify: {error}")
+            log(f"verify: {error}")
         page = report.page(made, copied, verified, asked.repetitions)
     print(page)
     if asked.write:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(sync_report.placed(page, sync_report.kept(_written())), encoding="utf-8")
-        tell(f"written to {PAGE}")
+        PAGE.write_text(sync_report.with_section(page, sync_report.sync_section(_written())), encoding="utf-8")
+        log(f"written to {PAGE}")
 
 
-def _sync(asked: argparse.Namespace, directory: Path, tell: Tell) -> None:
+def _sync(asked: argparse.Namespace, directory: Path, log: Log) -> None:
     rounds, seconds, busy = asked.repetitions, asked.seconds, os.getloadavg()[0]
-    with world(directory / "servers", asked.tasks, 150, SYNC_SETTINGS) as made:
-        tell("filled")
+    with running_servers(directory / "servers", asked.tasks, 150, SYNC_SETTINGS) as made:
+        log("filled")
         syncing.prepare(made)
         with replication(made) as native:
-            carried, theirs = syncing.measure(made, directory, asked.load or LOADS, native, rounds, seconds, tell)
-        synced = Synced(carried, theirs, rounds, seconds, busy)
+            carried, theirs = syncing.measure(made, directory, asked.load or LOADS, native, rounds, seconds, log)
+        results = SyncResults(carried, theirs, rounds, seconds, busy)
         if not asked.load:
-            drains = draining.measure(made, directory, asked.drain, rounds, tell)
-            costs = capture_cost.measure(made, rounds, seconds, tell)
-            synced = Synced(carried, theirs, rounds, seconds, busy, drains, costs)
-        text, figures = sync_report.section(made, synced), sync_report.as_json(made, synced)
+            drains = draining.measure(made, directory, asked.drain, rounds, log)
+            costs = capture_cost.measure(made, rounds, seconds, log)
+            results = SyncResults(carried, theirs, rounds, seconds, busy, drains, costs)
+        text, figures = sync_report.section(made, results), sync_report.as_json(made, results)
     print(text)
     if asked.write:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(sync_report.placed(_written(), text), encoding="utf-8")
+        PAGE.write_text(sync_report.with_section(_written(), text), encoding="utf-8")
         beside = PAGE.with_name("benchmarks-sync.json")
         beside.write_text(figures, encoding="utf-8")
-        tell(f"written to {PAGE} and {beside}")
+        log(f"written to {PAGE} and {beside}")
 
 
 def _written() -> str:

@@ -10,9 +10,9 @@ from typing import Literal
 from lab.servers import laravel_tables
 from task_migration.sync import capture
 
+from benchmark.servers import BenchmarkServers
 from benchmark.statements import statement
 from benchmark.syncing import new_stamp
-from benchmark.world import World
 from benchmark.writers import Writer, keys_of, writing
 
 CLIENTS = 2
@@ -27,7 +27,7 @@ _STATES: tuple[Literal["present", "absent"], ...] = ("present", "absent")
 
 
 @dataclass
-class Cost:
+class CaptureCost:
     """Transactions per second of one kind of write, one figure per round."""
 
     kind: str
@@ -40,30 +40,30 @@ class Cost:
         return 100 * (1 - statistics.median(on / off for on, off in zip(self.present, self.absent, strict=True)))
 
 
-def measure(world: World, rounds: int, seconds: int, tell: Callable[[str], None]) -> dict[str, Cost]:
+def measure(bench: BenchmarkServers, rounds: int, seconds: int, log: Callable[[str], None]) -> dict[str, CaptureCost]:
     """Every kind with capture and without, once per round. No sync runs; capture is on afterwards."""
-    costs = {kind: Cost(kind) for kind in KINDS}
+    costs = {kind: CaptureCost(kind) for kind in KINDS}
     for number in range(rounds):
         # Which comes first changes from round to round: the tables grow while it is measured.
         for state in _STATES if number % 2 else reversed(_STATES):
-            _capture(world, state)
+            _capture(bench, state)
             for kind, scripts in KINDS.items():
-                getattr(costs[kind], state).append(_speed(world, scripts, seconds))
-        tell("; ".join(f"{kind} {cost.present[-1]:.0f}/{cost.absent[-1]:.0f}" for kind, cost in costs.items()))
-    _capture(world, "present")
+                getattr(costs[kind], state).append(_speed(bench, scripts, seconds))
+        log("; ".join(f"{kind} {cost.present[-1]:.0f}/{cost.absent[-1]:.0f}" for kind, cost in costs.items()))
+    _capture(bench, "present")
     return costs
 
 
-def _speed(world: World, scripts: dict[str, int], seconds: int) -> float:
-    dsn = world.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
-    writer = Writer(dsn, scripts, new_stamp(), keys_of(world), seconds, clients=CLIENTS)
+def _speed(bench: BenchmarkServers, scripts: dict[str, int], seconds: int) -> float:
+    dsn = bench.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
+    writer = Writer(dsn, scripts, new_stamp(), keys_of(bench), seconds, clients=CLIENTS)
     with writing(writer) as reached:
         pass
     return reached[0]
 
 
-def _capture(world: World, state: Literal["present", "absent"]) -> None:
-    capture.capture(laravel_dsn=world.laravel_dsn, state=state, check=False)
-    with world.laravel_server.connect(laravel_tables.APPLICATION) as session:
-        session.execute(statement("settle"))
-    world.settle()
+def _capture(bench: BenchmarkServers, state: Literal["present", "absent"]) -> None:
+    capture.capture(laravel_dsn=bench.laravel_dsn, state=state, check=False)
+    with bench.laravel_server.connect(laravel_tables.APPLICATION) as session:
+        session.execute(statement("vacuum analyze"))
+    bench.checkpoint()

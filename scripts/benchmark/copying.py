@@ -10,11 +10,11 @@ from typing import Any
 
 from lab.locations import TASK_SERVICE_DATABASE
 
-from benchmark import others, programs
-from benchmark.measured import Run, Runs, measured
+from benchmark import other_tools, programs
+from benchmark.measurement import Measurement, Measurements, measure_run
 from benchmark.raw_pipe import TABLES, RawPipe
+from benchmark.servers import EMPTY, BenchmarkServers
 from benchmark.statements import statement
-from benchmark.world import EMPTY, World
 
 OURS = "copy (the whole phase)"
 RAW_ALL_INDEXES = "psql \\| psql, all indexes present"
@@ -36,25 +36,25 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Copying:
+class CopyResults:
     """What was measured; ``rows`` are the mapped rows of each table."""
 
-    runs: dict[str, Runs]
+    runs: dict[str, Measurements]
     rows: dict[str, int]
 
     @property
-    def best_raw(self) -> Runs | None:
+    def best_raw(self) -> Measurements | None:
         """The quickest of the raw pipes."""
         raw = [runs for name, runs in self.runs.items() if name.startswith("psql") and runs.runs]
         return min(raw, key=lambda runs: runs.median, default=None)
 
 
-def contenders(world: World, directory: Path, others_too: bool) -> list[Contender]:
+def contenders(bench: BenchmarkServers, directory: Path, others_too: bool) -> list[Contender]:
     """Each way to copy; the raw pipe in both formats, by halves of the tables and by ranges as ours.
 
     Without ``others_too`` only what needs nothing to be installed.
     """
-    fresh, ranges = world.fresh, max(2, world.tasks // RANGE)
+    fresh, ranges = bench.fresh, max(2, bench.tasks // RANGE)
     raw = [
         (f"{RAW_ALL_INDEXES}: binary, halves", RawPipe("binary", 2, deferred=False)),
         (f"{RAW_BEST}: binary, halves", RawPipe("binary", 2, deferred=True)),
@@ -62,8 +62,8 @@ def contenders(world: World, directory: Path, others_too: bool) -> list[Contende
         (f"{RAW_BEST}: binary, {ranges} ranges", RawPipe("binary", ranges, deferred=True)),
     ]
     own = [
-        Contender(OURS, fresh, lambda _: _ours(world)),
-        *(Contender(name, partial(way.prepare, world), partial(way.copy, world)) for name, way in raw),
+        Contender(OURS, fresh, lambda _: _ours(bench)),
+        *(Contender(name, partial(way.prepare, bench), partial(way.copy, bench)) for name, way in raw),
     ]
     if not others_too:
         return own
@@ -72,19 +72,19 @@ def contenders(world: World, directory: Path, others_too: bool) -> list[Contende
         *own,
         Contender(
             PGCOPYDB,
-            partial(others.fresh_clone, world),
-            lambda _: others.pgcopydb(world, directory / "pgcopydb"),
+            partial(other_tools.fresh_clone, bench),
+            lambda _: other_tools.pgcopydb(bench, directory / "pgcopydb"),
             moves_all=False,
         ),
-        Contender(PLAN, fresh, lambda _: others.plan_script(world, plan()), moves_all=False),
+        Contender(PLAN, fresh, lambda _: other_tools.plan_script(bench, plan()), moves_all=False),
     ]
 
 
 def plan_command(directory: Path) -> Callable[[], list[str]]:
     """How to start the plan's script; what was wrong is raised when it is asked for."""
     try:
-        command = others.install_plan_script(directory)
-    except programs.NotHere as error:
+        command = other_tools.install_plan_script(directory)
+    except programs.NotMeasured as error:
         problem = error
 
         def fail() -> list[str]:
@@ -94,12 +94,14 @@ def plan_command(directory: Path) -> Callable[[], list[str]]:
     return lambda: command
 
 
-def measure(world: World, directory: Path, repetitions: int, others_too: bool, tell: Callable[[str], None]) -> Copying:
+def measure(
+    bench: BenchmarkServers, directory: Path, repetitions: int, others_too: bool, log: Callable[[str], None]
+) -> CopyResults:
     """Every contender ``repetitions`` times. What a copy leaves is held against what the mapping says it must."""
-    asked = contenders(world, directory, others_too)
-    runs = {contender.name: Runs(contender.name) for contender in asked}
-    rows, sums = _mapped(world)
-    goal = _definitions(world, EMPTY)
+    asked = contenders(bench, directory, others_too)
+    runs = {contender.name: Measurements(contender.name) for contender in asked}
+    rows, sums = _mapped(bench)
+    goal = _definitions(bench, EMPTY)
     for number in range(repetitions):
         for contender in asked:
             kept = runs[contender.name]
@@ -107,19 +109,19 @@ def measure(world: World, directory: Path, repetitions: int, others_too: bool, t
                 continue
             try:
                 prepared = contender.prepare()
-                run = measured(world, partial(contender.act, prepared))
+                run = measure_run(bench, partial(contender.act, prepared))
                 if contender.moves_all:
-                    _require_equal(world, sums if number == 0 else {}, rows, goal)
-            except programs.NotHere as error:
+                    _require_equal(bench, sums if number == 0 else {}, rows, goal)
+            except programs.NotMeasured as error:
                 kept.problem = str(error)
-                tell(f"{contender.name}: {error}")
+                log(f"{contender.name}: {error}")
                 continue
             kept.runs.append(run)
-            tell(f"{contender.name}: {said(run)}")
-    return Copying(runs, rows)
+            log(f"{contender.name}: {summary(run)}")
+    return CopyResults(runs, rows)
 
 
-def said(run: Run) -> str:
+def summary(run: Measurement) -> str:
     """One run in one line."""
     steps = "".join(f"; {step} {seconds:.2f}" for step, seconds in run.steps.items())
     return (
@@ -128,18 +130,18 @@ def said(run: Run) -> str:
     )
 
 
-def _ours(world: World) -> dict[str, float]:
-    answer = programs.run_verb("prepare.bulk_copy", world.both())
+def _ours(bench: BenchmarkServers) -> dict[str, float]:
+    answer = programs.run_verb("prepare.bulk_copy", bench.both())
     if answer["failed"]:
-        raise programs.NotHere(answer["failed"])
+        raise programs.NotMeasured(answer["failed"])
     return {**answer["steps"], "memory": answer["memory"]}
 
 
-def _mapped(world: World) -> tuple[dict[str, int], dict[str, Any]]:
+def _mapped(bench: BenchmarkServers) -> tuple[dict[str, int], dict[str, Any]]:
     """Count and hash of what each table must hold, by Laravel's own computation."""
-    world.fresh()
+    bench.fresh()
     rows, sums = {}, {}
-    with world.flow() as flow:
+    with bench.flow() as flow:
         for shape in flow.shapes:
             found = flow.origin.execute(
                 statement("single pass", key=shape.key, rows=shape.mapped_rows(None))
@@ -149,24 +151,24 @@ def _mapped(world: World) -> tuple[dict[str, int], dict[str, Any]]:
     return rows, sums
 
 
-def _require_equal(world: World, sums: dict[str, Any], rows: dict[str, int], definitions: list[str]) -> None:
+def _require_equal(bench: BenchmarkServers, sums: dict[str, Any], rows: dict[str, int], definitions: list[str]) -> None:
     """Raises NotHere unless the rows and indexes are as they must be; rows by their hash where ``sums`` are given."""
-    with world.flow() as flow:
+    with bench.flow() as flow:
         for shape in flow.shapes:
             table = shape.mapping.table
             counted = flow.destination.execute(statement("rows of table", table=shape.table)).fetchone()
             if counted != (rows[table],):
-                raise programs.NotHere(f"left {counted} rows in {table}, not {rows[table]}")
+                raise programs.NotMeasured(f"left {counted} rows in {table}, not {rows[table]}")
             if table in sums:
                 hashed = flow.destination.execute(
                     statement("single pass", key=shape.key, rows=shape.stored_rows(None))
                 ).fetchone()
                 if hashed != (rows[table], sums[table]):
-                    raise programs.NotHere(f"left other rows in {table} than the mapping says")
-    if (there := _definitions(world)) != definitions:
-        raise programs.NotHere(f"left other indexes: {sorted(set(there) ^ set(definitions))}")
+                    raise programs.NotMeasured(f"left other rows in {table} than the mapping says")
+    if (there := _definitions(bench)) != definitions:
+        raise programs.NotMeasured(f"left other indexes: {sorted(set(there) ^ set(definitions))}")
 
 
-def _definitions(world: World, name: str = TASK_SERVICE_DATABASE) -> list[str]:
-    with world.task_service_server.connect(name) as session:
+def _definitions(bench: BenchmarkServers, name: str = TASK_SERVICE_DATABASE) -> list[str]:
+    with bench.task_service_server.connect(name) as session:
         return [row for (row,) in session.execute(statement("indexes and constraints"), {"tables": TABLES})]

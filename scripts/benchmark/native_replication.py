@@ -12,11 +12,11 @@ from lab.servers import laravel_tables
 from lab.servers.postgres_server import PostgresServer, write_as_owner
 from psycopg import Connection, sql
 
-from benchmark import others
+from benchmark import other_tools
 from benchmark.latency import Latency
-from benchmark.programs import NotHere
+from benchmark.programs import NotMeasured
+from benchmark.servers import CLONE, UNTRANSFORMED, BenchmarkServers
 from benchmark.statements import statement
-from benchmark.world import CLONE, UNTRANSFORMED, World
 from benchmark.writers import Writer, keys_of, writing
 
 CATCH_UP_SECONDS = 60
@@ -27,17 +27,17 @@ Session = Connection[tuple[Any, ...]]
 class Replication:
     """Laravel's untransformed tables on its server, and the same on the Task Service's that follows its tasks."""
 
-    world: World
+    bench: BenchmarkServers
 
     def latency(self, rate: int, stamp: int, seconds: int, warm: int) -> Latency:
         """What ``rate`` writes a second take from commit to commit, after ``warm`` seconds."""
-        world = self.world
-        dsn = world.laravel_server.dsn(UNTRANSFORMED, laravel_tables.APPLICATION)
+        bench = self.bench
+        dsn = bench.laravel_server.dsn(UNTRANSFORMED, laravel_tables.APPLICATION)
         scripts = {"laravel_update": 4, "laravel_insert": 1}
-        with world.task_service_server.connect(CLONE) as there, world.laravel_server.connect(UNTRANSFORMED) as here:
+        with bench.task_service_server.connect(CLONE) as there, bench.laravel_server.connect(UNTRANSFORMED) as here:
             since = _position(there)
             began = time.time()
-            with writing(Writer(dsn, scripts, stamp, keys_of(world), seconds + warm, rate)) as reached:
+            with writing(Writer(dsn, scripts, stamp, keys_of(bench), seconds + warm, rate)) as reached:
                 pass
             parameters = {"stamp": f"bench {stamp} %", "since": since}
             _wait_until_applied(here, there, parameters)
@@ -50,18 +50,18 @@ class Replication:
 
 
 @contextmanager
-def replication(world: World) -> Iterator[Replication]:
+def replication(bench: BenchmarkServers) -> Iterator[Replication]:
     """The publication and the subscription for as long as the block runs."""
-    others.clone_untransformed(world)
-    publisher = _publisher(world.laravel_server, world.task_service_server)
-    with world.laravel_server.connect(UNTRANSFORMED) as here, world.task_service_server.connect(CLONE) as there:
+    other_tools.clone_untransformed(bench)
+    publisher = _publisher(bench.laravel_server, bench.task_service_server)
+    with bench.laravel_server.connect(UNTRANSFORMED) as here, bench.task_service_server.connect(CLONE) as there:
         here.execute(statement("publish"))
         there.execute(statement("log inspection"))
         there.execute(statement("subscribe", publisher=sql.Literal(publisher)))
     try:
-        yield Replication(world)
+        yield Replication(bench)
     finally:
-        with world.task_service_server.connect(CLONE) as there:
+        with bench.task_service_server.connect(CLONE) as there:
             there.execute(statement("unsubscribe"))
 
 
@@ -83,5 +83,5 @@ def _wait_until_applied(here: Session, there: Session, parameters: dict[str, str
     written = here.execute(statement("written rows"), parameters).fetchone()
     while there.execute(statement("written rows"), parameters).fetchone() != written:
         if time.monotonic() > deadline:
-            raise NotHere("the subscription does not catch up")
+            raise NotMeasured("the subscription does not catch up")
         time.sleep(0.1)

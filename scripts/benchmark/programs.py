@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lab.servers.postgres_server import pginstall_of_wheel
+from lab.servers.postgres_server import wheel_binaries
 
 
-class NotHere(Exception):
+class NotMeasured(Exception):
     """A contender that this machine does not have, or that did not do its work; the message says what is wrong."""
 
 
 def of_postgres(program: str) -> str:
     """psql, pg_dump and the like, of the servers' own version."""
-    return str(pginstall_of_wheel() / "bin" / program)
+    return str(wheel_binaries() / "bin" / program)
 
 
 def found(program: str, *hints: str) -> str:
@@ -29,7 +29,7 @@ def found(program: str, *hints: str) -> str:
     for candidate in (shutil.which(program), *hints):
         if candidate and Path(candidate).exists():
             return candidate
-    raise NotHere(f"{program} is not installed")
+    raise NotMeasured(f"{program} is not installed")
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     )
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
-        raise NotHere(f"{Path(command[0]).name} ended with {ended.returncode}: {' | '.join(said[-3:])}")
+        raise NotMeasured(f"{Path(command[0]).name} ended with {ended.returncode}: {' | '.join(said[-3:])}")
     return ended.stdout
 
 
@@ -73,7 +73,7 @@ def pipe(giver: Sequence[str], taker: Sequence[str], giving: dict[str, str], tak
         first.stdout.close()
         said = second.communicate()[1] + (first.stderr.read() if first.stderr else b"")
     if first.returncode or second.returncode:
-        raise NotHere(f"psql | psql: {said.decode(errors='replace').strip()}")
+        raise NotMeasured(f"psql | psql: {said.decode(errors='replace').strip()}")
 
 
 def at_once(streams: int, acts: Sequence[Callable[[], None]]) -> None:

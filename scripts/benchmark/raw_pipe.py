@@ -14,8 +14,8 @@ from task_migration.mapping.table_mapping import mappings
 from task_migration.sync.table_shape import Shape
 
 from benchmark.programs import at_once, of_postgres, pipe, run
+from benchmark.servers import S3_BUCKET, BenchmarkServers
 from benchmark.statements import statement
-from benchmark.world import S3_BUCKET, World
 
 STREAMS = 2
 TABLES = [mapping.table for mapping in mappings()]
@@ -29,7 +29,7 @@ _TAKING = {"PGOPTIONS": _SESSION}
 
 
 @dataclass(frozen=True)
-class _Part:
+class _TableRange:
     """One range of one table: a statement for each psql."""
 
     table: str
@@ -45,10 +45,10 @@ class RawPipe:
     parts: int
     deferred: bool
 
-    def prepare(self, world: World) -> tuple[list[_Part], list[list[str]]]:
+    def prepare(self, bench: BenchmarkServers) -> tuple[list[_TableRange], list[list[str]]]:
         """What is to be done; takes the secondary indexes and foreign keys off, if they are to come after."""
-        world.fresh()
-        with world.flow() as flow:
+        bench.fresh()
+        with bench.flow() as flow:
             parts = [
                 part
                 for shape in flow.shapes
@@ -63,14 +63,14 @@ class RawPipe:
                 after = [[make for make, _ in indexes], [add for add, _, _ in keys], [check for _, check, _ in keys]]
         return parts, after
 
-    def copy(self, world: World, prepared: tuple[list[_Part], list[list[str]]]) -> dict[str, float]:
+    def copy(self, bench: BenchmarkServers, prepared: tuple[list[_TableRange], list[list[str]]]) -> dict[str, float]:
         parts, after = prepared
-        dsn = world.task_service_dsn()
+        dsn = bench.task_service_dsn()
         if self.deferred:
-            at_once(STREAMS, [partial(_carry, world, part) for part in parts])
+            at_once(STREAMS, [partial(_carry, bench, part) for part in parts])
         else:  # parents before children: the foreign keys are there
-            at_once(STREAMS, [partial(_carry, world, part) for part in parts if part.table == TABLES[0]])
-            at_once(STREAMS, [partial(_carry, world, part) for part in parts if part.table != TABLES[0]])
+            at_once(STREAMS, [partial(_carry, bench, part) for part in parts if part.table == TABLES[0]])
+            at_once(STREAMS, [partial(_carry, bench, part) for part in parts if part.table != TABLES[0]])
         for number, statements in enumerate(after):
             # To add a constraint takes a lock that only one can hold, and no time.
             at_once(1 if number == 1 else STREAMS, [partial(_ddl, dsn, text) for text in statements])
@@ -87,11 +87,11 @@ class RawPipe:
         ).fetchone()
         return [-(2**62), *(row[0] * part // self.parts for part in range(1, self.parts)), 2**62]
 
-    def _parts(self, shape: Shape, bounds: list[int], origin: object) -> list[_Part]:
+    def _parts(self, shape: Shape, bounds: list[int], origin: object) -> list[_TableRange]:
         form = sql.SQL(self.format)
         into = statement("copy in", table=shape.table, columns=shape.names, format=form)
         return [
-            _Part(
+            _TableRange(
                 shape.mapping.table,
                 statement("copy out", rows=_rows_out(shape, KeyRange(low + 1, high)), format=form).as_string(origin),  # type: ignore[arg-type]
                 into.as_string(origin),  # type: ignore[arg-type]
@@ -104,8 +104,8 @@ def _psql(dsn: str, command: str) -> list[str]:
     return [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", command]
 
 
-def _carry(world: World, part: _Part) -> None:
-    pipe(_psql(world.laravel_dsn, part.out), _psql(world.task_service_dsn(), part.into), _GIVING, _TAKING)
+def _carry(bench: BenchmarkServers, part: _TableRange) -> None:
+    pipe(_psql(bench.laravel_dsn, part.out), _psql(bench.task_service_dsn(), part.into), _GIVING, _TAKING)
 
 
 def _ddl(dsn: str, command: str) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from benchmark.copying import OURS, PGCOPYDB, PLAN, Copying
-from benchmark.measured import Run, Runs
-from benchmark.verifying import EQUAL, TEN, Verifying
-from benchmark.world import World, described
+from benchmark.copying import OURS, PGCOPYDB, PLAN, CopyResults
+from benchmark.measurement import Measurement, Measurements
+from benchmark.servers import BenchmarkServers, described
+from benchmark.verifying import EQUAL, TEN, VerifyResults
 
 _HEAD = (
     "| | best s | median s | ours / it, best | ours / it, median | CPU s: own | Laravel's server | "
@@ -59,10 +59,10 @@ class Goal:
         )
 
 
-def goals(world: World, copying: Copying, verifying: Verifying | None) -> list[Goal]:
+def goals(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResults | None) -> list[Goal]:
     """What was aimed at, each with the ratio of the medians of this run."""
     ours = copying.runs[OURS]
-    to_plan = ratio(ours, copying.runs.get(PLAN), scale(PLAN, world))
+    to_plan = ratio(ours, copying.runs.get(PLAN), scale(PLAN, bench))
     found = [
         Goal("copy / best raw pipe", 1.05, " x", ratio(ours, copying.best_raw)),
         Goal("copy / pgcopydb", 1.15, " x", ratio(ours, copying.runs.get(PGCOPYDB))),
@@ -82,56 +82,56 @@ def goals(world: World, copying: Copying, verifying: Verifying | None) -> list[G
     ]
 
 
-def ratio(one: Runs, other: Runs | None, scale: float = 1.0) -> float | None:
+def ratio(one: Measurements, other: Measurements | None, scale: float = 1.0) -> float | None:
     """Of the median wall times, the other's scaled up; None if one was not measured."""
     if other is None or not one.runs or not other.runs:
         return None
     return one.median / (other.median * scale)
 
 
-def scale(name: str, world: World) -> float:
+def scale(name: str, bench: BenchmarkServers) -> float:
     """How many times more tasks there are than this contender was measured on."""
-    return world.tasks / world.sample_tasks if name == PLAN else 1.0
+    return bench.tasks / bench.sample_tasks if name == PLAN else 1.0
 
 
-def page(world: World, copying: Copying, verifying: Verifying | None, repetitions: int) -> str:
+def page(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResults | None, repetitions: int) -> str:
     """The whole page."""
     tables = ", ".join(f"{table} {rows:,}" for table, rows in copying.rows.items())
-    again = "" if world.tasks == 1_000_000 else f" --tasks {world.tasks}"
-    measured = [goal.row() for goal in goals(world, copying, verifying)]
+    again = "" if bench.tasks == 1_000_000 else f" --tasks {bench.tasks}"
+    measured = [goal.row() for goal in goals(bench, copying, verifying)]
     parts = [
         "# Benchmarks",
         f"`./scripts/bench --write{again}` wrote this page except its sections on the sync and the canary; every value "
         "is of one run. `./scripts/bench --tasks 100000` is faster, and without `--write` the page does not change.",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Laravel holds {world.tasks:,} tasks; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Laravel holds {bench.tasks:,} tasks; "
         f"{sum(copying.rows.values()):,} rows are to be moved ({tables}). Servers and contenders share the machine. "
         f"{repetitions} rounds, each contender once in each.",
-        f"Both servers: {described(world)}.",
+        f"Both servers: {described(bench)}.",
         "## Goals\n\nRatios are of the medians.",
         "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *measured]),
         "## Copy\n\n" + _COPY,
-        _table(copying.runs, copying.runs[OURS], world),
-        _plan_note(copying.runs.get(PLAN), world),
+        _table(copying.runs, copying.runs[OURS], bench),
+        _plan_note(copying.runs.get(PLAN), bench),
         _steps(copying.runs[OURS].typical) if copying.runs[OURS].runs else "",
     ]
     if verifying is not None:
         parts += [
             "## Verify\n\n" + _VERIFY,
-            _table(verifying.runs, verifying.runs[EQUAL], world),
+            _table(verifying.runs, verifying.runs[EQUAL], bench),
             _ten_note(verifying) if verifying.runs[TEN].runs else "",
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(runs: dict[str, Runs], ours: Runs, world: World) -> str:
-    return "\n".join([_HEAD, *(_row(kept, ours, world) for kept in runs.values())])
+def _table(runs: dict[str, Measurements], ours: Measurements, bench: BenchmarkServers) -> str:
+    return "\n".join([_HEAD, *(_row(kept, ours, bench) for kept in runs.values())])
 
 
-def _row(kept: Runs, ours: Runs, world: World) -> str:
+def _row(kept: Measurements, ours: Measurements, bench: BenchmarkServers) -> str:
     if not kept.runs:
         return f"| {kept.name} | not measured: {kept.problem.replace('|', ';')} | | | | | | | |"
-    more = scale(kept.name, world)
-    title = f"{kept.name}, {world.sample_tasks:,} tasks" if kept.name == PLAN else kept.name
+    more = scale(kept.name, bench)
+    title = f"{kept.name}, {bench.sample_tasks:,} tasks" if kept.name == PLAN else kept.name
     best = f"{ours.best / (kept.best * more):.3f}" if ours.runs else ""
     median = f"{ours.median / (kept.median * more):.3f}" if ours.runs else ""
     run = kept.typical
@@ -139,19 +139,19 @@ def _row(kept: Runs, ours: Runs, world: World) -> str:
     return f"| {title} | {kept.best:.2f} | {kept.median:.2f} | {best} | {median} | {cpu} | {kept.memory:.0f} |"
 
 
-def _steps(run: Run) -> str:
+def _steps(run: Measurement) -> str:
     steps = ", ".join(f"{step} {seconds:.2f} s" for step, seconds in run.steps.items())
     return f"Where our {run.wall:.2f} s go (median run): {steps}; the rest is Python's start and end."
 
 
-def _plan_note(plan: Runs | None, world: World) -> str:
+def _plan_note(plan: Measurements | None, bench: BenchmarkServers) -> str:
     if plan is None or not plan.runs:
         return ""
-    rate = world.sample_tasks / plan.median
-    return _PLAN.format(sample=world.sample_tasks, rate=rate, seconds=world.tasks / rate, tasks=world.tasks)
+    rate = bench.sample_tasks / plan.median
+    return _PLAN.format(sample=bench.sample_tasks, rate=rate, seconds=bench.tasks / rate, tasks=bench.tasks)
 
 
-def _ten_note(verifying: Verifying) -> str:
+def _ten_note(verifying: VerifyResults) -> str:
     named = "; ".join(
         f"{table} {key} {kind} {' '.join(columns)}".rstrip() for table, key, kind, columns in sorted(verifying.planted)
     )

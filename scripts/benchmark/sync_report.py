@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from benchmark.capture_cost import CLIENTS, KINDS, Cost
-from benchmark.draining import Drain
+from benchmark.capture_cost import CLIENTS, KINDS, CaptureCost
+from benchmark.draining import DrainResult
 from benchmark.latency import Latency
 from benchmark.report import Goal, machine
-from benchmark.syncing import Carried, Load
-from benchmark.world import World, described
+from benchmark.servers import BenchmarkServers, described
+from benchmark.syncing import Load, LoadResult
 from benchmark.writers import CLIENTS as WRITERS
 
 TITLE = "## Sync"
@@ -35,84 +35,84 @@ disk, as in production; with fsync off the cost of a trigger would count several
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncResults:
     """All that one run measured. ``native`` is by writes per second; ``busy`` is the load average before it began."""
 
-    carried: Mapping[Load, Carried]
+    carried: Mapping[Load, LoadResult]
     native: Mapping[int, list[Latency]]
     rounds: int
     seconds: int
     busy: float
-    drains: Mapping[int, Drain] = field(default_factory=dict)
-    costs: Mapping[str, Cost] = field(default_factory=dict)
+    drains: Mapping[int, DrainResult] = field(default_factory=dict)
+    costs: Mapping[str, CaptureCost] = field(default_factory=dict)
 
 
-def goals(synced: Synced) -> list[Goal]:
+def goals(results: SyncResults) -> list[Goal]:
     """What was aimed at, each with the medians of this run."""
     found = []
-    for load, carried in synced.carried.items():
+    for load, carried in results.carried.items():
         slower = max((way.p95 for way in _ways(carried) if way is not None), default=None)
         if load in (Load(1000, 0), Load(0, 1000)):
             found.append(Goal(f"{load.name} per second: p95", 15, " ms", slower))
         elif load.forward and load.backward:
             found.append(Goal(f"{load.name} per second: the slower way's p95", 25, " ms", slower))
-    lost = sum(way.lost for carried in synced.carried.values() for way in _ways(carried) if way is not None)
+    lost = sum(way.lost for carried in results.carried.values() for way in _ways(carried) if way is not None)
     found.append(Goal("rows that never came to the other side", 0, "", lost))
-    for workers, drain in synced.drains.items():
+    for workers, drain in results.drains.items():
         title = f"keys per second that {workers} worker{'s' if workers > 1 else ''} drain{'' if workers > 1 else 's'}"
         found.append(Goal(title, 5000, "", _per_second(drain), at_most=False))
     found += [
-        Goal(f"throughput that capture costs, {kind}", 10, " %", cost.percent) for kind, cost in synced.costs.items()
+        Goal(f"throughput that capture costs, {kind}", 10, " %", cost.percent) for kind, cost in results.costs.items()
     ]
     return found
 
 
-def section(world: World, synced: Synced) -> str:
+def section(bench: BenchmarkServers, results: SyncResults) -> str:
     """The section, from its title to its end."""
     parts = [
         TITLE,
         "`./scripts/bench sync --write` wrote this section in a run of its own; `./scripts/bench sync --load 1000+0 "
         "--repetitions 1` is a quick look.",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; both servers, the engine and the writers share it. Laravel holds "
-        f"{world.tasks:,} tasks. {synced.rounds} rounds of {synced.seconds} s, each figure once in each. "
-        f"The machine's load average before it began: {synced.busy:.1f}.",
-        f"Both servers: {described(world)}.",
-        "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *(goal.row() for goal in goals(synced))]),
+        f"{bench.tasks:,} tasks. {results.rounds} rounds of {results.seconds} s, each figure once in each. "
+        f"The machine's load average before it began: {results.busy:.1f}.",
+        f"Both servers: {described(bench)}.",
+        "\n".join(["| | goal | measured | met |", "|---|---|---|---|", *(goal.row() for goal in goals(results))]),
         "### Latency\n\n" + _LATENCY,
-        _latencies(synced),
+        _latencies(results),
     ]
-    if synced.drains:
-        keys = max(drain.keys for drain in synced.drains.values())
-        parts += ["### Drain\n\n" + _DRAIN.format(keys=keys), _drains(synced)]
-    if synced.costs:
+    if results.drains:
+        keys = max(drain.keys for drain in results.drains.values())
+        parts += ["### Drain\n\n" + _DRAIN.format(keys=keys), _drains(results)]
+    if results.costs:
         mix = " : ".join(str(weight) for weight in KINDS["an application's mix"].values())
-        parts += ["### What capture costs\n\n" + _COST.format(clients=CLIENTS, mix=mix), _costs(synced)]
+        parts += ["### What capture costs\n\n" + _COST.format(clients=CLIENTS, mix=mix), _costs(results)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(world: World, synced: Synced) -> str:
+def as_json(bench: BenchmarkServers, results: SyncResults) -> str:
     """Every round's figures."""
     figures = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "settings": world.settings(),
-        "tasks": world.tasks,
-        "seconds": synced.seconds,
-        "load_average_before": synced.busy,
+        "settings": bench.settings(),
+        "tasks": bench.tasks,
+        "seconds": results.seconds,
+        "load_average_before": results.busy,
         "writers": WRITERS,
-        "goals": [{**asdict(goal), "met": goal.met} for goal in goals(synced)],
-        "sync": [asdict(carried) for carried in synced.carried.values()],
+        "goals": [{**asdict(goal), "met": goal.met} for goal in goals(results)],
+        "sync": [asdict(carried) for carried in results.carried.values()],
         "native_replication": [
             {"writes_per_second": rate, "rounds": [asdict(one) for one in rounds]}
-            for rate, rounds in synced.native.items()
+            for rate, rounds in results.native.items()
         ],
-        "drain": [asdict(drain) for drain in synced.drains.values()],
-        "capture": [{**asdict(cost), "percent": cost.percent} for cost in synced.costs.values()],
+        "drain": [asdict(drain) for drain in results.drains.values()],
+        "capture": [{**asdict(cost), "percent": cost.percent} for cost in results.costs.values()],
     }
     return json.dumps(figures, indent=2) + "\n"
 
 
-def placed(page: str, new: str) -> str:
+def with_section(page: str, new: str) -> str:
     """The page with this section of the sync; what stands above it stays, and so do the sections below."""
     above, _, rest = page.partition(f"\n{TITLE}\n")
     _, section, below = rest.partition("\n## ")
@@ -120,23 +120,23 @@ def placed(page: str, new: str) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part.strip("\n")) + "\n"
 
 
-def kept(page: str) -> str:
+def sync_section(page: str) -> str:
     """The section of the sync that a page has; "" if none."""
     _, title, rest = page.partition(f"\n{TITLE}\n")
     return (title + rest).lstrip("\n")
 
 
-def _ways(carried: Carried) -> tuple[Latency | None, Latency | None]:
+def _ways(carried: LoadResult) -> tuple[Latency | None, Latency | None]:
     return tuple(Latency.median(rounds) if rounds else None for rounds in (carried.forward, carried.backward))  # type: ignore[return-value]
 
 
-def _latencies(synced: Synced) -> str:
+def _latencies(results: SyncResults) -> str:
     lines = [
         "| writes per second | forward: p50 | p95 | p99 | longest | backward: p50 | p95 | p99 | longest | rows | "
         "workers' CPU, cores |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for load, carried in synced.carried.items():
+    for load, carried in results.carried.items():
         if carried.problem:
             lines.append(f"| {load.name} | not measured: {carried.problem.replace('|', ';')} | | | | | | | | | |")
             continue
@@ -144,7 +144,7 @@ def _latencies(synced: Synced) -> str:
         rows = sum(one.rows for one in (forward, backward) if one is not None)
         cpu = statistics.median(carried.cpu)
         lines.append(f"| {load.name} | {_cells(forward)} | {_cells(backward)} | {rows:,} | {cpu:.2f} |")
-        if native := synced.native.get(load.forward if not load.backward else 0):
+        if native := results.native.get(load.forward if not load.backward else 0):
             one = Latency.median(native)
             lines.append(f"| {load.name}: native replication | {_cells(one)} | {_cells(None)} | {one.rows:,} | |")
     return "\n".join(lines)
@@ -156,13 +156,13 @@ def _cells(found: Latency | None) -> str:
     return " | ".join(f"{value:.1f}" for value in (found.p50, found.p95, found.p99, found.longest))
 
 
-def _per_second(drain: Drain) -> float | None:
+def _per_second(drain: DrainResult) -> float | None:
     return drain.keys / statistics.median(drain.seconds) if drain.seconds else None
 
 
-def _drains(synced: Synced) -> str:
+def _drains(results: SyncResults) -> str:
     lines = ["| workers | median s | keys per second | best s |", "|---|---|---|---|"]
-    for workers, drain in synced.drains.items():
+    for workers, drain in results.drains.items():
         rate = _per_second(drain)
         if rate is None:
             lines.append(f"| {workers} | not measured: {drain.problem.replace('|', ';')} | | |")
@@ -172,9 +172,9 @@ def _drains(synced: Synced) -> str:
     return "\n".join(lines)
 
 
-def _costs(synced: Synced) -> str:
+def _costs(results: SyncResults) -> str:
     lines = ["| | without capture | with capture | cost |", "|---|---|---|---|"]
-    for kind, cost in synced.costs.items():
+    for kind, cost in results.costs.items():
         absent, present = statistics.median(cost.absent), statistics.median(cost.present)
         lines.append(f"| {kind} | {absent:,.0f}/s | {present:,.0f}/s | {cost.percent:.1f} % |")
     return "\n".join(lines)

@@ -20,10 +20,10 @@ from task_migration.sync.batch import Direction
 from benchmark import programs
 from benchmark.latency import Latency
 from benchmark.native_replication import Replication
-from benchmark.programs import NotHere
+from benchmark.programs import NotMeasured
+from benchmark.servers import SETTINGS, BenchmarkServers
 from benchmark.statements import statement
 from benchmark.workers import working
-from benchmark.world import SETTINGS, World
 from benchmark.writers import Writer, keys_of, writing
 
 # As in production, where the copy is over: what grows is cleaned, and a commit waits for the disk. Both servers write
@@ -73,7 +73,7 @@ LOADS = (
 
 
 @dataclass
-class Carried:
+class LoadResult:
     """One load's rounds. ``cpu`` is what the workers used, in cores, one figure per round."""
 
     load: Load
@@ -83,56 +83,56 @@ class Carried:
     problem: str = ""
 
 
-def prepare(world: World) -> None:
+def prepare(bench: BenchmarkServers) -> None:
     """Copied, the ids apart, the switches on: where phase 2.3 begins."""
-    world.fresh()
-    copied = programs.run_verb("prepare.bulk_copy", world.both())
+    bench.fresh()
+    copied = programs.run_verb("prepare.bulk_copy", bench.both())
     if copied["failed"]:
-        raise NotHere(f"the copy: {copied['failed']}")
+        raise NotMeasured(f"the copy: {copied['failed']}")
     id_ranges.id_ranges(
-        laravel_dsn=world.laravel_dsn, task_service_dsn=world.task_service_dsn(), task_service_id_offset=OFFSET
+        laravel_dsn=bench.laravel_dsn, task_service_dsn=bench.task_service_dsn(), task_service_id_offset=OFFSET
     )
-    sync_switch(laravel_dsn=world.laravel_dsn, name="sync_forward", state="on")
-    sync_switch(laravel_dsn=world.laravel_dsn, name="sync_backward", state="on")
-    world.vacuum(TASK_SERVICE_DATABASE)
+    sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_forward", state="on")
+    sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_backward", state="on")
+    bench.vacuum(TASK_SERVICE_DATABASE)
 
 
 def measure(
-    world: World,
+    bench: BenchmarkServers,
     directory: Path,
     loads: Sequence[Load],
     native: Replication | None,
     rounds: int,
     seconds: int,
-    tell: Callable[[str], None],
-) -> tuple[dict[Load, Carried], dict[int, list[Latency]]]:
+    log: Callable[[str], None],
+) -> tuple[dict[Load, LoadResult], dict[int, list[Latency]]]:
     """Every load once per round, native replication's beside ours: a slow moment of the machine hits both."""
-    ours = {load: Carried(load) for load in loads}
+    ours = {load: LoadResult(load) for load in loads}
     theirs: dict[int, list[Latency]] = {load.forward: [] for load in loads if native and not load.backward}
     for _ in range(rounds):
         for load in loads:
             kept = ours[load]
             try:
-                carry(world, directory, kept, seconds)
-            except NotHere as error:
+                carry(bench, directory, kept, seconds)
+            except NotMeasured as error:
                 kept.problem = str(error)
-                tell(f"{load.name}: {error}")
+                log(f"{load.name}: {error}")
                 continue
-            tell(f"{load.name}: {said(kept)}")
+            log(f"{load.name}: {summary(kept)}")
             if native is not None and load.forward in theirs and not load.backward:
-                world.settle()
+                bench.checkpoint()
                 found = native.latency(load.forward, new_stamp(), seconds, WARM_SECONDS)
                 theirs[load.forward].append(found)
-                tell(f"{load.name}, native: {_figures(found)}")
+                log(f"{load.name}, native: {_figures(found)}")
     return ours, theirs
 
 
-def carry(world: World, directory: Path, kept: Carried, seconds: int) -> None:
+def carry(bench: BenchmarkServers, directory: Path, kept: LoadResult, seconds: int) -> None:
     """One load, once. Without writes on the Task Service's side it is not captured: that is so until the canary."""
     load = kept.load
     capture.capture(
-        laravel_dsn=world.laravel_dsn,
-        task_service_dsn=world.task_service_dsn(),
+        laravel_dsn=bench.laravel_dsn,
+        task_service_dsn=bench.task_service_dsn(),
         side="task_service",
         state="present" if load.backward else "absent",
         check=False,
@@ -140,69 +140,69 @@ def carry(world: World, directory: Path, kept: Carried, seconds: int) -> None:
     directions: tuple[Direction, ...] = ("forward", "backward") if load.backward else ("forward",)
     rates: dict[Direction, int] = {"forward": load.forward, "backward": load.backward}
     asked = [
-        (direction, _writer(world, direction, rate, seconds + WARM_SECONDS))
+        (direction, _writer(bench, direction, rate, seconds + WARM_SECONDS))
         for direction, rate in rates.items()
         if rate
     ]
-    world.settle()
-    with working(world, directory, directions) as workers:
+    bench.checkpoint()
+    with working(bench, directory, directions) as workers:
         began, used = time.time(), sum(worker.seconds() for worker in workers)
         with writing(*(writer for _, writer in asked)) as reached:
             pass
         kept.cpu.append((sum(worker.seconds() for worker in workers) - used) / (time.time() - began))
-        wait_until_carried(world, directions)
+        wait_until_carried(bench, directions)
     window = (began + WARM_SECONDS, began + WARM_SECONDS + seconds)
     for (direction, writer), rate in zip(asked, reached, strict=True):
-        laravels, task_services = commit_times(world, writer.stamp)
+        laravels, task_services = commit_times(bench, writer.stamp)
         here, there = (laravels, task_services) if direction == "forward" else (task_services, laravels)
         getattr(kept, direction).append(Latency.between(here, there, window, rate))
 
 
-def commit_times(world: World, stamp: int) -> tuple[dict[int, float], dict[int, float]]:
+def commit_times(bench: BenchmarkServers, stamp: int) -> tuple[dict[int, float], dict[int, float]]:
     """When each row of a measurement was committed, by key: in Laravel's database and in the Task Service's."""
     parameters = {"stamp": f"bench {stamp}%"}
     found = []
     for server, name in (
-        (world.laravel_server, laravel_tables.APPLICATION),
-        (world.task_service_server, TASK_SERVICE_DATABASE),
+        (bench.laravel_server, laravel_tables.APPLICATION),
+        (bench.task_service_server, TASK_SERVICE_DATABASE),
     ):
         with server.connect(name) as session:
             found.append(dict(session.execute(statement("commit times"), parameters).fetchall()))
     return found[0], found[1]
 
 
-def wait_until_carried(world: World, directions: Sequence[Direction]) -> None:
+def wait_until_carried(bench: BenchmarkServers, directions: Sequence[Direction]) -> None:
     """Until the logs of these directions' origins are empty, twice over: what comes back is carried too."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
     empty = 0
-    with _looking(world) as sides:
+    with _looking(bench) as sides:
         while empty < 2:
             left = sum(change_log.length(side) for side in sides[: len(directions)])
             empty = 0 if left else empty + 1
             if time.monotonic() > deadline:
-                raise NotHere(f"{left} entries were still on the change log {CATCH_UP_SECONDS} s later")
+                raise NotMeasured(f"{left} entries were still on the change log {CATCH_UP_SECONDS} s later")
             time.sleep(0.05)
 
 
 @contextmanager
-def _looking(world: World) -> Iterator[tuple[database.Connection, database.Connection]]:
+def _looking(bench: BenchmarkServers) -> Iterator[tuple[database.Connection, database.Connection]]:
     laravel_side, task_service_side = (
-        database.laravel(world.laravel_dsn),
-        database.task_service(world.task_service_dsn()),
+        database.laravel(bench.laravel_dsn),
+        database.task_service(bench.task_service_dsn()),
     )
     with database.connect(laravel_side, "benchmark") as one, database.connect(task_service_side, "benchmark") as other:
         yield one, other
 
 
-def _writer(world: World, direction: Direction, rate: int, seconds: int) -> Writer:
+def _writer(bench: BenchmarkServers, direction: Direction, rate: int, seconds: int) -> Writer:
     if direction == "forward":
-        side, dsn = "laravel", world.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
+        side, dsn = "laravel", bench.laravel_server.dsn(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
     else:
-        side, dsn = "task_service", world.task_service_dsn()
-    return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(world), seconds, rate)
+        side, dsn = "task_service", bench.task_service_dsn()
+    return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(bench), seconds, rate)
 
 
-def said(kept: Carried) -> str:
+def summary(kept: LoadResult) -> str:
     """The last round in one line."""
     parts = [f"{way} {_figures(rounds[-1])}" for way, rounds in (("->", kept.forward), ("<-", kept.backward)) if rounds]
     return "; ".join([*parts, f"workers {kept.cpu[-1]:.2f} cores"])

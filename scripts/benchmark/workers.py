@@ -15,14 +15,14 @@ from task_migration.runtime.configuration import Configuration
 from task_migration.runtime.service import engine
 from task_migration.sync.batch import Direction
 
-from benchmark.programs import NotHere
-from benchmark.world import World
+from benchmark.programs import NotMeasured
+from benchmark.servers import BenchmarkServers
 
 START_SECONDS = 30
 STOP_SECONDS = 30
 
 
-class Worker:
+class BenchmarkWorker:
     """One worker of one direction."""
 
     def __init__(self, told: Path, direction: Direction, log: Path) -> None:
@@ -38,7 +38,7 @@ class Worker:
         while (health_endpoint.ask(self._port) or {}).get("state") != state:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
-                raise NotHere(f"the sync is not {state}: {' | '.join(last)}")
+                raise NotMeasured(f"the sync is not {state}: {' | '.join(last)}")
             time.sleep(0.02)
 
     def seconds(self) -> float:
@@ -57,15 +57,15 @@ class Worker:
 
 @contextmanager
 def working(
-    world: World, directory: Path, directions: Sequence[Direction], state: str = "running"
-) -> Iterator[list[Worker]]:
+    bench: BenchmarkServers, directory: Path, directions: Sequence[Direction], state: str = "running"
+) -> Iterator[list[BenchmarkWorker]]:
     """A worker for each direction named, twice for two; all of them in ``state`` when the block begins."""
     told = directory / "sync.json"
-    configuration.write(told, Configuration(world.both(), {}, ""))
-    started: list[Worker] = []
+    configuration.write(told, Configuration(bench.both(), {}, ""))
+    started: list[BenchmarkWorker] = []
     try:
         for number, direction in enumerate(directions):
-            started.append(Worker(told, direction, directory / f"sync-{direction}-{number}.log"))
+            started.append(BenchmarkWorker(told, direction, directory / f"sync-{direction}-{number}.log"))
         for worker in started:
             worker.wait_for(state)
         yield started

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
-from benchmark.programs import NotHere, of_postgres
-from benchmark.world import World
+from benchmark.programs import NotMeasured, of_postgres
+from benchmark.servers import BenchmarkServers
 
 CLIENTS = 4
 _KEYS_APART = 4
@@ -40,9 +40,9 @@ class Writer:
         return [*words, *(["-R", str(self.rate)] if self.rate else []), self.dsn]
 
 
-def keys_of(world: World) -> int:
+def keys_of(bench: BenchmarkServers) -> int:
     """How many tasks one side's writers have to themselves."""
-    return world.tasks // _KEYS_APART - _FIXED_KEYS
+    return bench.tasks // _KEYS_APART - _FIXED_KEYS
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def writing(*writers: Writer) -> Iterator[list[float]]:
             out, errors = one.communicate()
             found = re.search(r"^tps = ([\d.]+)", out, re.MULTILINE)
             if one.returncode != 0 or found is None:
-                raise NotHere(f"pgbench ended with {one.returncode}: {' | '.join(errors.splitlines()[-3:])}")
+                raise NotMeasured(f"pgbench ended with {one.returncode}: {' | '.join(errors.splitlines()[-3:])}")
             reached.append(float(found[1]))
     finally:
         for one in started:

@@ -9,8 +9,8 @@ from pathlib import Path
 from task_migration.outcome import Outcome
 
 from lab.locations import Locations
-from lab.servers.postgres_server import one_at_a_time
-from lab.servers.processes import Background, end, strays
+from lab.servers.postgres_server import directory_lock
+from lab.servers.processes import BackgroundProcess, end, leftover_processes
 from lab.supervisor.supervised import Supervised
 
 
@@ -21,8 +21,10 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
     does the directory then. Raises Refused if something stands in a server's place that the lab did not make.
     """
     world = Locations(Path(lab_directory).resolve())
-    processes = [Background(file.stem, file.parent, ()) for file in sorted(world.processes_directory.glob("*.pid"))]
-    running = strays(world.directory)
+    processes = [
+        BackgroundProcess(file.stem, file.parent, ()) for file in sorted(world.processes_directory.glob("*.pid"))
+    ]
+    running = leftover_processes(world.directory)
     servers = {"Laravel's server": world.laravel_server(0), "the Task Service's server": world.task_service_server(0)}
     found = [name for name, server in servers.items() if server.home.exists() or server.directory.exists()]
     services = sorted({file.stem for file in world.services_directory.glob("task-migration-*.json")})
@@ -43,17 +45,17 @@ def down(*, lab_directory: str, check: bool = False) -> Outcome:
         found.append("its processes")
     # All of them are looked at first, so that a refusal leaves the whole lab as it is.
     for server in servers.values():
-        server.refuse_foreign()
+        server.check_marker()
     if check:
         return _outcome(bool(found or files), found, "would be ")
     for service in services:
         Supervised(world.services_directory).remove(service)
     with ThreadPoolExecutor() as all_at_once:
-        list(all_at_once.map(Background.stop, processes))
+        list(all_at_once.map(BackgroundProcess.stop, processes))
     for stray in running:
         end(stray)
     for server in servers.values():
-        with one_at_a_time(server.directory):
+        with directory_lock(server.directory):
             server.destroy()
     for path in files:
         if path.is_dir():

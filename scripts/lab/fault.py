@@ -13,7 +13,7 @@ from task_migration.outcome import Outcome
 from lab.apps.faults import ROUTE, Faults
 from lab.locations import Locations
 
-Kind = Literal["none", "errors", "slow", "down", "garbage"]
+FaultKind = Literal["none", "errors", "slow", "down", "garbage"]
 SIDES = {"task_service": "the Task Service", "laravel": "Laravel"}
 SLOW_MS = 1000.0
 
@@ -21,7 +21,7 @@ SLOW_MS = 1000.0
 def fault(
     *,
     lab_directory: str,
-    lab_fault: Kind,
+    lab_fault: FaultKind,
     lab_fault_percent: float = 50,
     lab_fault_side: Literal["task_service", "laravel"] = "task_service",
     check: bool = False,
@@ -31,8 +31,8 @@ def fault(
     ``lab_fault_percent`` is the share of requests that ``errors`` spoils. ``details`` are the faults as PUT /lab/faults
     takes them. Raises Refused if that app does not run.
     """
-    whose = SIDES[lab_fault_side]
-    faults, said = _of(lab_fault, lab_fault_percent, whose)
+    application = SIDES[lab_fault_side]
+    faults, description = _faults_of(lab_fault, lab_fault_percent, application)
     wanted = asdict(faults)
     url = Locations(Path(lab_directory).resolve()).endpoints().get(f"{lab_fault_side}_url")
     try:
@@ -44,11 +44,11 @@ def fault(
                 client.put(f"{url}{ROUTE}", json=wanted).raise_for_status()
     except httpx.HTTPStatusError as error:
         raise Failed(
-            f"{whose} of the lab did not switch the fault", measured=f"HTTP {error.response.status_code}"
+            f"{application} of the lab did not switch the fault", measured=f"HTTP {error.response.status_code}"
         ) from error
     except httpx.HTTPError as error:
         raise Refused(
-            f"{whose} of the lab does not run",
+            f"{application} of the lab does not run",
             measured=str(error) or type(error).__name__,
             next_step="ansible-playbook lab-up.yml",
         ) from error
@@ -56,19 +56,19 @@ def fault(
     back += "" if lab_fault_side == "task_service" else f" -e lab_fault_side={lab_fault_side}"
     lines = () if lab_fault == "none" else (f"back to normal: {back}",)
     would = "would be: " if check and changed else "" if changed else "already: "
-    return Outcome(changed, f"{would}{said}", wanted, lines)
+    return Outcome(changed, f"{would}{description}", wanted, lines)
 
 
-def _of(kind: Kind, percent: float, whose: str) -> tuple[Faults, str]:
+def _faults_of(kind: FaultKind, percent: float, application: str) -> tuple[Faults, str]:
     """What is switched on, and how it is told."""
     match kind:
         case "errors":
-            return Faults(error_rate=percent / 100), f"{percent:g} % of the requests to {whose} are answered 500"
+            return Faults(error_rate=percent / 100), f"{percent:g} % of the requests to {application} are answered 500"
         case "slow":
-            return Faults(latency_ms=SLOW_MS), f"every request to {whose} takes a second longer"
+            return Faults(latency_ms=SLOW_MS), f"every request to {application} takes a second longer"
         case "down":
-            return Faults(down=True), f"{whose} closes every connection without an answer"
+            return Faults(down=True), f"{application} closes every connection without an answer"
         case "garbage":
-            return Faults(garbage=True), f"every request to {whose} is answered with a page of HTML"
+            return Faults(garbage=True), f"every request to {application} is answered with a page of HTML"
         case "none":
-            return Faults(), f"{whose} is well"
+            return Faults(), f"{application} is well"

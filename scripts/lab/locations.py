@@ -11,9 +11,9 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from lab.servers import laravel_tables, postgres_server, tls_front
+from lab.servers import laravel_tables, postgres_server, tls_proxy
 from lab.servers.postgres_server import HOST, SUPERUSER, PostgresServer
-from lab.servers.processes import Background
+from lab.servers.processes import BackgroundProcess
 
 TASK_SERVICE_DATABASE = "task_service"
 TASK_SERVICE_OWNER = "task_service_admin"
@@ -32,7 +32,7 @@ TARGET_GROUPS = {
 DB_INSTANCE = "task-service-lab"
 LISTENING = ("aws", "laravel_app", "task_service_app", "gateway")
 """The lab's processes that have a port, which endpoints.json tells as ``<name>_port``."""
-FRONTS = {"laravel_tls": "laravel_port", "task_service_tls": "task_service_port"}
+TLS_PROXIES = {"laravel_tls": "laravel_port", "task_service_tls": "task_service_port"}
 """Those of a secure lab, which take TLS in front of a server; and that server's port."""
 ROLE = "task_migration_{role}"
 """The runbook's logins in a secure lab, one for each purpose."""
@@ -111,13 +111,13 @@ class Locations:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def processes(self, endpoints: Mapping[str, Any]) -> dict[str, Background]:
+    def processes(self, endpoints: Mapping[str, Any]) -> dict[str, BackgroundProcess]:
         """Each process of the lab's by its name, at those addresses."""
 
-        def process(name: str, module: str, *words: str) -> Background:
+        def process(name: str, module: str, *words: str) -> BackgroundProcess:
             port = ("--port", str(endpoints[f"{name}_port"])) if f"{name}_port" in endpoints else ()
             command = (sys.executable, "-m", f"lab.{module}", *port, *words)
-            return Background(name, self.processes_directory, command)
+            return BackgroundProcess(name, self.processes_directory, command)
 
         aws = ("--aws-endpoint-url", endpoints["aws_endpoint_url"])
         access_log = ("--access-log", endpoints["gateway_access_log"])
@@ -142,8 +142,8 @@ class Locations:
         )
         certificates = ("--directory", str(self.tls_directory))
         fronts = (
-            process(name, "servers.tls_front", "--to", str(endpoints[to]), *certificates)
-            for name, to in FRONTS.items()
+            process(name, "servers.tls_proxy", "--to", str(endpoints[to]), *certificates)
+            for name, to in TLS_PROXIES.items()
             if f"{name}_port" in endpoints
         )
         return {one.name: one for one in (*found, *fronts)}
@@ -152,7 +152,7 @@ class Locations:
         self,
         laravel_port: int,
         task_service_port: int,
-        filled: laravel_tables.Filled,
+        filled: laravel_tables.LaravelContents,
         ports: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         """Every address of the lab; the Task Service's database is where Terraform will make it.
@@ -167,7 +167,7 @@ class Locations:
             if front not in at:
                 return ""
             passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(user))
-            tls = {"sslmode": "verify-full", "sslrootcert": str(self.tls_directory / tls_front.CA)}
+            tls = {"sslmode": "verify-full", "sslrootcert": str(self.tls_directory / tls_proxy.CA)}
             return make_conninfo(dsn, port=at[front], user=user, passfile=passfile, **tls)
 
         def task_service(dbname: str, user: str) -> str:

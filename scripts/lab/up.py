@@ -16,11 +16,11 @@ from task_migration.outcome import Outcome
 
 from lab.apps import laravel_checkout, service_token
 from lab.gateway import probe_headers, rest_api
-from lab.locations import FRONTS, LISTENING, VARIABLE, Locations
-from lab.servers import database_dump, laravel_tables, tls_front
-from lab.servers.laravel_tables import Filled
+from lab.locations import LISTENING, TLS_PROXIES, VARIABLE, Locations
+from lab.servers import database_dump, laravel_tables, tls_proxy
+from lab.servers.laravel_tables import LaravelContents
 from lab.servers.postgres_server import PostgresServer, free_port, port_is_taken
-from lab.servers.processes import listens
+from lab.servers.processes import is_listening
 
 NEWS_SECONDS = 5.0
 """How old the gateway's last look at the stage may be while nothing is wrong."""
@@ -55,13 +55,13 @@ def up(
             allowed=f"{laravel_tables.FEWEST_TASKS} or more",
             next_step=f"ansible-playbook lab-up.yml -e lab_tasks={laravel_tables.FEWEST_TASKS}",
         )
-    asked = Filled(0, database_dump.digest(laravel_dump)) if laravel_dump else Filled(lab_tasks)
+    asked = LaravelContents(0, database_dump.digest(laravel_dump)) if laravel_dump else LaravelContents(lab_tasks)
     known = world.endpoints()
     lab_secure = lab_secure or "laravel_tls_port" in known
     target_runs_at = world.task_service_server(0).running_port()
     server = world.laravel_server(_port(known.get("laravel_port"), world.laravel_server(0).running_port()))
     target = world.task_service_server(_port(known.get("task_service_port"), target_runs_at, server.port))
-    ports = _ports(world, known, (*LISTENING, *(FRONTS if lab_secure else ())), server.port, target.port)
+    ports = _ports(world, known, (*LISTENING, *(TLS_PROXIES if lab_secure else ())), server.port, target.port)
     running = server.exists() and server.running_port() is not None
     filled = _filled(server, running, known)
     if filled is not None and (filled.dump != asked.dump or (not asked.dump and filled != asked)):
@@ -85,12 +85,12 @@ def up(
     if check or not changed:
         return _outcome(changed, filled is None, filled or asked, endpoints, would="would be " if changed else "")
 
-    server.refuse_foreign()
+    server.check_marker()
     world.directory.mkdir(parents=True, exist_ok=True)
     if token_is_missing:
         service_token.make(world.service_token_file)
     if lab_secure:
-        tls_front.make_certificates(world.tls_directory)
+        tls_proxy.make_certificates(world.tls_directory)
     for process in idle:  # they come up while the database is made
         process.launch()
     server.create()
@@ -99,8 +99,8 @@ def up(
         server.drop_database(laravel_tables.APPLICATION)
         server.add_database(laravel_tables.APPLICATION, laravel_tables.APPLICATION)
         if laravel_dump:
-            asked = Filled(database_dump.load(server, laravel_tables.APPLICATION, laravel_dump), asked.dump)
-            laravel_tables.mark_filled(server, laravel_tables.APPLICATION, asked)
+            asked = LaravelContents(database_dump.load(server, laravel_tables.APPLICATION, laravel_dump), asked.dump)
+            laravel_tables.mark_contents(server, laravel_tables.APPLICATION, asked)
         else:
             laravel_tables.fill(server, laravel_tables.APPLICATION, lab_tasks, listener)
         endpoints["lab_tasks"] = asked.tasks
@@ -110,20 +110,20 @@ def up(
     if headers_are_missing:
         probe_headers.make(world.probe_headers_file, endpoints["laravel_app_dsn"])
     for name, port in ports.items():
-        processes[name].wait(partial(listens, port))
+        processes[name].wait(partial(is_listening, port))
     rest_api.make(endpoints["aws_endpoint_url"], endpoints["laravel_upstream"], endpoints["task_service_upstream"])
     processes["gateway"].wait(partial(_routes, endpoints, time.time()))
     world.endpoints_file.write_text(json.dumps(endpoints, indent=2) + "\n", encoding="utf-8")
     return _outcome(True, filled is None, filled or asked, endpoints, seconds=time.monotonic() - began)
 
 
-def _filled(server: PostgresServer, running: bool, known: dict[str, Any]) -> Filled | None:
+def _filled(server: PostgresServer, running: bool, known: dict[str, Any]) -> LaravelContents | None:
     """One that stands still is as full as endpoints.json tells: that file is written last."""
     if not server.exists():
         return None
     if running:
         return laravel_tables.filled(server, laravel_tables.APPLICATION)
-    return Filled(known["lab_tasks"], known["lab_dump"]) if known.get("lab_tasks") else None
+    return LaravelContents(known["lab_tasks"], known["lab_dump"]) if known.get("lab_tasks") else None
 
 
 def _ports(world: Locations, known: dict[str, Any], names: Iterable[str], *taken: int) -> dict[str, int]:
@@ -162,7 +162,12 @@ def _port(known: object, running: int | None, *taken: int) -> int:
 
 
 def _outcome(
-    changed: bool, new: bool, what: Filled, endpoints: dict[str, object], would: str = "", seconds: float | None = None
+    changed: bool,
+    new: bool,
+    what: LaravelContents,
+    endpoints: dict[str, object],
+    would: str = "",
+    seconds: float | None = None,
 ) -> Outcome:
     if not changed:
         message = f"the lab is up already, Laravel with {what}"

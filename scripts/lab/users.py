@@ -16,7 +16,7 @@ from lab.load.accounting import account
 from lab.load.availability import availability
 from lab.load.ledger import read
 from lab.locations import Locations
-from lab.servers.processes import Background, listens
+from lab.servers.processes import BackgroundProcess, is_listening
 
 CARRIED_SECONDS = 3.0
 """How long the last changes may be on their way to the other side."""
@@ -35,7 +35,7 @@ def users(
     ledger = world.processes_directory / "users.jsonl"
     words = ("--endpoints", str(world.endpoints_file), "--ledger", str(ledger))
     command = (sys.executable, "-m", "lab.load.traffic", *words, "--gateway-requests", f"{lab_users_requests:g}")
-    process = Background("users", world.processes_directory, command)
+    process = BackgroundProcess("users", world.processes_directory, command)
     if lab_users == "on":
         return _come(process, world.endpoints(), ledger, lab_users_requests, check)
     changed = process.runs() if check else process.stop()
@@ -51,8 +51,10 @@ def users(
     )
 
 
-def _come(process: Background, endpoints: Mapping[str, Any], ledger: Path, requests: float, check: bool) -> Outcome:
-    if not (endpoints.get("gateway_port") and listens(endpoints["gateway_port"])):
+def _come(
+    process: BackgroundProcess, endpoints: Mapping[str, Any], ledger: Path, requests: float, check: bool
+) -> Outcome:
+    if not (endpoints.get("gateway_port") and is_listening(endpoints["gateway_port"])):
         raise Refused(
             "the lab's gateway does not run, so nobody can come",
             measured="nothing answers there" if endpoints.get("gateway_port") else "no gateway_port in endpoints.json",

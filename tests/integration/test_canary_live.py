@@ -27,11 +27,11 @@ import httpx
 import pytest
 from lab.down import down
 from lab.fault import fault
-from lab.gateway.gateway_metrics import Cpu, GatewayMetricsPublisher, State
+from lab.gateway.gateway_metrics import CpuMeter, GatewayMetricsPublisher, PublishedState
 from lab.load import accounting, ledger
 from lab.locations import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS, VARIABLE, Locations
 from lab.servers.postgres_server import free_port
-from lab.servers.processes import Background
+from lab.servers.processes import BackgroundProcess
 from lab.up import up
 from sides import SIGNED_OFF, Sides
 from task_migration import binomial
@@ -126,7 +126,7 @@ class Live:
         """Figures come in such periods, so long after their end."""
         usual = self.world.processes(self.told)["gateway_metrics"]
         words = (*usual.command, "--period", str(period), "--delay", str(delay))
-        Background(usual.name, usual.directory, words).start()
+        BackgroundProcess(usual.name, usual.directory, words).start()
 
     def kill(self, name):
         os.kill(json.loads((self.world.processes_directory / f"{name}.pid").read_text())["pid"], signal.SIGKILL)
@@ -332,10 +332,10 @@ def published_out_of_order(live, period, delay):
     usual = live.world.processes(live.told)["gateway_metrics"]
     usual.stop()
     client = OutOfOrder(aws.client("cloudwatch", **live.on_aws))
-    state = State.of(live.world.processes_directory / "gateway_metrics.state")
+    state = PublishedState.of(live.world.processes_directory / "gateway_metrics.state")
     sides = {live.told[f"{name}_upstream"]: name for name in ("laravel", "task_service")}
     publisher = GatewayMetricsPublisher(
-        client, live.world.access_log, state, Cpu(live.world.task_service_server(0)), sides, period, delay
+        client, live.world.access_log, state, CpuMeter(live.world.task_service_server(0)), sides, period, delay
     )
     ending = threading.Event()
 

@@ -9,14 +9,14 @@ import psycopg
 import pytest
 from lab.down import down
 from lab.servers import database_dump, laravel_tables
-from lab.servers.postgres_server import pginstall_of_wheel
+from lab.servers.postgres_server import wheel_binaries
 from lab.up import up
 from task_migration.errors import Failed, Refused
 
 
 def taken(server, database, path, *words):
     """A dump of a database, as pg_dump takes it."""
-    command = [pginstall_of_wheel() / "bin/pg_dump", "--no-owner", "--no-privileges", *words, f"--file={path}"]
+    command = [wheel_binaries() / "bin/pg_dump", "--no-owner", "--no-privileges", *words, f"--file={path}"]
     subprocess.run([*command, server.dsn(database)], check=True, env={"PATH": os.environ["PATH"]})
     return str(path)
 

@@ -22,7 +22,7 @@ from lab.gateway.gateway import ROUTE, AccessLog, LabGateway
 from lab.gateway.stage_settings import Integration, Resource, StageSettings
 from lab.locations import AWS_REGION, REST_API_ID, STAGE, VARIABLE
 from lab.servers.postgres_server import free_port
-from lab.servers.processes import listens
+from lab.servers.processes import is_listening
 from serving import served
 from task_migration.external import aws
 
@@ -379,7 +379,7 @@ def test_sigterm_lets_what_is_under_way_end(emulator, stage, sides, log):
     process = subprocess.Popen([sys.executable, "-m", "lab.gateway.gateway", *words, "--access-log", str(log)])
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: listens(port) and httpx.get(url + ROUTE, trust_env=False).status_code == 200, 20)
+        until(lambda: is_listening(port) and httpx.get(url + ROUTE, trust_env=False).status_code == 200, 20)
         with ThreadPoolExecutor() as pool:
             answer = pool.submit(httpx.get, f"{url}/api/tasks?wait=0.6", trust_env=False)
             until(lambda: any(one["query"] == "wait=0.6" for one in sides[0]["laravel"].got))

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from lab.gateway import gateway_metrics
 from lab.gateway.aws_emulator import AwsEmulator
-from lab.gateway.gateway_metrics import Cpu, GatewayMetricsPublisher, State, of_requests
+from lab.gateway.gateway_metrics import CpuMeter, GatewayMetricsPublisher, PublishedState, request_metrics
 from lab.locations import AWS_REGION
 from lab.servers.postgres_server import PostgresServer
 from task_migration.external import aws
@@ -78,7 +78,15 @@ class World:
             file.write(json.dumps(line) + "\n")
 
     def publisher(self, client=None, cpu=None, period=1, delay=0.0):
-        given = (client or self.cloudwatch, self.log, State.of(self.state), cpu or NoServer(), SIDES, period, delay)
+        given = (
+            client or self.cloudwatch,
+            self.log,
+            PublishedState.of(self.state),
+            cpu or NoServer(),
+            SIDES,
+            period,
+            delay,
+        )
         return GatewayMetricsPublisher(*given)
 
     def points(self, name, dimensions, statistic="Sum", namespace="AWS/ApplicationELB", period=1):
@@ -109,7 +117,7 @@ def measured(*lines):
     base = {"path": "/api/tasks", "method": "GET", "latency": 20, "intLatency": 10, "upstream": TASK_SERVICE, "err": ""}
     return {
         (name, tuple(value for _, value in dimensions)): dict(counted)
-        for (_, name, dimensions, _), counted in of_requests([{**base, **line} for line in lines], SIDES).items()
+        for (_, name, dimensions, _), counted in request_metrics([{**base, **line} for line in lines], SIDES).items()
     }
 
 
@@ -257,7 +265,7 @@ class Fragile:
 def test_killed_at_any_write_nothing_is_lost_or_counted_twice(world, number, done):
     for seconds in (0.1, 0.2, 1.1):
         world.line(seconds)
-    State(world.state, 0, {world.start: 12.5, world.start + 1: 25.0}).save()
+    PublishedState(world.state, 0, {world.start: 12.5, world.start + 1: 25.0}).save()
     world.clock(2.4)
     with pytest.raises(Killed):
         world.publisher(Fragile(world.cloudwatch, number, done)).step()
@@ -326,7 +334,7 @@ def until(holds, seconds=20):
 
 
 def test_the_cpu_is_that_of_all_processes_of_the_server_those_that_ended_too(task_service_server):
-    cpu = Cpu(task_service_server)
+    cpu = CpuMeter(task_service_server)
     assert cpu.percent() is None
     time.sleep(0.3)
     idle = cpu.percent()
@@ -338,4 +346,4 @@ def test_the_cpu_is_that_of_all_processes_of_the_server_those_that_ended_too(tas
 
 
 def test_a_server_that_does_not_run_has_no_cpu(tmp_path):
-    assert Cpu(PostgresServer(Path(tmp_path), 0)).percent() is None
+    assert CpuMeter(PostgresServer(Path(tmp_path), 0)).percent() is None

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 from lab.servers.postgres_server import alive, free_port
-from lab.servers.processes import Background, listens, strays
+from lab.servers.processes import BackgroundProcess, is_listening, leftover_processes
 from task_migration.errors import Failed
 
 SLEEPS = "import time; time.sleep(60)"
@@ -22,7 +22,7 @@ def make(tmp_path):
     made = []
 
     def background(program=SLEEPS, *words):
-        one = Background("one", tmp_path / "processes", (sys.executable, "-c", program, str(tmp_path), *words))
+        one = BackgroundProcess("one", tmp_path / "processes", (sys.executable, "-c", program, str(tmp_path), *words))
         made.append(one)
         return one
 
@@ -98,10 +98,10 @@ def test_one_that_never_gets_ready_fails_in_time(make):
 def test_a_process_of_the_lab_is_found_though_its_pid_file_is_gone(tmp_path):
     port = free_port()
     words = ("--port", str(port), "--dsn", f"host=127.0.0.1 port=1 passfile={tmp_path}/x")
-    one = Background("app", tmp_path / "processes", (sys.executable, "-m", "lab.apps.laravel_app", *words))
-    one.start(ready=lambda: listens(port))
+    one = BackgroundProcess("app", tmp_path / "processes", (sys.executable, "-m", "lab.apps.laravel_app", *words))
+    one.start(ready=lambda: is_listening(port))
     pid = one.pid()
     one.pid_file.unlink()
-    assert [stray.pid for stray in strays(tmp_path)] == [pid]
-    assert strays(tmp_path / "another") == []
-    strays(tmp_path)[0].terminate()
+    assert [stray.pid for stray in leftover_processes(tmp_path)] == [pid]
+    assert leftover_processes(tmp_path / "another") == []
+    leftover_processes(tmp_path)[0].terminate()

@@ -427,5 +427,5 @@ def test_the_emulator_refuses_a_port_that_is_taken(emulator):
 
 
 def test_the_emulator_runs_nothing_that_it_is_sent():
-    assert ssm.nothing_is_run("i-1", ["touch /tmp/x"]) == (0, "")
-    assert AwsEmulator()._on_instance is ssm.nothing_is_run
+    assert ssm.run_nothing("i-1", ["touch /tmp/x"]) == (0, "")
+    assert AwsEmulator()._on_instance is ssm.run_nothing

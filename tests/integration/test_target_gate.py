@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from lab.gateway.aws_emulator import AwsEmulator
 from lab.servers import laravel_tables as lab_laravel
-from lab.servers.postgres_server import free_port, pginstall_of_wheel
+from lab.servers.postgres_server import free_port, wheel_binaries
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from task_migration.control import journal
@@ -88,7 +88,7 @@ def test_a_server_that_the_inventory_does_not_name_is_refused(dsns):
 def test_a_dump_that_was_loaded_elsewhere_is_not_taken_for_where_it_came_from(dsns, task_service_server):
     environment_stamp(**dsns, migration_environment="production")
     parts = conninfo_to_dict(dsns["laravel_dsn"])
-    program = pginstall_of_wheel() / "bin"
+    program = wheel_binaries() / "bin"
     environment = {"PATH": os.environ["PATH"]}
     taken = subprocess.run(
         [program / "pg_dump", "--no-owner", "--no-privileges", "--schema=task_migration", dsns["laravel_dsn"]],

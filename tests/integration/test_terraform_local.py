@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from lab.down import down
 from lab.locations import Locations
-from lab.servers.laravel_tables import Filled
+from lab.servers.laravel_tables import LaravelContents
 from lab.servers.postgres_server import free_port
 from task_migration.errors import Failed, Refused
 from task_migration.external import terraform
@@ -37,7 +37,7 @@ class Target:
     def __init__(self, directory: Path) -> None:
         self.world = Locations(directory)
         self.port = free_port()
-        self.dsn = self.world.endpoints_at(1, self.port, Filled(150))["task_service_dsn"]
+        self.dsn = self.world.endpoints_at(1, self.port, LaravelContents(150))["task_service_dsn"]
         self.state = self.world.terraform_directory / "terraform.tfstate"
 
     def provision(self, **options):

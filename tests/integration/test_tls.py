@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 import trustme
-from lab.servers import tls_front
+from lab.servers import tls_proxy
 from lab.servers.postgres_server import HOST, free_port
-from lab.servers.processes import listens
+from lab.servers.processes import is_listening
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from task_migration.errors import Refused
 from task_migration.postgres import database
@@ -26,15 +26,15 @@ RDS_NAME = "task-service.abcdefghijkl.ap-northeast-1.rds.amazonaws.com"
 def front(laravel_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """libpq's parameters that lead to Laravel's server by TLS."""
     directory, port = tmp_path_factory.mktemp("tls"), free_port()
-    tls_front.make_certificates(directory)
-    words = [sys.executable, "-m", "lab.servers.tls_front", "--port", str(port), "--to", str(laravel_server.port)]
+    tls_proxy.make_certificates(directory)
+    words = [sys.executable, "-m", "lab.servers.tls_proxy", "--port", str(port), "--to", str(laravel_server.port)]
     process = subprocess.Popen([*words, "--directory", str(directory)])
     try:
         until = time.monotonic() + 15
-        while not listens(port):
+        while not is_listening(port):
             assert time.monotonic() < until
             time.sleep(0.05)
-        yield {"port": port, "sslmode": "verify-full", "sslrootcert": str(directory / tls_front.CA)}
+        yield {"port": port, "sslmode": "verify-full", "sslrootcert": str(directory / tls_proxy.CA)}
     finally:
         process.terminate()
         process.wait(10)
@@ -105,11 +105,11 @@ def test_off_this_machine_a_connection_string_that_says_nothing_of_tls_means_ver
 
 def test_a_server_that_is_away_behind_its_front_can_not_be_reached(front: dict[str, Any], tmp_path: Path) -> None:
     directory, port = tmp_path / "tls", free_port()
-    tls_front.make_certificates(directory)
+    tls_proxy.make_certificates(directory)
     words = [
         sys.executable,
         "-m",
-        "lab.servers.tls_front",
+        "lab.servers.tls_proxy",
         "--port",
         str(port),
         "--to",
@@ -119,7 +119,7 @@ def test_a_server_that_is_away_behind_its_front_can_not_be_reached(front: dict[s
     ]
     with subprocess.Popen(words) as process:
         until = time.monotonic() + 15
-        while not listens(port):
+        while not is_listening(port):
             assert time.monotonic() < until
             time.sleep(0.05)
         try:

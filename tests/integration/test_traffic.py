@@ -385,10 +385,10 @@ class Stage:
         laravel, task_service = (
             {"tasksUpstream": url.removeprefix("http://")} for url in (laravel_url, task_service_url)
         )
-        self.in_force = GatewaySettings("deployment", laravel, 0.0, task_service, resources)
+        self.active = GatewaySettings("deployment", laravel, 0.0, task_service, resources)
 
     def weigh(self, percent):
-        self.in_force = replace(self.in_force, percent=percent)
+        self.active = replace(self.active, percent=percent)
 
     def start(self):
         pass

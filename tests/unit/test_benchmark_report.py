@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 from benchmark import report
-from benchmark.copying import OURS, PGCOPYDB, PLAN, RAW_ALL_INDEXES, RAW_BEST, Copying
-from benchmark.measured import Run, Runs
-from benchmark.verifying import EQUAL, PASS_LARAVEL, PASS_TASK_SERVICE, TEN, Verifying
+from benchmark.copying import OURS, PGCOPYDB, PLAN, RAW_ALL_INDEXES, RAW_BEST, CopyResults
+from benchmark.measurement import Measurement, Measurements
+from benchmark.verifying import EQUAL, PASS_LARAVEL, PASS_TASK_SERVICE, TEN, VerifyResults
 
 WORLD = SimpleNamespace(
     tasks=1_000_000,
@@ -16,7 +16,7 @@ WORLD = SimpleNamespace(
 
 
 def runs(name, *walls, memory=40.0):
-    return Runs(name, [Run(wall, 1, 2, 3, memory) for wall in walls])
+    return Measurements(name, [Measurement(wall, 1, 2, 3, memory) for wall in walls])
 
 
 def copying():
@@ -25,10 +25,10 @@ def copying():
         f"{RAW_ALL_INDEXES}: binary": runs("", 14),
         f"{RAW_BEST}: binary": runs("", 10, 10, 11),
         f"{RAW_BEST}: text": runs("", 12),
-        PGCOPYDB: Runs(PGCOPYDB, problem="pgcopydb is not installed"),
+        PGCOPYDB: Measurements(PGCOPYDB, problem="pgcopydb is not installed"),
         PLAN: runs(PLAN, 6.6),
     }
-    return Copying(every, {"tasks": 940_000})
+    return CopyResults(every, {"tasks": 940_000})
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def verifying():
         EQUAL: runs("", 7, memory=200),
         TEN: runs("", 7.5),
     }
-    return Verifying(every, ten, {("tasks", 3, "different", ("title",))})
+    return VerifyResults(every, ten, {("tasks", 3, "different", ("title",))})
 
 
 def test_the_best_raw_pipe_is_the_quickest_of_all_of_them():

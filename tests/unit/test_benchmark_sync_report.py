@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 from benchmark import sync_report
 from benchmark.__main__ import _load
-from benchmark.capture_cost import Cost
-from benchmark.draining import Drain
+from benchmark.capture_cost import CaptureCost
+from benchmark.draining import DrainResult
 from benchmark.latency import Latency
-from benchmark.sync_report import Synced
-from benchmark.syncing import Carried, Load
+from benchmark.sync_report import SyncResults
+from benchmark.syncing import Load, LoadResult
 
 WORLD = SimpleNamespace(
     tasks=200_000, laravel_server=None, settings=lambda: {"PostgreSQL": "18", "track_commit_timestamp": "on"}
@@ -22,15 +22,15 @@ def latency(p95, lost=0):
 
 
 @pytest.fixture
-def synced():
+def results():
     forward, both = Load(1000, 0), Load(500, 500)
     carried = {
-        forward: Carried(forward, [latency(10), latency(14), latency(90)], cpu=[0.4, 0.4, 0.5]),
-        both: Carried(both, [latency(20)], [latency(30, lost=2)], cpu=[0.8]),
+        forward: LoadResult(forward, [latency(10), latency(14), latency(90)], cpu=[0.4, 0.4, 0.5]),
+        both: LoadResult(both, [latency(20)], [latency(30, lost=2)], cpu=[0.8]),
     }
-    drains = {1: Drain(1, 100_000, [10.0, 12.0, 40.0]), 2: Drain(2, problem="it | hangs")}
-    costs = {"an application's mix": Cost("an application's mix", [90, 80], [100, 100])}
-    return Synced(carried, {1000: [latency(1)]}, 3, 10, 0.5, drains, costs)
+    drains = {1: DrainResult(1, 100_000, [10.0, 12.0, 40.0]), 2: DrainResult(2, problem="it | hangs")}
+    costs = {"an application's mix": CaptureCost("an application's mix", [90, 80], [100, 100])}
+    return SyncResults(carried, {1000: [latency(1)]}, 3, 10, 0.5, drains, costs)
 
 
 def test_percentiles_are_over_the_rows_of_the_window_alone():
@@ -47,8 +47,8 @@ def test_a_window_without_rows_is_no_quick_one():
     assert Latency.between({1: 5.0}, {}, (0.0, 10.0), 1.0) == Latency(0, 0, 0, 0, 0, 1.0, 1)
 
 
-def test_goals_compare_medians_of_rounds_and_the_slower_way(synced):
-    found = {goal.what: goal for goal in sync_report.goals(synced)}
+def test_goals_compare_medians_of_rounds_and_the_slower_way(results):
+    found = {goal.what: goal for goal in sync_report.goals(results)}
     alone = found["1,000 forward per second: p95"]
     assert (alone.measured, alone.met) == (14, True)
     both = found["500 forward + 500 backward per second: the slower way's p95"]
@@ -59,30 +59,30 @@ def test_goals_compare_medians_of_rounds_and_the_slower_way(synced):
     assert found["throughput that capture costs, an application's mix"].measured == pytest.approx(15)
 
 
-def test_bad_figures_and_what_failed_stay_in_the_section(synced):
-    text = sync_report.section(WORLD, synced)
+def test_bad_figures_and_what_failed_stay_in_the_section(results):
+    text = sync_report.section(WORLD, results)
     assert "| 500 forward + 500 backward per second: the slower way's p95 | <= 25 ms | 30 ms | **no** |" in text
     assert "| 2 | not measured: it ; hangs | | |" in text
     assert "| 1,000 forward: native replication | 0.5 | 1.0 |" in text
 
 
-def test_the_json_holds_every_round(synced):
-    figures = json.loads(sync_report.as_json(WORLD, synced))
+def test_the_json_holds_every_round(results):
+    figures = json.loads(sync_report.as_json(WORLD, results))
     assert [one["p95"] for one in figures["sync"][0]["forward"]] == [10, 14, 90]
     assert figures["goals"][0]["met"] is True
 
 
-def test_a_new_section_takes_the_old_ones_place_and_leaves_the_rest(synced):
+def test_a_new_section_takes_the_old_ones_place_and_leaves_the_rest(results):
     page = "# Benchmarks\n\n## Verify\n\nfigures\n"
-    text = sync_report.section(WORLD, synced)
-    once = sync_report.placed(page, text)
+    text = sync_report.section(WORLD, results)
+    once = sync_report.with_section(page, text)
     assert once == page + "\n" + text
-    assert sync_report.placed(once, text) == once
+    assert sync_report.with_section(once, text) == once
     below = f"{once}\n## The canary\n\nby hand\n"
-    assert sync_report.placed(below, text) == below
-    assert sync_report.kept(once) == text
-    assert sync_report.kept(page) == ""
-    assert sync_report.placed("# Benchmarks\n\nnew\n", sync_report.kept(page)) == "# Benchmarks\n\nnew\n"
+    assert sync_report.with_section(below, text) == below
+    assert sync_report.sync_section(once) == text
+    assert sync_report.sync_section(page) == ""
+    assert sync_report.with_section("# Benchmarks\n\nnew\n", sync_report.sync_section(page)) == "# Benchmarks\n\nnew\n"
 
 
 def test_a_load_is_two_rates():

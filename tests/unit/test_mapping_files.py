@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.servers.postgres_server import pginstall_of_wheel
+from lab.servers.postgres_server import wheel_binaries
 from psycopg import sql
 from task_migration.mapping import table_mapping
 from task_migration.mapping.selector import KeyRange, KeySet, Selector
@@ -31,7 +31,7 @@ def test_a_mapping_file_is_legal_in_psql_as_it_stands(laravel: database.Connecti
     asked = {"laravel_timezone": SETTINGS["timezone"], "s3_bucket": SETTINGS["s3_bucket"]}
     options = " ".join(f"-c task_migration.{name}={value}" for name, value in asked.items())
     run = subprocess.run(
-        [pginstall_of_wheel() / "bin" / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, laravel.side.dsn],
+        [wheel_binaries() / "bin" / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, laravel.side.dsn],
         env={**os.environ, "PGOPTIONS": options, "PAGER": ""},
         capture_output=True,
         text=True,

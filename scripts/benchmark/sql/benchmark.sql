@@ -15,7 +15,7 @@ DROP DATABASE IF EXISTS {database} WITH (FORCE);
 -- name: checkpoint
 CHECKPOINT;
 
--- name: settle
+-- name: vacuum analyze
 VACUUM (ANALYZE);
 
 -- name: keep what the mapping reads

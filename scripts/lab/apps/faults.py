@@ -44,7 +44,7 @@ class Faults:
             raise ValueError("down and garbage are true or false")
 
 
-class Unreliable:
+class FaultInjector:
     """An app of one side, with faults. It stands around all others, so that ``down`` finds the connection itself."""
 
     def __init__(self, app: ASGIApp, side: str) -> None:

@@ -27,14 +27,14 @@ from lab.apps.task_api import (
     NEWEST,
     TAGS,
     TASK,
-    Refusal,
+    ApiError,
     TaskApi,
-    arguments,
     body_of,
-    done,
     not_found,
+    parse_arguments,
     serve,
-    valid,
+    success,
+    validated,
 )
 from lab.servers.laravel_tables import TIMEZONE
 
@@ -76,21 +76,21 @@ class LaravelApi(TaskApi):
         name = request.headers.get("x-user", "")
         if name not in self._users:
             key = int(name) if name.isdecimal() and len(name) < 19 else None
-            found = await self.one("user", sub=name, key=key) if name else None
+            found = await self.run("user", sub=name, key=key) if name else None
             if found is None:
-                raise Refusal(401, "X-User names no user")
+                raise ApiError(401, "X-User names no user")
             self._users[name] = found
         return self._users[name]
 
     async def index(self, request: Request) -> Response:
-        return done(await self.one("tasks of user", user=await self.user(request), newest=NEWEST), changed=False)
+        return success(await self.run("tasks of user", user=await self.user(request), newest=NEWEST), changed=False)
 
     async def show(self, request: Request) -> Response:
-        return done(await self._found(request.path_params["task"], await self.user(request)), changed=False)
+        return success(await self._find_task(request.path_params["task"], await self.user(request)), changed=False)
 
     async def store(self, request: Request) -> Response:
         user = await self.user(request)
-        body = valid(await body_of(request), TASK, required=("title",))
+        body = validated(await body_of(request), TASK, required=("title",))
         values = {
             "user": user,
             "title": body["title"],
@@ -99,19 +99,19 @@ class LaravelApi(TaskApi):
             "now": now(),
         }
         if not body.get("tags"):
-            return done(await self.one("create", **values), 201)
+            return success(await self.run("create", **values), 201)
         async with self.transaction() as connection:
-            document = await self.within(connection, "create", **values)
+            document = await self.run_in(connection, "create", **values)
             task = json.loads(document)["id"]
             await self._sync_tags(connection, task, body["tags"])
-            return done(await self.within(connection, "task", task=task, user=user), 201)
+            return success(await self.run_in(connection, "task", task=task, user=user), 201)
 
     async def update(self, request: Request) -> Response:
-        body = valid(await body_of(request), CHANGE)
+        body = validated(await body_of(request), CHANGE)
         return await self._saved(request, "update", fields=json.dumps(dict(body)))
 
     async def group(self, request: Request) -> Response:
-        body = valid(await body_of(request), GROUP, required=("group_id",))
+        body = validated(await body_of(request), GROUP, required=("group_id",))
         return await self._saved(request, "group", **{name: body.get(name) for name in GROUP})
 
     async def act(self, request: Request) -> Response:
@@ -120,50 +120,50 @@ class LaravelApi(TaskApi):
         if verb == "images":
             return await self.store_image(request)
         if verb not in ("complete", "uncomplete", "approve", "restore"):
-            raise Refusal(404, f"there is no route {verb}")
+            raise ApiError(404, f"there is no route {verb}")
         return await self._saved(request, verb)
 
     async def destroy(self, request: Request) -> Response:
         key = request.path_params["task"]
-        if await self.one("delete", task=key, user=await self.user(request), now=now()) is None:
+        if await self.run("delete", task=key, user=await self.user(request), now=now()) is None:
             raise not_found(key)
         return Response(status_code=204)
 
     async def tags(self, request: Request) -> Response:
         key, user = request.path_params["task"], await self.user(request)
-        body = valid(await body_of(request), TAGS, required=("tags",))
+        body = validated(await body_of(request), TAGS, required=("tags",))
         async with self.transaction() as connection:
-            if await self.within(connection, "task", task=key, user=user) is None:
+            if await self.run_in(connection, "task", task=key, user=user) is None:
                 raise not_found(key)
             changed = await self._sync_tags(connection, key, body["tags"])
-            return done(await self.within(connection, "task", task=key, user=user), changed=changed)
+            return success(await self.run_in(connection, "task", task=key, user=user), changed=changed)
 
     async def store_image(self, request: Request) -> Response:
         key, user = request.path_params["task"], await self.user(request)
-        body = valid(await body_of(request), IMAGE, required=("s3_key",))
-        image = await self.one("add image", task=key, user=user, s3_key=body["s3_key"], now=now())
+        body = validated(await body_of(request), IMAGE, required=("s3_key",))
+        image = await self.run("add image", task=key, user=user, s3_key=body["s3_key"], now=now())
         if image is None:
             raise not_found(key)
-        return done(image, 201)
+        return success(image, 201)
 
     async def destroy_image(self, request: Request) -> Response:
         key, image = request.path_params["task"], request.path_params["image"]
-        if await self.one("remove image", task=key, image=image, user=await self.user(request)) is None:
-            raise Refusal(404, f"there is no image {image} of a task {key} of this user's")
+        if await self.run("remove image", task=key, image=image, user=await self.user(request)) is None:
+            raise ApiError(404, f"there is no image {image} of a task {key} of this user's")
         return Response(status_code=204)
 
     async def _saved(self, request: Request, name: str, **values: Any) -> Response:
         """Finds the task, and saves it if the statement changes anything of it."""
         key, user = request.path_params["task"], await self.user(request)
-        document = await self.one(name, task=key, user=user, now=now(), **values)
+        document = await self.run(name, task=key, user=user, now=now(), **values)
         if document is not None:
-            return done(document)
+            return success(document)
         if name == "restore":  # only what is trashed is found there
             raise not_found(key)
-        return done(await self._found(key, None if name == "approve" else user), changed=False)
+        return success(await self._find_task(key, None if name == "approve" else user), changed=False)
 
-    async def _found(self, key: int, user: int | None) -> str:
-        document = await self.one("task", task=key, user=user)
+    async def _find_task(self, key: int, user: int | None) -> str:
+        document = await self.run("task", task=key, user=user)
         if document is None:
             raise not_found(key)
         return str(document)
@@ -171,11 +171,11 @@ class LaravelApi(TaskApi):
     async def _sync_tags(self, connection: psycopg.AsyncConnection[Any], key: int, wanted: list[str]) -> bool:
         """firstOrCreate of each name, then ``$task->tags()->sync``: detaches first. Whether anything was written."""
         values: Mapping[str, Any] = {"task": key, "names": sorted(set(wanted)), "now": now()}
-        await self.within(connection, "new tags", **values)
-        changes = [await self.within(connection, name, **values) for name in ("detach tags", "attach tags")]
+        await self.run_in(connection, "new tags", **values)
+        changes = [await self.run_in(connection, name, **values) for name in ("detach tags", "attach tags")]
         return any(changes)
 
 
 if __name__ == "__main__":
-    asked = arguments("laravel_app")
+    asked = parse_arguments("laravel_app")
     serve(LaravelApi(asked.dsn).application(), asked.port)

@@ -35,10 +35,10 @@ def make(folder: Path) -> bool:
 
 
 def _git(folder: Path, *words: str) -> None:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
-    if done.returncode:
+    result = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    if result.returncode:
         raise Failed(
             f"git {words[0]} did not work in {folder}",
-            measured=done.stderr.strip() or f"exit code {done.returncode}",
+            measured=result.stderr.strip() or f"exit code {result.returncode}",
             next_step="ansible-playbook lab-up.yml",
         )

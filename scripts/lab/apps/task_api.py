@@ -28,7 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from task_migration.sql_files import as_sql
 
-from lab.apps.faults import Unreliable
+from lab.apps.faults import FaultInjector
 from lab.servers.postgres_server import HOST
 from lab.sql_files import blocks, statement
 
@@ -38,7 +38,7 @@ LONGEST_TEXT = 255
 NEWEST = 50
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is answered with an error; the message goes to the client."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -73,14 +73,14 @@ class TaskApi:
     def routes(self) -> list[Route]:
         raise NotImplementedError
 
-    async def one(self, name: str, **values: Any) -> Any:
+    async def run(self, name: str, **values: Any) -> Any:
         """The first column of the first row of a statement that is a transaction of its own; None if it gives none."""
         async with self.pool.connection() as connection:
-            return await self.within(connection, name, **values)
+            return await self.run_in(connection, name, **values)
 
-    async def within(self, connection: psycopg.AsyncConnection[Any], name: str, **values: Any) -> Any:
+    async def run_in(self, connection: psycopg.AsyncConnection[Any], name: str, **values: Any) -> Any:
         """As ``one``, on a connection whose transaction the caller holds."""
-        cursor = await connection.execute(prepared(self.file, name), values)
+        cursor = await connection.execute(statement_with_document(self.file, name), values)
         row = await cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
@@ -104,57 +104,61 @@ class TaskApi:
         app = Starlette(
             routes=[*self.routes(), Route("/health", self.health)],
             lifespan=lifespan,
-            exception_handlers={Refusal: refused, HTTPException: no_route, psycopg.Error: self._database_said},
+            exception_handlers={
+                ApiError: answer_api_error,
+                HTTPException: answer_http_error,
+                psycopg.Error: self._answer_database_error,
+            },
         )
-        return Unreliable(app, self.side)
+        return FaultInjector(app, self.side)
 
     async def health(self, _: Request) -> Response:
         """200 if the tables can be asked, 503 if not."""
-        await self.one("health")
-        return done("{}")
+        await self.run("health")
+        return success("{}")
 
-    async def _database_said(self, _: Request, error: Exception) -> Response:
+    async def _answer_database_error(self, _: Request, error: Exception) -> Response:
         """The client's fault, or the database's; the text of an error is not shown, it may quote a row."""
-        told = f"the database says {type(error).__name__} ({getattr(error, 'sqlstate', None) or 'no code'})"
+        message = f"the database says {type(error).__name__} ({getattr(error, 'sqlstate', None) or 'no code'})"
         if isinstance(error, pg.UniqueViolation):
-            return failure(409, told)
+            return error_answer(409, message)
         if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
-            return failure(422, told)
+            return error_answer(422, message)
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, pg.UndefinedTable)):
             # One connection is lost: the others may be as well, and would each spoil a request.
             if self._checking is None or self._checking.done():
                 self._checking = asyncio.create_task(self.pool.check())
-            return failure(503, told)
-        return failure(500, told)
+            return error_answer(503, message)
+        return error_answer(500, message)
 
 
 @cache
-def prepared(file: str, name: str) -> bytes:
+def statement_with_document(file: str, name: str) -> bytes:
     """A statement with the JSON of a task put in where it says ``{document}``."""
     return statement(file, name, document=as_sql(blocks(file)["document"])).as_bytes(None)
 
 
-def done(document: str, status: int = 200, *, changed: bool = True) -> Response:
+def success(document: str, status: int = 200, *, changed: bool = True) -> Response:
     """A success; ``document`` is JSON as the database made it."""
     body = f'{{"success":true,"changed":{"true" if changed else "false"},"data":{document}}}'
     return Response(body.encode(), status, media_type="application/json")
 
 
-def failure(status: int, message: str) -> Response:
+def error_answer(status: int, message: str) -> Response:
     body = json.dumps({"success": False, "error": message})
     return Response(body.encode(), status, media_type="application/json")
 
 
-async def refused(_: Request, error: Exception) -> Response:
-    return failure(error.status if isinstance(error, Refusal) else 500, str(error))
+async def answer_api_error(_: Request, error: Exception) -> Response:
+    return error_answer(error.status if isinstance(error, ApiError) else 500, str(error))
 
 
-async def no_route(_: Request, error: Exception) -> Response:
-    return failure(error.status_code, error.detail) if isinstance(error, HTTPException) else failure(500, "")
+async def answer_http_error(_: Request, error: Exception) -> Response:
+    return error_answer(error.status_code, error.detail) if isinstance(error, HTTPException) else error_answer(500, "")
 
 
-def not_found(key: int) -> Refusal:
-    return Refusal(404, f"there is no task {key} of this user's")
+def not_found(key: int) -> ApiError:
+    return ApiError(404, f"there is no task {key} of this user's")
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -163,13 +167,13 @@ async def body_of(request: Request) -> dict[str, Any]:
     try:
         found = json.loads(raw) if raw else {}
     except (ValueError, RecursionError):
-        raise Refusal(400, "the body is no JSON") from None
+        raise ApiError(400, "the body is no JSON") from None
     if not isinstance(found, dict):
-        raise Refusal(400, "the body is no JSON object")
+        raise ApiError(400, "the body is no JSON object")
     return found
 
 
-Rule = Callable[[Any], bool]
+FieldRule = Callable[[Any], bool]
 
 
 def text(value: Any) -> bool:
@@ -200,16 +204,16 @@ def names(value: Any) -> bool:
     return isinstance(value, list) and all(short_text(name) for name in value)
 
 
-TASK: Mapping[str, Rule] = {
+TASK: Mapping[str, FieldRule] = {
     "title": short_text,
     "description": text_or_nothing,
     "difficulty": difficulty,
     "tags": names,
 }
-CHANGE: Mapping[str, Rule] = {name: TASK[name] for name in ("title", "description", "difficulty")}
-TAGS: Mapping[str, Rule] = {"tags": names}
-IMAGE: Mapping[str, Rule] = {"s3_key": short_text}
-GROUP: Mapping[str, Rule] = {
+CHANGE: Mapping[str, FieldRule] = {name: TASK[name] for name in ("title", "description", "difficulty")}
+TAGS: Mapping[str, FieldRule] = {"tags": names}
+IMAGE: Mapping[str, FieldRule] = {"s3_key": short_text}
+GROUP: Mapping[str, FieldRule] = {
     "group_id": text_or_nothing,
     "reward": number_or_nothing,
     "requires_approval": truth_or_nothing,
@@ -217,16 +221,18 @@ GROUP: Mapping[str, Rule] = {
 }
 
 
-def valid(body: Mapping[str, Any], rules: Mapping[str, Rule], required: Sequence[str] = ()) -> Mapping[str, Any]:
+def validated(
+    body: Mapping[str, Any], rules: Mapping[str, FieldRule], required: Sequence[str] = ()
+) -> Mapping[str, Any]:
     """The body, if every field is known and in order, and none is missing. Raises Refusal, 422, with a field's name."""
     for name in required:
         if name not in body:
-            raise Refusal(422, f"{name} is missing")
+            raise ApiError(422, f"{name} is missing")
     for name, value in body.items():
         if name not in rules:
-            raise Refusal(422, f"{name} is no field that may be given here")
+            raise ApiError(422, f"{name} is no field that may be given here")
         if not rules[name](value):
-            raise Refusal(422, f"{name} has a value that it can't have")
+            raise ApiError(422, f"{name} has a value that it can't have")
     return body
 
 
@@ -249,7 +255,7 @@ def serve(application: ASGIApp, port: int, *, idle_seconds: int = 5, ending_seco
     )
 
 
-def arguments(program: str, **files: str) -> argparse.Namespace:
+def parse_arguments(program: str, **files: str) -> argparse.Namespace:
     """What the two apps are started with: a port, a connection string without a password, and ``files``."""
     parser = argparse.ArgumentParser(prog=f"python -m lab.{program}")
     parser.add_argument("--port", type=int, required=True)

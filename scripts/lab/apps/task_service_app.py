@@ -31,24 +31,24 @@ from lab.apps.task_api import (
     NEWEST,
     TAGS,
     TASK,
-    Refusal,
-    Rule,
+    ApiError,
+    FieldRule,
     TaskApi,
-    arguments,
     body_of,
-    done,
     not_found,
     number_or_nothing,
+    parse_arguments,
     serve,
+    success,
     text,
     text_or_nothing,
-    valid,
+    validated,
 )
 from lab.locations import S3_BUCKET
 
 PUBLIC_VERBS = ("complete", "uncomplete", "approve", "start", "reject")
-PUBLIC_TASK: Mapping[str, Rule] = {**TASK, "id": lambda value: type(value) is int, "status": text}
-WHOLE_TASK: Mapping[str, Rule] = {
+PUBLIC_TASK: Mapping[str, FieldRule] = {**TASK, "id": lambda value: type(value) is int, "status": text}
+WHOLE_TASK: Mapping[str, FieldRule] = {
     "id": lambda value: type(value) is int,
     "user_id": text,
     "title": text,
@@ -106,29 +106,29 @@ class TaskServiceApi(TaskApi):
         """Whether the service token came. Raises Refusal, 401, for another token."""
         given = request.headers.get("authorization")
         if given is not None and not self._token.accepts(given):
-            raise Refusal(401, "the token is not accepted")
+            raise ApiError(401, "the token is not accepted")
         return given is not None
 
     def user(self, request: Request) -> str:
         """Whose session it is: a Cognito sub. Raises Refusal, 401, if nobody's."""
         name = request.headers.get("x-user", "")
         if not name or self.is_the_sync(request):
-            raise Refusal(401, "X-User names no user")
+            raise ApiError(401, "X-User names no user")
         return name
 
     async def index(self, request: Request) -> Response:
-        return done(await self.one("tasks of user", user=self.user(request), newest=NEWEST), changed=False)
+        return success(await self.run("tasks of user", user=self.user(request), newest=NEWEST), changed=False)
 
     async def show(self, request: Request) -> Response:
-        document = await self.one("task", task=request.path_params["task"], user=self.user(request))
-        return done(_there(document, request), changed=False)
+        document = await self.run("task", task=request.path_params["task"], user=self.user(request))
+        return success(_found_or_404(document, request), changed=False)
 
     async def store(self, request: Request) -> Response:
         if self.is_the_sync(request):
-            body = valid(await body_of(request), WHOLE_TASK, required=("id", "user_id", "title"))
-            return done(await self.take(body["id"], body), 201)
+            body = validated(await body_of(request), WHOLE_TASK, required=("id", "user_id", "title"))
+            return success(await self.take(body["id"], body), 201)
         user = self.user(request)
-        body = valid(await body_of(request), PUBLIC_TASK, required=("title",))
+        body = validated(await body_of(request), PUBLIC_TASK, required=("title",))
         values = {
             "user": user,
             "title": body["title"],
@@ -139,20 +139,20 @@ class TaskServiceApi(TaskApi):
             "now": now(),
         }
         if "id" not in body:
-            return done(await self.one("create", **values), 201)
-        document = await self.one("create or replace", id=body["id"], **values)
+            return success(await self.run("create", **values), 201)
+        document = await self.run("create or replace", id=body["id"], **values)
         if document is None:
-            raise Refusal(409, f"task {body['id']} is another user's")
-        return done(document, 201)
+            raise ApiError(409, f"task {body['id']} is another user's")
+        return success(document, 201)
 
     async def update(self, request: Request) -> Response:
         key = request.path_params["task"]
         if self.is_the_sync(request):
-            body = valid(await body_of(request), WHOLE_TASK, required=("user_id", "title"))
+            body = validated(await body_of(request), WHOLE_TASK, required=("user_id", "title"))
             if body.get("id", key) != key:
-                raise Refusal(422, f"the body is of another task than {key}")
-            return done(await self.take(key, body, new=False))
-        body = valid(await body_of(request), CHANGE)
+                raise ApiError(422, f"the body is of another task than {key}")
+            return success(await self.take(key, body, new=False))
+        body = validated(await body_of(request), CHANGE)
         return await self._saved(request, "update", fields=json.dumps(dict(body)))
 
     async def act(self, request: Request) -> Response:
@@ -161,25 +161,25 @@ class TaskServiceApi(TaskApi):
         if verb == "images":
             return await self.store_image(request)
         if verb not in PUBLIC_VERBS:
-            raise Refusal(404, f"there is no route {verb}")
+            raise ApiError(404, f"there is no route {verb}")
         return await self._saved(request, verb)
 
     async def tags(self, request: Request) -> Response:
-        body = valid(await body_of(request), TAGS, required=("tags",))
+        body = validated(await body_of(request), TAGS, required=("tags",))
         return await self._saved(request, "tags", tags=tags_of(body["tags"]))
 
     async def group(self, request: Request) -> Response:
         key, user = request.path_params["task"], self.user(request)
-        body = valid(await body_of(request), GROUP, required=("group_id",))
+        body = validated(await body_of(request), GROUP, required=("group_id",))
         values: dict[str, Any] = {"requires_approval": False, "requires_image": False, "reward": None, **body}
         async with self.transaction() as connection:
             moment = now()
-            _there(await self.within(connection, "touch", task=key, user=user, now=moment), request)
+            _found_or_404(await self.run_in(connection, "touch", task=key, user=user, now=moment), request)
             if body["group_id"] is None:
-                await self.within(connection, "leave group", task=key)
+                await self.run_in(connection, "leave group", task=key)
             else:
-                await self.within(connection, "join group", task=key, now=moment, **values)
-            return done(await self.within(connection, "task", task=key, user=user))
+                await self.run_in(connection, "join group", task=key, now=moment, **values)
+            return success(await self.run_in(connection, "task", task=key, user=user))
 
     async def destroy(self, request: Request) -> Response:
         """The task with all that is its own; of any user if the sync asks."""
@@ -187,28 +187,28 @@ class TaskServiceApi(TaskApi):
         user = None if by_the_sync else self.user(request)
         async with self.transaction() as connection:
             if by_the_sync:
-                await self.within(connection, "mark as the sync's")
-            _there(await self.within(connection, "lock", task=key, user=user), request)
+                await self.run_in(connection, "mark as the sync's")
+            _found_or_404(await self.run_in(connection, "lock", task=key, user=user), request)
             for name in ("delete images", "delete approvals", "leave group", "delete task"):
-                await self.within(connection, name, task=key)
+                await self.run_in(connection, name, task=key)
         return Response(status_code=204)
 
     async def store_image(self, request: Request) -> Response:
         key, user = request.path_params["task"], self.user(request)
-        s3_key = valid(await body_of(request), IMAGE, required=("s3_key",))["s3_key"]
+        s3_key = validated(await body_of(request), IMAGE, required=("s3_key",))["s3_key"]
         url = f"https://{S3_BUCKET}.s3.amazonaws.com/{quote(s3_key, safe='/')}"
         async with self.transaction() as connection:
             moment = now()
-            _there(await self.within(connection, "touch", task=key, user=user, now=moment), request)
+            _found_or_404(await self.run_in(connection, "touch", task=key, user=user, now=moment), request)
             values = {"task": key, "user": user, "s3_key": s3_key, "s3_url": url, "now": moment}
-            return done(await self.within(connection, "add image", **values), 201)
+            return success(await self.run_in(connection, "add image", **values), 201)
 
     async def destroy_image(self, request: Request) -> Response:
         key, image, user = request.path_params["task"], request.path_params["image"], self.user(request)
         async with self.transaction() as connection:
-            _there(await self.within(connection, "touch", task=key, user=user, now=now()), request)
-            if await self.within(connection, "remove image", task=key, image=image) is None:
-                raise Refusal(404, f"there is no image {image} of task {key}")
+            _found_or_404(await self.run_in(connection, "touch", task=key, user=user, now=now()), request)
+            if await self.run_in(connection, "remove image", task=key, image=image) is None:
+                raise ApiError(404, f"there is no image {image} of task {key}")
         return Response(status_code=204)
 
     async def take(self, key: int, body: Mapping[str, Any], *, new: bool = True) -> str:
@@ -224,13 +224,13 @@ class TaskServiceApi(TaskApi):
         async with self.transaction() as connection:
 
             async def take(name: str, fields: object = None) -> Any:
-                return await self.within(connection, name, task=key, fields=json.dumps(fields), now=now(), user=None)
+                return await self.run_in(connection, name, task=key, fields=json.dumps(fields), now=now(), user=None)
 
             await take("mark as the sync's")
             if not new and await take("lock") is None:
-                raise Refusal(404, f"there is no task {key}")
+                raise ApiError(404, f"there is no task {key}")
             if await take("take task", {**own, "id": key}) is None:
-                raise Refusal(409, f"task {key} is another user's")
+                raise ApiError(409, f"task {key} is another user's")
             if "group" in body:
                 await (take("leave group") if body["group"] is None else take("take group", body["group"]))
             if "approval" in body:
@@ -244,10 +244,10 @@ class TaskServiceApi(TaskApi):
 
     async def _saved(self, request: Request, name: str, **values: Any) -> Response:
         values |= {"task": request.path_params["task"], "user": self.user(request), "now": now()}
-        return done(_there(await self.one(name, **values), request))
+        return success(_found_or_404(await self.run(name, **values), request))
 
 
-def _there(found: Any, request: Request) -> str:
+def _found_or_404(found: Any, request: Request) -> str:
     """What a statement found. Raises Refusal, 404, if that is nothing."""
     if found is None:
         raise not_found(request.path_params["task"])
@@ -255,5 +255,5 @@ def _there(found: Any, request: Request) -> str:
 
 
 if __name__ == "__main__":
-    asked = arguments("task_service_app", service_token_file="holds the token that the sync bears")
+    asked = parse_arguments("task_service_app", service_token_file="holds the token that the sync bears")
     serve(TaskServiceApi(asked.dsn, asked.service_token_file).application(), asked.port)

@@ -29,7 +29,7 @@ class AwsEmulator:
     moto keeps one world for a process: two emulators in it share theirs.
     """
 
-    def __init__(self, port: int = 0, on_instance: ssm.OnInstance = ssm.nothing_is_run) -> None:
+    def __init__(self, port: int = 0, on_instance: ssm.OnInstance = ssm.run_nothing) -> None:
         self._port, self._on_instance = port, on_instance
         self._server: Any = None
         self.url = ""
@@ -39,7 +39,7 @@ class AwsEmulator:
         if self._port and port_is_taken(self._port):
             raise Refused(f"the port {self._port} is taken", next_step="python -m lab.gateway.aws_emulator --port 0")
         ssm.on_instance = self._on_instance
-        extend()
+        extend_moto()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer(ADDRESS, self._port, verbose=False)
         self._server.start()
@@ -57,14 +57,14 @@ class AwsEmulator:
 
 
 @cache
-def extend() -> None:
+def extend_moto() -> None:
     """Puts all that follows in moto's place, once."""
-    ecs.deployments_end()
-    ssm.commands_are_run()
-    ssm.invocations_are_listed()
-    apigateway.stages_have_canaries()
-    cloudwatch.metrics_are_kept()
-    cloudwatch.alarms_wait_for_data()
+    ecs.end_deployments()
+    ssm.run_commands()
+    ssm.add_invocation_list()
+    apigateway.add_canaries()
+    cloudwatch.store_metrics()
+    cloudwatch.start_alarms_without_data()
 
 
 def main(words: list[str] | None = None) -> None:

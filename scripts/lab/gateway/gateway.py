@@ -31,7 +31,7 @@ from task_migration.external import aws
 
 from lab.apps.task_api import serve
 from lab.gateway.stage_settings import GatewaySettings, StageSettings
-from lab.gateway.upstream import HttpAnswer, HttpRequest, Unanswered, Upstream, passed_on
+from lab.gateway.upstream import HttpAnswer, HttpRequest, NoAnswer, Upstream, end_to_end_headers
 from lab.locations import AWS_REGION
 
 ROUTE = "/lab/gateway"
@@ -69,7 +69,7 @@ class AccessLog:
 
 
 @dataclass(slots=True)
-class Passage:
+class RoutedRequest:
     """One request on its way, as the access log tells it."""
 
     method: str
@@ -91,13 +91,13 @@ class LabGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
         elif scope["path"] == ROUTE:
-            await _send(send, self._told(), "")
+            await _send(send, self._settings_answer(), "")
         else:
-            await self._pass(scope, receive, send)
+            await self._route(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._stage.start()
         writing = asyncio.create_task(self._log.keep_writing())
@@ -112,78 +112,80 @@ class LabGateway:
             upstream.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _told(self) -> HttpAnswer:
+    def _settings_answer(self) -> HttpAnswer:
         """503 until the stage was seen."""
-        settings = self._stage.in_force
+        settings = self._stage.active
         if settings is None:
-            return _said(503, "Service Unavailable")
-        told = {
+            return _error_answer(503, "Service Unavailable")
+        settings_shown = {
             "deployment": settings.deployment,
             "variables": settings.variables,
             "percent": settings.percent,
             "overrides": settings.overrides,
             "since": settings.since,
-            "asked": self._stage.asked,
+            "asked": self._stage.answered_at,
         }
-        return HttpAnswer(200, [(b"content-type", b"application/json")], json.dumps(told).encode())
+        return HttpAnswer(200, [(b"content-type", b"application/json")], json.dumps(settings_shown).encode())
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        settings = self._stage.in_force
-        passage = Passage(scope["method"])
+        settings = self._stage.active
+        routed = RoutedRequest(scope["method"])
         body = await _body(receive)
         if body is None:
             return
         answer = (
-            _said(503, "Service Unavailable") if settings is None else await self._ask(settings, scope, body, passage)
+            _error_answer(503, "Service Unavailable")
+            if settings is None
+            else await self._ask(settings, scope, body, routed)
         )
         request_id = str(uuid.uuid4())
         self._log.add(
             {
                 "requestId": request_id,
                 "time": int(time.time() * 1000),
-                "isCanary": passage.canary,
-                "path": passage.path,
-                "method": passage.method,
+                "isCanary": routed.canary,
+                "path": routed.path,
+                "method": routed.method,
                 "status": answer.status,
                 "latency": round((time.perf_counter() - began) * 1000, 1),
-                "intStatus": passage.status_of_upstream,
-                "intLatency": round(passage.seconds_of_upstream * 1000, 1),
-                "upstream": passage.upstream,
-                "err": passage.error,
+                "intStatus": routed.status_of_upstream,
+                "intLatency": round(routed.seconds_of_upstream * 1000, 1),
+                "upstream": routed.upstream,
+                "err": routed.error,
             }
         )
-        await _send(send, answer, request_id, headless=passage.method == "HEAD")
+        await _send(send, answer, request_id, headless=routed.method == "HEAD")
 
-    async def _ask(self, settings: GatewaySettings, scope: Scope, body: bytes, passage: Passage) -> HttpAnswer:
+    async def _ask(self, settings: GatewaySettings, scope: Scope, body: bytes, routed: RoutedRequest) -> HttpAnswer:
         """What the request's upstream answers, or what AWS does in its place."""
         matched = settings.resource(scope["raw_path"].decode("ascii"))
         method = scope["method"]
         integration = matched and (matched[0].methods.get(method) or matched[0].methods.get("ANY"))
         if matched is None or not integration:
-            return _said(403, "Missing Authentication Token")
-        passage.path = matched[0].path
-        passage.canary = settings.percent is not None and random.random() * 100 < settings.percent
-        address = integration.address(settings.of_request(passage.canary), matched[1])
+            return _error_answer(403, "Missing Authentication Token")
+        routed.path = matched[0].path
+        routed.canary = settings.percent is not None and random.random() * 100 < settings.percent
+        address = integration.address(settings.variables_for(routed.canary), matched[1])
         if address is None:
-            return _said(500, "Internal server error")
+            return _error_answer(500, "Internal server error")
         authority, _, path = address.partition("/")
         query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
         request = HttpRequest(method, f"/{path}{query}", scope["headers"], body)
-        passage.upstream = authority
+        routed.upstream = authority
         upstream = self._upstreams.get(authority) or self._upstreams.setdefault(authority, Upstream(authority))
         began = time.perf_counter()
         try:
             answer = await upstream.ask(request, integration.seconds)
-            passage.status_of_upstream = answer.status
-        except Unanswered as error:
-            passage.error = str(error)
-            return _said(502, "Bad Gateway")
+            routed.status_of_upstream = answer.status
+        except NoAnswer as error:
+            routed.error = str(error)
+            return _error_answer(502, "Bad Gateway")
         except TimeoutError:
-            passage.error = "timeout"
-            return _said(504, "Endpoint request timed out")
+            routed.error = "timeout"
+            return _error_answer(504, "Endpoint request timed out")
         finally:
-            passage.seconds_of_upstream = time.perf_counter() - began
+            routed.seconds_of_upstream = time.perf_counter() - began
         return answer
 
 
@@ -197,12 +199,12 @@ async def _body(receive: Receive) -> bytes | None:
     return None if message["type"] == "http.disconnect" else body
 
 
-def _said(status: int, message: str) -> HttpAnswer:
+def _error_answer(status: int, message: str) -> HttpAnswer:
     return HttpAnswer(status, [(b"content-type", b"application/json")], json.dumps({"message": message}).encode())
 
 
 async def _send(send: Send, answer: HttpAnswer, request_id: str, headless: bool = False) -> None:
-    headers = [one for one in passed_on(answer.headers) if one[0] != b"date"]
+    headers = [one for one in end_to_end_headers(answer.headers) if one[0] != b"date"]
     headers.append((b"x-amzn-requestid", request_id.encode()))
     if headless:
         headers += [one for one in answer.headers if one[0] == b"content-length"]

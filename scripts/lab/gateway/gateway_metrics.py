@@ -46,7 +46,7 @@ MOST_VALUES = 150
 READINGS = 5
 """How often the CPU is read, if need be: a child that ends meanwhile would count twice, or not at all."""
 
-Metric = tuple[str, str, tuple[tuple[str, str], ...], str]
+MetricName = tuple[str, str, tuple[tuple[str, str], ...], str]
 """Namespace, name, dimensions, unit."""
 
 
@@ -54,17 +54,17 @@ def dimensions(**named: str) -> tuple[tuple[str, str], ...]:
     return tuple(named.items())
 
 
-def of_requests(lines: Iterable[Mapping[str, Any]], sides: Mapping[str, str]) -> dict[Metric, Counter[float]]:
+def request_metrics(lines: Iterable[Mapping[str, Any]], sides: Mapping[str, str]) -> dict[MetricName, Counter[float]]:
     """How often each value of each metric was measured in one period. ``sides`` says which side an upstream is."""
-    found: dict[Metric, Counter[float]] = defaultdict(Counter)
+    found: dict[MetricName, Counter[float]] = defaultdict(Counter)
     for line in lines:
-        _of_gateway(found, line)
+        _add_gateway_metrics(found, line)
         if line["upstream"] in sides:
-            _of_load_balancer(found, line, sides[line["upstream"]])
+            _add_load_balancer_metrics(found, line, sides[line["upstream"]])
     return found
 
 
-def _of_gateway(found: dict[Metric, Counter[float]], line: Mapping[str, Any]) -> None:
+def _add_gateway_metrics(found: dict[MetricName, Counter[float]], line: Mapping[str, Any]) -> None:
     """One sample of each metric for each request, 0 or 1 for the errors: so their average is the rate."""
     wholes = [dimensions(ApiName=API_NAME, Stage=STAGE)]
     if line["path"] is not None:
@@ -79,7 +79,7 @@ def _of_gateway(found: dict[Metric, Counter[float]], line: Mapping[str, Any]) ->
             found[GATEWAY, "IntegrationLatency", whole, "Milliseconds"][round(line["intLatency"])] += 1
 
 
-def _of_load_balancer(found: dict[Metric, Counter[float]], line: Mapping[str, Any], side: str) -> None:
+def _add_load_balancer_metrics(found: dict[MetricName, Counter[float]], line: Mapping[str, Any], side: str) -> None:
     """What the app answered is its target group's, what was answered in its place the load balancer's, and what was not
     waited for nobody's."""
     balancer = dimensions(LoadBalancer=LOAD_BALANCERS[side])
@@ -96,8 +96,8 @@ def _of_load_balancer(found: dict[Metric, Counter[float]], line: Mapping[str, An
     found[LOAD_BALANCER, f"HTTPCode_Target_{answered // 100}XX_Count", target, "Count"][1] += 1
 
 
-def datums(
-    measured: Mapping[Metric, Counter[float]], start: float, period: int
+def metric_data(
+    measured: Mapping[MetricName, Counter[float]], start: float, period: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What PutMetricData takes, with its namespace; it takes so many values in one."""
     for (namespace, name, named, unit), counted in measured.items():
@@ -118,7 +118,7 @@ def datums(
             )
 
 
-class Cpu:
+class CpuMeter:
     """The share of all cores that a PostgreSQL server's processes took, since it was asked before."""
 
     def __init__(self, server: PostgresServer) -> None:
@@ -167,7 +167,7 @@ def _seconds_of_ended(postmaster: psutil.Process) -> float:
 
 
 @dataclass
-class State:
+class PublishedState:
     """How much of the log is published, and what was measured of the database for periods that are not."""
 
     file: Path
@@ -176,12 +176,12 @@ class State:
     _saved: str = ""
 
     @classmethod
-    def of(cls, file: Path) -> State:
+    def of(cls, file: Path) -> PublishedState:
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            fields = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls(file)
-        return cls(file, told["offset"], {int(start): value for start, value in told["cpu"].items()})
+        return cls(file, fields["offset"], {int(start): value for start, value in fields["cpu"].items()})
 
     def save(self) -> None:
         """Whole after a kill; that it may be lost with the machine does no harm here."""
@@ -197,7 +197,14 @@ class GatewayMetricsPublisher:
     """Publishes the periods that are over, oldest first. ``period`` and ``delay`` are in seconds."""
 
     def __init__(
-        self, client: Any, log: Path, state: State, cpu: Cpu, sides: Mapping[str, str], period: int, delay: float
+        self,
+        client: Any,
+        log: Path,
+        state: PublishedState,
+        cpu: CpuMeter,
+        sides: Mapping[str, str],
+        period: int,
+        delay: float,
     ) -> None:
         self._client = client
         self._log = log
@@ -227,11 +234,11 @@ class GatewayMetricsPublisher:
     def _publish(self, before: int) -> None:
         """Every period that begins before that moment."""
         for start, lines, offset in self._periods(before):
-            measured = of_requests(lines, self._sides)
+            measured = request_metrics(lines, self._sides)
             if start in self._state.cpu:
                 named = dimensions(DBInstanceIdentifier=DB_INSTANCE)
                 measured[DATABASE, "CPUUtilization", named, "Percent"][self._state.cpu[start]] += 1
-            self._put(list(datums(measured, start, self._period)))
+            self._put(list(metric_data(measured, start, self._period)))
             self._state.offset = offset
             self._state.cpu = {one: value for one, value in self._state.cpu.items() if one > start}
             self._state.save()
@@ -277,10 +284,10 @@ class GatewayMetricsPublisher:
                     return
                 offset += len(line)
                 try:
-                    told = json.loads(line)
+                    fields = json.loads(line)
                 except ValueError:
                     continue  # the gateway ended in the middle of it
-                yield told, offset
+                yield fields, offset
 
     def _put(self, ready: list[tuple[str, dict[str, Any]]]) -> None:
         for namespace in dict.fromkeys(namespace for namespace, _ in ready):
@@ -320,8 +327,8 @@ def main() -> None:
     publisher = GatewayMetricsPublisher(
         client,
         asked.access_log,
-        State.of(asked.state),
-        Cpu(PostgresServer(asked.database_directory, 0)),
+        PublishedState.of(asked.state),
+        CpuMeter(PostgresServer(asked.database_directory, 0)),
         {asked.laravel_upstream: "laravel", asked.task_service_upstream: "task_service"},
         asked.period,
         asked.delay,

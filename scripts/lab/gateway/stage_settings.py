@@ -85,7 +85,7 @@ class GatewaySettings:
                 return resource, found
         return None
 
-    def of_request(self, canary: bool) -> Mapping[str, str]:
+    def variables_for(self, canary: bool) -> Mapping[str, str]:
         """The variables of one request."""
         return {**self.variables, **self.overrides} if canary else self.variables
 
@@ -98,40 +98,40 @@ class StageSettings(threading.Thread):
         self._client = client
         self._rest_api, self._stage = rest_api, stage
         self._propagation_seconds = propagation_seconds
-        self._coming: list[tuple[float, GatewaySettings]] = []
+        self._pending: list[tuple[float, GatewaySettings]] = []
         self._newest: GatewaySettings | None = None
         self._ending = threading.Event()
-        self.in_force: GatewaySettings | None = None
-        self.asked = 0.0
+        self.active: GatewaySettings | None = None
+        self.answered_at = 0.0
         """When AWS last answered, as a time of day; 0 if it never did."""
 
     def run(self) -> None:
-        client, trouble = self._client(), ""
-        while not self._ending.wait(POLL_SECONDS if self.asked or trouble else 0):
+        client, last_error = self._client(), ""
+        while not self._ending.wait(POLL_SECONDS if self.answered_at or last_error else 0):
             try:
-                found, said = self._look(client), ""
+                found, error_text = self._read_stage(client), ""
             except (BotoCoreError, ClientError) as error:
-                found, said = None, str(error)
-            if said != trouble:
-                print(said or "the stage answers", file=sys.stderr)
-                trouble = said
+                found, error_text = None, str(error)
+            if error_text != last_error:
+                print(error_text or "the stage answers", file=sys.stderr)
+                last_error = error_text
             if found is not None and found != self._newest:
                 self._newest = found
-                self._coming.append((time.monotonic() + self._propagation_seconds, found))
-            self._bring_into_force()
+                self._pending.append((time.monotonic() + self._propagation_seconds, found))
+            self._activate_due()
             if found is not None:
-                self.asked = time.time()
+                self.answered_at = time.time()
 
     def end(self) -> None:
         self._ending.set()
 
-    def _bring_into_force(self) -> None:
-        while self._coming and self._coming[0][0] <= time.monotonic():
-            _, settings = self._coming.pop(0)
+    def _activate_due(self) -> None:
+        while self._pending and self._pending[0][0] <= time.monotonic():
+            _, settings = self._pending.pop(0)
             object.__setattr__(settings, "since", time.time())
-            self.in_force = settings
+            self.active = settings
 
-    def _look(self, client: Any) -> GatewaySettings:
+    def _read_stage(self, client: Any) -> GatewaySettings:
         stage = client.get_stage(restApiId=self._rest_api, stageName=self._stage)
         canary = stage.get("canarySettings")
         deployment = stage["deploymentId"]
@@ -160,11 +160,11 @@ class StageSettings(threading.Thread):
         return sorted(found, key=lambda resource: resource.rank)
 
 
-def _integration(told: Mapping[str, Any]) -> Integration:
+def _integration(method_integration: Mapping[str, Any]) -> Integration:
     prefix = "integration.request.path."
-    parameters = told.get("requestParameters", {})
+    parameters = method_integration.get("requestParameters", {})
     return Integration(
-        told["uri"],
+        method_integration["uri"],
         {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)},
-        told.get("timeoutInMillis", LONGEST_INTEGRATION_SECONDS * 1000) / 1000,
+        method_integration.get("timeoutInMillis", LONGEST_INTEGRATION_SECONDS * 1000) / 1000,
     )

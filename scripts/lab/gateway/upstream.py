@@ -15,7 +15,7 @@ from typing import Any
 
 import httptools
 
-KEPT_SECONDS = 1.0
+REUSE_SECONDS = 1.0
 """For how long an idle connection is used again; uvicorn closes one after 5 s."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What belongs to one connection, or is written anew (RFC 9110, 7.6.1).
@@ -25,7 +25,7 @@ _OF_ONE_CONNECTION = frozenset(
 )
 
 
-class Unanswered(Exception):
+class NoAnswer(Exception):
     """No answer came: the connection was refused, or ended before its answer did."""
 
 
@@ -58,11 +58,11 @@ class Upstream:
     async def ask(self, request: HttpRequest, seconds: float) -> HttpAnswer:
         """Raises Unanswered, or TimeoutError after ``seconds``; the connection is closed then."""
         async with asyncio.timeout(seconds):
-            kept = self._kept()
+            kept = self._reusable_connection()
             if kept is not None:
                 try:
                     return await self._ask(kept, request)
-                except Unanswered:
+                except NoAnswer:
                     if request.method not in SAFE_METHODS:
                         raise
             return await self._ask(await self._connect(), request)
@@ -73,12 +73,12 @@ class Upstream:
             self._idle.append((time.monotonic(), connection))
         return answer
 
-    def _kept(self) -> _Connection | None:
+    def _reusable_connection(self) -> _Connection | None:
         """The connection used last, if it is fit to be used again."""
-        oldest = time.monotonic() - KEPT_SECONDS
+        oldest = time.monotonic() - REUSE_SECONDS
         while self._idle:
             idle_since, connection = self._idle.pop()
-            if idle_since >= oldest and connection.silent():
+            if idle_since >= oldest and connection.is_reusable():
                 return connection
             connection.close()
         return None
@@ -87,7 +87,7 @@ class Upstream:
         try:
             _, connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
         except OSError as error:
-            raise Unanswered("refused") from error
+            raise NoAnswer("refused") from error
         return connection
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
         self._answer, self._headless, self.keeps = HttpAnswer(), request.method == "HEAD", False
         self._parser = httptools.HttpResponseParser(self)
         self._answered = asyncio.get_running_loop().create_future()
-        self._transport.write(_written(authority, request))
+        self._transport.write(_encoded(authority, request))
         try:
             return await self._answered
         finally:
@@ -130,10 +130,10 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._end(Unanswered("no HTTP"))
+            self._end(NoAnswer("no HTTP"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(Unanswered("reset"))
+        self._end(NoAnswer("reset"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers.append((name.lower(), value))
@@ -150,34 +150,34 @@ class _Connection(asyncio.Protocol):
         self.keeps = not self._headless and self._parser.should_keep_alive()
         self._end(self._answer)
 
-    def _end(self, how: HttpAnswer | Unanswered) -> None:
+    def _end(self, how: HttpAnswer | NoAnswer) -> None:
         if self._answered is None or self._answered.done():
             return
-        if isinstance(how, Unanswered):
+        if isinstance(how, NoAnswer):
             self._answered.set_exception(how)
         else:
             self._answered.set_result(how)
 
-    def silent(self) -> bool:
+    def is_reusable(self) -> bool:
         """Whether it is open and nothing has come that was not read yet, its end included."""
         if self._transport.is_closing():
             return False
-        looking = select.poll()
-        looking.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not looking.poll(0)
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def close(self) -> None:
         self._transport.abort()
 
 
-def _written(authority: str, request: HttpRequest) -> bytes:
+def _encoded(authority: str, request: HttpRequest) -> bytes:
     lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: {authority}".encode("latin-1")]
-    lines += [name + b": " + value for name, value in passed_on(request.headers)]
+    lines += [name + b": " + value for name, value in end_to_end_headers(request.headers)]
     if request.body or request.method not in SAFE_METHODS:
         lines.append(b"content-length: %d" % len(request.body))
     return b"\r\n".join(lines) + b"\r\n\r\n" + request.body
 
 
-def passed_on(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def end_to_end_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers that go on to the other end."""
     return [(name, value) for name, value in headers if name not in _OF_ONE_CONNECTION]

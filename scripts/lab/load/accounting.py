@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 from task_migration.sql_files import as_sql
 
-from lab.load.availability import ANSWERED_BY, Fault, availability
+from lab.load.availability import ANSWERED_BY, FaultPeriod, availability
 from lab.load.ledger import LedgerRequest, read
 from lab.sql_files import blocks, statement
 
@@ -83,7 +83,9 @@ class _Task:
         return "resurrected" if write.verb == "delete" and not gone else "lost"
 
 
-def account(*, laravel_dsn: str, task_service_dsn: str, ledger: Path, fault: Fault | None = None) -> dict[str, Any]:
+def account(
+    *, laravel_dsn: str, task_service_dsn: str, ledger: Path, fault: FaultPeriod | None = None
+) -> dict[str, Any]:
     """How many acknowledged writes there are of each kind (``COUNTED``), after everything was carried both ways.
 
     Before them, the figures of ``availability``, which see for ``fault``.

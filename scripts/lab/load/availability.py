@@ -9,10 +9,10 @@ from typing import Any
 from lab.load.ledger import LedgerRequest
 
 ANSWERED_BY = {"laravel": "answered by laravel", "task_service": "answered by task_service", "": "side unknown"}
-Fault = tuple[float, float]
+FaultPeriod = tuple[float, float]
 
 
-def availability(requests: Iterable[LedgerRequest], fault: Fault | None = None) -> dict[str, Any]:
+def availability(requests: Iterable[LedgerRequest], fault: FaultPeriod | None = None) -> dict[str, Any]:
     """Figures by name, as ``table`` of the accounting prints them.
 
     A request has **failed** if it was answered by a 5xx, by nobody, or by anything that users never get where both

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Side = Literal["laravel", "task_service"]
-Outcome = Literal["acknowledged", "unchanged", "refused", "unknown"]
+AnsweringSide = Literal["laravel", "task_service"]
+RequestOutcome = Literal["acknowledged", "unchanged", "refused", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LedgerRequest:
     ``status``   of HTTP; 0 if none came.
     """
 
-    side: Side | Literal[""]
+    side: AnsweringSide | Literal[""]
     verb: str
     task: int | None
     marker: str
@@ -36,7 +36,7 @@ class LedgerRequest:
     fields: dict[str, Any]
     sent: float
     answered: float
-    outcome: Outcome
+    outcome: RequestOutcome
     status: int = 0
 
     @property

@@ -37,10 +37,10 @@ import psycopg
 import uvloop
 
 from lab.load.accounting import account, table
-from lab.load.ledger import Ledger, LedgerRequest, Outcome, Side
+from lab.load.ledger import AnsweringSide, Ledger, LedgerRequest, RequestOutcome
 from lab.sql_files import statement
 
-Door = Literal["laravel", "task_service", "gateway"]
+Endpoint = Literal["laravel", "task_service", "gateway"]
 """Where a request is sent: a side's own address, or the gateway's, which may lead to either."""
 ANSWER_SECONDS = 5.0
 IDLE_SECONDS = 2.0
@@ -77,12 +77,12 @@ class KnownTask:
     key: int
     marker: str
     user: str
-    turned_by: Door
+    turned_by: Endpoint
     turned_at: float
     status: str = "pending"
     deleted: bool = False
     images: dict[int, float] = field(default_factory=dict)
-    busy: set[Door] = field(default_factory=set)
+    busy: set[Endpoint] = field(default_factory=set)
 
     def settled_images(self) -> list[int]:
         """Those that both sides know of."""
@@ -90,7 +90,7 @@ class KnownTask:
 
 
 @dataclass(frozen=True)
-class Ask:
+class TrafficRequest:
     """One request: what is sent, and which fields it sets."""
 
     method: str
@@ -104,8 +104,8 @@ class Ask:
 class TrafficAnswer:
     """What came of it; ``data`` is {} if the answer has none."""
 
-    side: Side | Literal[""]
-    outcome: Outcome
+    side: AnsweringSide | Literal[""]
+    outcome: RequestOutcome
     status: int = 0
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -123,10 +123,10 @@ class LiveTraffic:
     def __init__(
         self,
         *,
-        urls: Mapping[Door, str],
+        urls: Mapping[Endpoint, str],
         users: list[str],
         ledger: Ledger,
-        writes: Mapping[Door, float],
+        writes: Mapping[Endpoint, float],
         reads: float = 0.0,
         seconds: float = math.inf,
     ) -> None:
@@ -153,7 +153,7 @@ class LiveTraffic:
         limits = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         async with aiohttp.ClientSession(connector=limits, timeout=timeout, trust_env=False) as self._http:
-            written: list[Door] = [door for door, rate in self._writes.items() if rate] or ["laravel"]
+            written: list[Endpoint] = [door for door, rate in self._writes.items() if rate] or ["laravel"]
             streams = [self._stream(self._writes[door], self._writer(door)) for door in self._writes]
             streams += [self._stream(self._reads / len(written), self._reader(door)) for door in written]
             over = asyncio.create_task(self._end_of_time())
@@ -184,7 +184,7 @@ class LiveTraffic:
 
         await asyncio.gather(*(one_after_another() for _ in range(min(64, max(1, math.ceil(rate / 4))))))
 
-    def _writer(self, door: Door) -> Callable[[], Awaitable[None]]:
+    def _writer(self, door: Endpoint) -> Callable[[], Awaitable[None]]:
         async def write() -> None:
             (verb,) = random.choices(list(MIX), list(MIX.values()))
             task = self._fitting(door, verb) or self._fitting(door, verb := "update")
@@ -199,24 +199,28 @@ class LiveTraffic:
 
         return write
 
-    def _reader(self, door: Door) -> Callable[[], Awaitable[None]]:
+    def _reader(self, door: Endpoint) -> Callable[[], Awaitable[None]]:
         async def read() -> None:
             task = self._fitting(door, "update")
             if task is None or random.random() < 0.2:
                 await self._remembered(
-                    door, "read", None, self._run, Ask("GET", "/api/tasks", None, {}, random.choice(self._users))
+                    door,
+                    "read",
+                    None,
+                    self._run,
+                    TrafficRequest("GET", "/api/tasks", None, {}, random.choice(self._users)),
                 )
                 return
             task.busy.add(door)
             try:
-                ask = Ask("GET", f"/api/tasks/{task.key}", None, {}, task.user)
+                ask = TrafficRequest("GET", f"/api/tasks/{task.key}", None, {}, task.user)
                 await self._remembered(door, "read", task.key, task.marker, ask)
             finally:
                 task.busy.discard(door)
 
         return read
 
-    def _fitting(self, door: Door, verb: str) -> KnownTask | None:
+    def _fitting(self, door: Endpoint, verb: str) -> KnownTask | None:
         """A task that this can be done to, by what is believed of it; None if some tries find none."""
         settled = time.time() - CROSSING_SECONDS
         for task in random.choices(self._tasks, k=6) if self._tasks else ():
@@ -225,18 +229,20 @@ class LiveTraffic:
                 return task
         return None
 
-    async def _create(self, door: Door) -> None:
+    async def _create(self, door: Endpoint) -> None:
         self._number += 1
         marker, user = f"{self._run}-{self._number}", random.choice(self._users)
         body = {"title": f"{marker} made", "description": f"by {marker} 🎉", "difficulty": random.randint(1, 5)}
         if random.random() < 0.2:
             body["tags"] = random.sample(TAGS, 2)
         sets = {"user_id": user, "tags": [], "status": "pending", "group": None, "deleted": False, **body}
-        answer = await self._remembered(door, "create", None, marker, Ask("POST", "/api/tasks", body, sets, user))
+        answer = await self._remembered(
+            door, "create", None, marker, TrafficRequest("POST", "/api/tasks", body, sets, user)
+        )
         if answer.done:
             self._tasks.append(KnownTask(answer.data["id"], marker, user, door, time.time()))
 
-    async def _change(self, door: Door, verb: str, task: KnownTask) -> None:
+    async def _change(self, door: Endpoint, verb: str, task: KnownTask) -> None:
         ask = self._ask(verb, task)
         answer = await self._remembered(door, verb, task.key, task.marker, ask)
         # What may be gone is not asked for again.
@@ -254,7 +260,7 @@ class LiveTraffic:
         else:
             task.status = answer.data["status"]
 
-    def _ask(self, verb: str, task: KnownTask) -> Ask:
+    def _ask(self, verb: str, task: KnownTask) -> TrafficRequest:
         self._number += 1
         path, own = f"/api/tasks/{task.key}", f"{task.marker} write {self._number}"
         body: dict[str, Any]
@@ -265,27 +271,31 @@ class LiveTraffic:
                     body["description"] = None if random.random() < 0.1 else f"{own}\n段落"
                 if random.random() < 0.3:
                     body["difficulty"] = random.randint(1, 5)
-                return Ask("PUT", path, body, body, task.user)
+                return TrafficRequest("PUT", path, body, body, task.user)
             case "delete":
-                return Ask("DELETE", path, None, {"deleted": True}, task.user)
+                return TrafficRequest("DELETE", path, None, {"deleted": True}, task.user)
             case "tags":
                 body = {"tags": sorted(random.sample(TAGS, random.randint(0, 3)))}
-                return Ask("PUT", f"{path}/tags", body, body, task.user)
+                return TrafficRequest("PUT", f"{path}/tags", body, body, task.user)
             case "add image":
-                return Ask("POST", f"{path}/images", {"s3_key": f"task_images/{own}.png"}, {}, task.user)
+                return TrafficRequest("POST", f"{path}/images", {"s3_key": f"task_images/{own}.png"}, {}, task.user)
             case "remove image":
                 image = random.choice(task.settled_images())
-                return Ask("DELETE", f"{path}/images/{image}", None, {f"image {image}": None}, task.user)
+                return TrafficRequest("DELETE", f"{path}/images/{image}", None, {f"image {image}": None}, task.user)
             case "group":
                 flags = {"requires_approval": random.random() < 0.3, "requires_image": random.random() < 0.3}
                 body = {"group_id": str(uuid.uuid4()), "reward": 10 * random.randint(0, 50), **flags}
-                return Ask("PUT", f"{path}/group", body, {"group": body}, task.user)
+                return TrafficRequest("PUT", f"{path}/group", body, {"group": body}, task.user)
             case "restore":
-                return Ask("POST", f"{path}/restore", None, {"deleted": False}, task.user)
+                return TrafficRequest("POST", f"{path}/restore", None, {"deleted": False}, task.user)
         sets = {"status": {"complete": "completed", "uncomplete": "pending", "approve": "approved"}[verb]}
-        return Ask("POST", f"{path}/{verb}", None, sets, random.choice(self._users) if verb == "approve" else task.user)
+        return TrafficRequest(
+            "POST", f"{path}/{verb}", None, sets, random.choice(self._users) if verb == "approve" else task.user
+        )
 
-    async def _remembered(self, door: Door, verb: str, key: int | None, marker: str, ask: Ask) -> TrafficAnswer:
+    async def _remembered(
+        self, door: Endpoint, verb: str, key: int | None, marker: str, ask: TrafficRequest
+    ) -> TrafficAnswer:
         """Sends it and keeps it in the ledger."""
         sent = time.time()
         answer = await self._send(door, verb, ask)
@@ -308,10 +318,10 @@ class LiveTraffic:
         self._outcomes[answer.side or "no side", kind] += 1
         return answer
 
-    async def _send(self, door: Door, verb: str, ask: Ask) -> TrafficAnswer:
+    async def _send(self, door: Endpoint, verb: str, ask: TrafficRequest) -> TrafficAnswer:
         body = None if ask.body is None else json.dumps(ask.body).encode()
         headers = {"X-User": ask.user, "Content-Type": "application/json"}
-        side: Side | Literal[""] = "" if door == "gateway" else door
+        side: AnsweringSide | Literal[""] = "" if door == "gateway" else door
         began = time.monotonic()
         try:
             async with self._http.request(
@@ -340,7 +350,7 @@ class LiveTraffic:
         return {"seconds": round(seconds, 1), "answers a second": rate, **counted, **milliseconds}
 
 
-def _fits(task: KnownTask, door: Door, verb: str) -> bool:
+def _fits(task: KnownTask, door: Endpoint, verb: str) -> bool:
     if verb == "restore":
         return task.deleted and door == "laravel"
     if task.deleted:
@@ -359,7 +369,7 @@ def _fits(task: KnownTask, door: Door, verb: str) -> bool:
     return True
 
 
-def meaning(method: str, status: int, raw: bytes) -> tuple[Outcome, int, dict[str, Any]]:
+def meaning(method: str, status: int, raw: bytes) -> tuple[RequestOutcome, int, dict[str, Any]]:
     """What an answer means. Only the app's own words count: a page of somebody else's, or a 5xx, leaves it unknown."""
     if status == 204 and method == "DELETE":
         return "acknowledged", status, {}
@@ -373,7 +383,7 @@ def meaning(method: str, status: int, raw: bytes) -> tuple[Outcome, int, dict[st
         and status in (200, 201)
         and (isinstance(data, dict) or (isinstance(data, list) and method == "GET"))
     ):
-        outcome: Outcome = "acknowledged" if told.get("changed") or method == "GET" else "unchanged"
+        outcome: RequestOutcome = "acknowledged" if told.get("changed") or method == "GET" else "unchanged"
         return outcome, status, data if isinstance(data, dict) else {}
     return ("refused" if success is False and 400 <= status < 500 else "unknown"), status, {}
 
@@ -386,10 +396,10 @@ def users_of(laravel_dsn: str) -> list[str]:
 
 
 def drive(
-    endpoints: Mapping[str, Any], ledger: Path, *, writes: Mapping[Door, float], reads: float, seconds: float
+    endpoints: Mapping[str, Any], ledger: Path, *, writes: Mapping[Endpoint, float], reads: float, seconds: float
 ) -> dict[str, Any]:
     """Runs it on the lab that the endpoints tell of, until its time is over or SIGTERM comes."""
-    urls: dict[Door, str] = {door: endpoints[f"{door}_url"] for door in writes}
+    urls: dict[Endpoint, str] = {door: endpoints[f"{door}_url"] for door in writes}
     users, book = users_of(endpoints["laravel_dsn"]), Ledger(ledger)
 
     async def run() -> dict[str, Any]:
@@ -435,7 +445,7 @@ def main(words: list[str] | None = None) -> int:
         by_others = found.get("failed during the fault", 0)
         return 0 if found["whole"] and found["failed requests"] == by_others else 1
     to_the_sides = (asked.laravel_writes, asked.task_service_writes, asked.reads)
-    writes: dict[Door, float]
+    writes: dict[Endpoint, float]
     if asked.gateway_requests is None:
         writes = {
             "laravel": 50.0 if asked.laravel_writes is None else asked.laravel_writes,

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from lab.load.accounting import account, table
-from lab.load.availability import Fault, availability
+from lab.load.availability import FaultPeriod, availability
 from lab.load.ledger import read
 from lab.rehearsal.secret_scan import SecretScan
 from lab.servers.processes import end
@@ -45,7 +45,7 @@ class JourneyStep:
     refused: bool = False
 
 
-class WentWrong(Exception):
+class JourneyFailed(Exception):
     """A command did not do what the runbook says it does, or users were let down."""
 
 
@@ -63,7 +63,7 @@ class Journey:
     tell: Callable[[str], None] = lambda line: print(line, flush=True)
     on_step: Callable[[JourneyStep], None] = lambda _: None
     told: dict[str, Any] = field(default_factory=dict)
-    fault: Fault | None = None
+    fault: FaultPeriod | None = None
     hunt: SecretScan | None = None
 
     @property
@@ -108,7 +108,7 @@ class Journey:
         self.tell(f"({time.monotonic() - began:.1f} s)")
         said = "".join(printed)
         if wrong := _wrong(step, process.returncode, said):
-            raise WentWrong(f"{step.command[0]}: {wrong}")
+            raise JourneyFailed(f"{step.command[0]}: {wrong}")
         return said
 
     @contextmanager
@@ -141,14 +141,14 @@ class Journey:
         self.tell(table(self.told))
         meant = self.told.get("failed during the fault", 0)
         if not self.told["whole"] or self.told["failed requests"] != meant:
-            raise WentWrong("users: something was lost, doubled, or failed by the runbook")
+            raise JourneyFailed("users: something was lost, doubled, or failed by the runbook")
 
     def refuse_failures(self, ledger: Path) -> None:
         """As ``settle``, where one side alone knows what users wrote: raises WentWrong if a request failed."""
         found = availability(read(ledger))
         self.tell(f"users: {found['requests']:,} requests, {found['failed requests']} failed")
         if found["failed requests"]:
-            raise WentWrong(f"users: {found['failed requests']} requests failed, and no fault was meant")
+            raise JourneyFailed(f"users: {found['failed requests']} requests failed, and no fault was meant")
 
     def refuse_secrets(self) -> None:
         """Raises WentWrong if a secret stands where others can read it."""
@@ -157,7 +157,7 @@ class Journey:
         found = self.hunt.found()
         self.tell(f"secrets: {self.hunt.looked_at()}: {'; '.join(found) or 'none found'}")
         if found:
-            raise WentWrong(f"secrets: {len(found)} found where others can read them")
+            raise JourneyFailed(f"secrets: {len(found)} found where others can read them")
 
     def follow(self, most: int) -> str:
         """Types what status says is next until nothing is left, and gives what it said last. Raises WentWrong if that
@@ -168,7 +168,7 @@ class Journey:
             if following is None:
                 return said
             self.type(JourneyStep("what status says is next", tuple(shlex.split(following[1]))))
-        raise WentWrong(f"status.yml: after {most} more commands something is still left to type")
+        raise JourneyFailed(f"status.yml: after {most} more commands something is still left to type")
 
 
 def _wrong(step: JourneyStep, code: int, said: str) -> str:

@@ -28,7 +28,6 @@ from task_migration.outcome import Outcome
 
 from lab import down
 from lab.locations import Locations
-from lab.rehearsal.breakage import FAULTS
 from lab.rehearsal.journey import (
     CLEANUP,
     DUAL_WRITE,
@@ -40,11 +39,12 @@ from lab.rehearsal.journey import (
     VERIFY,
     WATCH_A_WHILE,
     Journey,
+    JourneyFailed,
     JourneyStep,
-    WentWrong,
     canary,
     lab_up,
 )
+from lab.rehearsal.planned_faults import FAULTS
 from lab.rehearsal.secret_scan import SecretScan
 from lab.servers.postgres_server import free_port
 
@@ -149,7 +149,7 @@ def _rehearse(directory: Path, number: int, kind: str, dump: str, tell: Callable
         )
         try:
             straight(trip, kind, dump)
-        except WentWrong as wrong:
+        except JourneyFailed as wrong:
             why = str(wrong)
         except Exception as error:  # whatever it was, this rehearsal was not green
             why = f"{type(error).__name__}: {error}"

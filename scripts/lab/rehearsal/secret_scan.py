@@ -21,7 +21,7 @@ import psutil
 from psycopg import sql
 
 from lab.locations import Locations
-from lab.servers import tls_front
+from lab.servers import tls_proxy
 from lab.servers.postgres_server import PostgresServer
 from lab.sql_files import statement
 
@@ -71,7 +71,7 @@ class SecretScan:
         with suppress(OSError):
             self._know(self.world.service_token_file.read_text(encoding="ascii").strip(), "the service's token")
         with suppress(OSError):
-            key = (self.world.tls_directory / tls_front.CERTIFICATE).read_text(encoding="ascii").splitlines()[1]
+            key = (self.world.tls_directory / tls_proxy.CERTIFICATE).read_text(encoding="ascii").splitlines()[1]
             self._know(key, "the key of the certificate")
         for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             self._know(self.environment[name], name)
@@ -121,7 +121,7 @@ class SecretScan:
         kept = {
             self.world.service_token_file,
             self.world.probe_headers_file,
-            self.world.tls_directory / tls_front.CERTIFICATE,
+            self.world.tls_directory / tls_proxy.CERTIFICATE,
         }
         logs = [self.world.laravel_server(0).log, self.world.task_service_server(0).log]
         for path in [*self.world.directory.rglob("*"), *self.reports.rglob("*"), *logs]:

@@ -10,7 +10,7 @@ from task_migration.errors import Failed, Refused
 from task_migration.sql_files import as_sql
 
 from lab.servers import laravel_tables
-from lab.servers.postgres_server import PostgresServer, pginstall_of_wheel
+from lab.servers.postgres_server import PostgresServer, wheel_binaries
 from lab.sql_files import blocks
 
 _MAGIC = b"PGDMP"
@@ -46,7 +46,7 @@ def load(server: PostgresServer, database: str, dump: str) -> int:
         words = ["psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction"]
         words += ["--output=/dev/null", f"--file={dump}", f"--dbname={target}"]
     done = subprocess.run(
-        [str(pginstall_of_wheel() / "bin" / words[0]), *words[1:]],
+        [str(wheel_binaries() / "bin" / words[0]), *words[1:]],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

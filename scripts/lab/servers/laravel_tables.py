@@ -43,7 +43,7 @@ def add_roles(server: PostgresServer) -> None:
 
 
 @dataclass(frozen=True)
-class Filled:
+class LaravelContents:
     """What the database was filled with: so many tasks, of ours or of a dump, told by the beginning of its SHA-256."""
 
     tasks: int
@@ -56,17 +56,17 @@ class Filled:
         return f"{self.tasks:,} tasks" + (f" of {of_dump}" if self.dump else "")
 
 
-def filled(server: PostgresServer, database: str) -> Filled | None:
+def filled(server: PostgresServer, database: str) -> LaravelContents | None:
     """What the database was filled with; None if it is not there, or was never filled to the end."""
     with server.connect() as session:
         found = session.execute(
             as_sql(blocks("servers/laravel_data.sql")["complete"]), {"database": database}
         ).fetchone()
     mark = str(found[0] or "").split() if found else []
-    return Filled(int(mark[1]), "".join(mark[5:6])) if mark[:1] == ["lab:"] else None
+    return LaravelContents(int(mark[1]), "".join(mark[5:6])) if mark[:1] == ["lab:"] else None
 
 
-def mark_filled(server: PostgresServer, database: str, what: Filled) -> None:
+def mark_contents(server: PostgresServer, database: str, what: LaravelContents) -> None:
     """Says so on the database itself: the last act of filling it."""
     mark = f"lab: {what.tasks} tasks" + (f" of dump {what.dump}" if what.dump else "")
     with server.connect(database) as session:
@@ -88,5 +88,5 @@ def fill(server: PostgresServer, database: str, tasks: int, listener: progress.L
             listener(progress.Progress(f"lab: {name}", number, len(_LOAD), "step", time.monotonic() - began))
             session.execute(as_sql(blocks(file)[name]))
         session.execute(as_sql(blocks("servers/laravel_roles.sql")["leave the application"]))
-    mark_filled(server, database, Filled(tasks))
+    mark_contents(server, database, LaravelContents(tasks))
     listener(progress.Progress("lab: Laravel's rows", len(_LOAD), len(_LOAD), "step", time.monotonic() - began))

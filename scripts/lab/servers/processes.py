@@ -34,7 +34,7 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"
 
 
 @dataclass(frozen=True)
-class Background:
+class BackgroundProcess:
     """One process. ``command`` begins with the interpreter, which counts for nothing when two commands are compared."""
 
     name: str
@@ -131,7 +131,7 @@ class Background:
         return self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
 
 
-def listens(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Whether anything accepts connections on this port of 127.0.0.1."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
@@ -140,7 +140,7 @@ def listens(port: int) -> bool:
     return True
 
 
-def strays(directory: Path) -> list[psutil.Process]:
+def leftover_processes(directory: Path) -> list[psutil.Process]:
     """Programs of the lab in ``directory`` that still run though their pid files were deleted by hand."""
     found = []
     for process in psutil.process_iter():

@@ -56,7 +56,7 @@ _SETTINGS = (
 _changing = threading.Lock()
 
 
-def stages_have_canaries() -> None:
+def add_canaries() -> None:
     """UpdateStage, CreateStage and CreateDeployment know ``canarySettings``; moto drops them, or repoints the stage."""
     stage: Any = Stage
     backend: Any = APIGatewayBackend

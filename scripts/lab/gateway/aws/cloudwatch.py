@@ -38,7 +38,7 @@ _PERCENTILE = re.compile(r"p(?P<percent>\d{1,2}(\.\d{1,10})?|100)")
 _RANK = re.compile(r"PR\((?P<above>\d+(\.\d+)?)?:(?P<up_to>\d+(\.\d+)?)?\)")
 _TOKEN = re.compile(r"(?P<query>\d+)\.(?P<point>\d+)")
 
-Key = tuple[str, str, frozenset[tuple[str, str]]]
+MetricId = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 @dataclass
@@ -60,14 +60,14 @@ class Distribution:
         if self.values is not None:
             self.values[value] = self.values.get(value, 0.0) + count
 
-    def add_set(self, told: dict[str, float]) -> None:
-        if told["Minimum"] == told["Maximum"]:
-            self.add(told["Minimum"], told["SampleCount"])
+    def add_set(self, parameters: dict[str, float]) -> None:
+        if parameters["Minimum"] == parameters["Maximum"]:
+            self.add(parameters["Minimum"], parameters["SampleCount"])
             return
-        self.count += told["SampleCount"]
-        self.sum += told["Sum"]
-        self.minimum = min(self.minimum, told["Minimum"])
-        self.maximum = max(self.maximum, told["Maximum"])
+        self.count += parameters["SampleCount"]
+        self.sum += parameters["Sum"]
+        self.minimum = min(self.minimum, parameters["Minimum"])
+        self.maximum = max(self.maximum, parameters["Maximum"])
         self.values = None
 
     def merge(self, other: Distribution) -> None:
@@ -124,11 +124,11 @@ class Metric:
         return list(self._units)
 
 
-class Metrics:
+class MetricStore:
     """All of one account and region."""
 
     def __init__(self) -> None:
-        self._metrics: defaultdict[Key, Metric] = defaultdict(Metric)
+        self._metrics: defaultdict[MetricId, Metric] = defaultdict(Metric)
         self._changing = threading.Lock()
 
     def put(self, namespace: str, data: list[dict[str, Any]]) -> None:
@@ -141,29 +141,29 @@ class Metrics:
                 if values := datum.get("Values"):
                     for value, count in zip(values, datum.get("Counts") or [1.0] * len(values), strict=True):
                         distribution.add(float(value), float(count))
-                elif told := datum.get("StatisticValues"):
-                    distribution.add_set({name: float(value) for name, value in told.items()})
+                elif parameters := datum.get("StatisticValues"):
+                    distribution.add_set({name: float(value) for name, value in parameters.items()})
                 else:
                     distribution.add(float(datum["Value"]), 1.0)
 
-    def get(self, metric: Key, unit: str, first: int, end: int, length: int) -> dict[int, Distribution]:
+    def get(self, metric: MetricId, unit: str, first: int, end: int, length: int) -> dict[int, Distribution]:
         with self._changing:
             return self._metrics[metric].periods(unit, first, end, length) if metric in self._metrics else {}
 
-    def units(self, metric: Key) -> list[str]:
+    def units(self, metric: MetricId) -> list[str]:
         with self._changing:
             return self._metrics[metric].units() if metric in self._metrics else []
 
-    def listed(self, told: dict[str, Any]) -> list[Key]:
+    def listed(self, parameters: dict[str, Any]) -> list[MetricId]:
         with self._changing:
-            return [one for one in self._metrics if _is_listed(one, told)]
+            return [one for one in self._metrics if _matches(one, parameters)]
 
 
-def key(namespace: str, name: str, dimensions: list[dict[str, str]] | None) -> Key:
+def key(namespace: str, name: str, dimensions: list[dict[str, str]] | None) -> MetricId:
     return namespace, name, frozenset((one["Name"], one["Value"]) for one in dimensions or [])
 
 
-def metrics_are_kept() -> None:
+def store_metrics() -> None:
     """PutMetricData, GetMetricData, GetMetricStatistics and ListMetrics."""
     response: Any = CloudWatchResponse
 
@@ -180,40 +180,40 @@ def metrics_are_kept() -> None:
         return EmptyResult()
 
     def get_metric_data(self: Any) -> Any:
-        told = self._get_params()
-        start, end = _interval(told)
-        queries = told["MetricDataQueries"]
+        parameters = self._get_params()
+        start, end = _interval(parameters)
+        queries = parameters["MetricDataQueries"]
         _check_queries(queries)
-        descending = (told.get("ScanBy") or "TimestampDescending") == "TimestampDescending"
+        descending = (parameters.get("ScanBy") or "TimestampDescending") == "TimestampDescending"
         found = [_points(_metrics(self), query["MetricStat"], start, end) for query in queries]
-        told_points = [list(reversed(points)) if descending else points for points in found]
-        most = told.get("MaxDatapoints") or MOST_DATAPOINTS
-        results, token = _page(queries, told_points, most, told.get("NextToken"))
+        ordered_points = [list(reversed(points)) if descending else points for points in found]
+        most = parameters.get("MaxDatapoints") or MOST_DATAPOINTS
+        results, token = _page(queries, ordered_points, most, parameters.get("NextToken"))
         return ActionResult({"MetricDataResults": results, **({"NextToken": token} if token else {})})
 
     def get_metric_statistics(self: Any) -> Any:
-        told = self._get_params()
-        names = (told.get("Statistics") or []) + (told.get("ExtendedStatistics") or [])
+        parameters = self._get_params()
+        names = (parameters.get("Statistics") or []) + (parameters.get("ExtendedStatistics") or [])
         if not names:
             raise InvalidParameterCombination("Must specify either Statistics or ExtendedStatistics")
         statistics = {name: _statistic(name) for name in names}
-        length = told["Period"]
+        length = parameters["Period"]
         _check_period(length)
-        start, end = _interval(told)
+        start, end = _interval(parameters)
         # Here, unlike in GetMetricData, periods are counted from the start; the AWS CLI's own example shows it.
         first = start - start % min(length, 60)
-        metric = key(told["Namespace"], told["MetricName"], told.get("Dimensions"))
+        metric = key(parameters["Namespace"], parameters["MetricName"], parameters.get("Dimensions"))
         points = [
             _datapoint(second, period, statistics, unit)
-            for unit in ([told["Unit"]] if told.get("Unit") else _metrics(self).units(metric))
+            for unit in ([parameters["Unit"]] if parameters.get("Unit") else _metrics(self).units(metric))
             for second, period in _metrics(self).get(metric, unit, first, end, length).items()
         ]
-        return ActionResult({"Label": told["MetricName"], "Datapoints": points})
+        return ActionResult({"Label": parameters["MetricName"], "Datapoints": points})
 
     def list_metrics(self: Any) -> Any:
-        told = self._get_params()
-        keys = _metrics(self).listed(told)
-        begin = int(told.get("NextToken") or 0)
+        parameters = self._get_params()
+        keys = _metrics(self).listed(parameters)
+        begin = int(parameters.get("NextToken") or 0)
         end = begin + MOST_LISTED
         listed = [
             {
@@ -229,7 +229,7 @@ def metrics_are_kept() -> None:
     response.get_metric_statistics, response.list_metrics = get_metric_statistics, list_metrics
 
 
-def alarms_wait_for_data() -> None:
+def start_alarms_without_data() -> None:
     """An alarm begins as INSUFFICIENT_DATA, and keeps its state when it is put again; moto begins with OK each time.
 
     API reference, PutMetricAlarm. Nothing evaluates it: its state is set by SetAlarmState.
@@ -246,18 +246,18 @@ def alarms_wait_for_data() -> None:
     backend.put_metric_alarm = put_metric_alarm
 
 
-def _metrics(response: Any) -> Metrics:
+def _metrics(response: Any) -> MetricStore:
     # In moto's own backend, so that moto's reset empties it.
-    return response.cloudwatch_backend.__dict__.setdefault("lab_metrics", Metrics())  # type: ignore[no-any-return]
+    return response.cloudwatch_backend.__dict__.setdefault("lab_metrics", MetricStore())  # type: ignore[no-any-return]
 
 
 def _seconds(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _interval(told: dict[str, Any]) -> tuple[int, int]:
+def _interval(parameters: dict[str, Any]) -> tuple[int, int]:
     """The start is inclusive, the end exclusive."""
-    start, end = int(_seconds(told["StartTime"])), math.ceil(_seconds(told["EndTime"]))
+    start, end = int(_seconds(parameters["StartTime"])), math.ceil(_seconds(parameters["EndTime"]))
     if start > end:
         raise Invalid("The parameter EndTime must be greater than StartTime.")
     if start == end:
@@ -294,7 +294,7 @@ def _check_period(seconds: int) -> None:
         raise Invalid(f"The parameter Period must be 1, 5, 10, 20, 30 or a multiple of 60, and is {seconds}.")
 
 
-def _points(metrics: Metrics, asked: dict[str, Any], start: int, end: int) -> list[tuple[int, float]]:
+def _points(metrics: MetricStore, asked: dict[str, Any], start: int, end: int) -> list[tuple[int, float]]:
     """Periods are cut by the clock, and the start goes back to the beginning of its own."""
     length, statistic, metric = asked["Period"], _statistic(asked["Stat"]), asked["Metric"]
     periods = metrics.get(
@@ -354,16 +354,16 @@ def _datapoint(second: int, period: Distribution, statistics: dict[str, Statisti
     }
 
 
-def _is_listed(metric: Key, told: dict[str, Any]) -> bool:
+def _matches(metric: MetricId, parameters: dict[str, Any]) -> bool:
     """A dimension without a value is any of that name."""
     namespace, name, dimensions = metric
     there = dict(dimensions)
     return (
-        told.get("Namespace") in (None, namespace)
-        and told.get("MetricName") in (None, name)
+        parameters.get("Namespace") in (None, namespace)
+        and parameters.get("MetricName") in (None, name)
         and all(
             one["Name"] in there and one.get("Value") in (None, there[one["Name"]])
-            for one in told.get("Dimensions") or []
+            for one in parameters.get("Dimensions") or []
         )
     )
 

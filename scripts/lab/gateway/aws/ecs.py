@@ -15,7 +15,7 @@ DEPLOYMENT_SECONDS = 1.0
 DEPLOYMENTS_TAG = "lab:deployments"
 
 
-def deployments_end() -> None:
+def end_deployments() -> None:
     """A deployment completes, fails or is rolled back after a while; moto leaves it in progress for ever.
 
     Amazon ECS API reference, Deployment: rolloutState is IN_PROGRESS, then COMPLETED when the service is steady, or

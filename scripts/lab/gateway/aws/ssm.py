@@ -14,16 +14,16 @@ OnInstance = Callable[[str, list[str]], tuple[int, str]]
 """Runs a command's lines on an instance; gives exit code and output."""
 
 
-def nothing_is_run(instance: str, lines: list[str]) -> tuple[int, str]:
+def run_nothing(instance: str, lines: list[str]) -> tuple[int, str]:
     """What instances do unless a test says otherwise: an open port may not run what it is sent."""
     del instance, lines
     return 0, ""
 
 
-on_instance: OnInstance = nothing_is_run
+on_instance: OnInstance = run_nothing
 
 
-def commands_are_run() -> None:
+def run_commands() -> None:
     """A command is in progress, then ends on each instance as the instance does; moto calls it a success at once.
 
     Systems Manager user guide, "Understanding command statuses": a non-zero exit code is Failed; MaxErrors 0 sends it
@@ -58,18 +58,18 @@ def _run(command: Any) -> None:
     command.status, command.status_details = status, status if command.invocations else "NoInstancesInTag"
 
 
-def invocations_are_listed() -> None:
+def add_invocation_list() -> None:
     """ListCommandInvocations, which moto lacks (API reference: with Details, each plugin's first 2,500 characters)."""
     response: Any = SimpleSystemManagerResponse
 
     def list_command_invocations(self: Any) -> Any:
         command = self.ssm_backend.get_command_by_id(self._get_param("CommandId"))
-        return ActionResult({"CommandInvocations": [_told(one) for one in command.invocations]})
+        return ActionResult({"CommandInvocations": [_listed_invocation(one) for one in command.invocations]})
 
     response.list_command_invocations = list_command_invocations
 
 
-def _told(invocation: dict[str, Any]) -> dict[str, Any]:
+def _listed_invocation(invocation: dict[str, Any]) -> dict[str, Any]:
     plugin = {
         "Name": invocation["PluginName"],
         "Status": invocation["Status"],

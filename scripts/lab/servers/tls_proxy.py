@@ -1,6 +1,6 @@
 """TLS in front of a PostgreSQL server of the lab, whose own binaries know none: as RDS does it with force_ssl.
 
-    python -m lab.servers.tls_front --port 7001 --to 6001 --directory .lab/tls
+    python -m lab.servers.tls_proxy --port 7001 --to 6001 --directory .lab/tls
 
 A client that asks for TLS, as libpq does, gets it; one that does not is refused with PostgreSQL's own words. While the
 server behind is away a connection ends at once, without a word.
@@ -116,7 +116,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lab.servers.tls_front", description="TLS in front of a server of the lab"
+        prog="python -m lab.servers.tls_proxy", description="TLS in front of a server of the lab"
     )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--to", type=int, required=True, help="the server's port")

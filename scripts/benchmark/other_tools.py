@@ -13,8 +13,8 @@ from lab.locations import TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER
 from lab.servers import laravel_tables
 from lab.servers.postgres_server import HOST, PostgresServer
 
-from benchmark.programs import NotHere, found, of_postgres, pipe, run
-from benchmark.world import CLONE, S3_BUCKET, SAMPLE, UNTRANSFORMED, World
+from benchmark.programs import NotMeasured, found, of_postgres, pipe, run
+from benchmark.servers import CLONE, S3_BUCKET, SAMPLE, UNTRANSFORMED, BenchmarkServers
 
 RELADIFF = "reladiff[postgresql]>=0.6,<0.7"
 # The tables with a key of one column; the same rows on both sides.
@@ -35,11 +35,11 @@ def install_plan_script(directory: Path) -> list[str]:
     return [node, str(directory / "migrate-tasks-data.js")]
 
 
-def plan_script(world: World, command: list[str]) -> dict[str, float]:
+def plan_script(bench: BenchmarkServers, command: list[str]) -> dict[str, float]:
     """The plan's script over the small Laravel database."""
     environment = {
-        **_login("LARAVEL", world.laravel_server, SAMPLE, laravel_tables.MIGRATOR),
-        **_login("TASK_SERVICE", world.task_service_server, TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
+        **_login("LARAVEL", bench.laravel_server, SAMPLE, laravel_tables.MIGRATOR),
+        **_login("TASK_SERVICE", bench.task_service_server, TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER),
         "S3_BUCKET": S3_BUCKET,
     }
     run(command, environment=environment)
@@ -57,30 +57,30 @@ def _login(side: str, server: PostgresServer, dbname: str, user: str) -> dict[st
     }
 
 
-def fresh_clone(world: World) -> None:
+def fresh_clone(bench: BenchmarkServers) -> None:
     """An empty database on the Task Service's server for Laravel's tables as they are."""
-    world.fresh(CLONE, "template0")
+    bench.fresh(CLONE, "template0")
 
 
-def pgcopydb(world: World, directory: Path) -> dict[str, float]:
+def pgcopydb(bench: BenchmarkServers, directory: Path) -> dict[str, float]:
     """Laravel's tables that the mapping reads, as they are, with all their indexes and foreign keys."""
     shutil.rmtree(directory, ignore_errors=True)
     command = [
-        found("pgcopydb"), "clone", "--source", world.laravel_server.dsn(UNTRANSFORMED),
-        "--target", world.task_service_server.dsn(CLONE), "--table-jobs", "2", "--index-jobs", "2",
+        found("pgcopydb"), "clone", "--source", bench.laravel_server.dsn(UNTRANSFORMED),
+        "--target", bench.task_service_server.dsn(CLONE), "--table-jobs", "2", "--index-jobs", "2",
         "--no-owner", "--no-acl", "--no-comments", "--skip-large-objects", "--skip-extensions", "--dir", str(directory),
     ]  # fmt: skip
     run(command, environment={"PATH": f"{Path(of_postgres('psql')).parent}{os.pathsep}{os.environ['PATH']}"})
     return {}
 
 
-def clone_untransformed(world: World) -> None:
+def clone_untransformed(bench: BenchmarkServers) -> None:
     """The same tables by pg_dump | psql, for what compares them."""
-    fresh_clone(world)
-    dump = [of_postgres("pg_dump"), "--no-owner", "--no-acl", "-d", world.laravel_server.dsn(UNTRANSFORMED)]
-    psql = [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", world.task_service_server.dsn(CLONE)]
+    fresh_clone(bench)
+    dump = [of_postgres("pg_dump"), "--no-owner", "--no-acl", "-d", bench.laravel_server.dsn(UNTRANSFORMED)]
+    psql = [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", bench.task_service_server.dsn(CLONE)]
     pipe(dump, psql, {}, {})
-    world.vacuum(CLONE)
+    bench.vacuum(CLONE)
 
 
 def install_reladiff(directory: Path) -> str:
@@ -90,10 +90,10 @@ def install_reladiff(directory: Path) -> str:
     return str(directory / "bin" / "reladiff")
 
 
-def reladiff(world: World, program: str, directory: Path) -> dict[str, float]:
+def reladiff(bench: BenchmarkServers, program: str, directory: Path) -> dict[str, float]:
     """Every column of the tables, one table after the other. Raises NotHere if it finds a difference."""
     passfile = directory / "reladiff-passfile"
-    servers = (world.laravel_server, world.task_service_server)
+    servers = (bench.laravel_server, bench.task_service_server)
     passfile.write_text(
         "".join(
             server.passfile("postgres").read_text().replace(f"{HOST}:*:", f"{HOST}:{server.port}:")
@@ -111,5 +111,5 @@ def reladiff(world: World, program: str, directory: Path) -> dict[str, float]:
             environment={"PGPASSFILE": str(passfile)},
         )
         if said.strip():
-            raise NotHere(f"reladiff found differences in equal tables {table}: {said[:200]!r}")
+            raise NotMeasured(f"reladiff found differences in equal tables {table}: {said[:200]!r}")
     return {}

@@ -33,7 +33,7 @@ SAMPLE, UNTRANSFORMED, EMPTY, CLONE, PLANTED = "sample", "untransformed", "empty
 
 
 @dataclass(frozen=True)
-class World:
+class BenchmarkServers:
     """Both servers, up and filled. ``tasks`` is how many Laravel holds, ``sample_tasks`` how many its small copy does.
 
     Laravel's server: ``laravel``, ``sample`` (a small one), ``untransformed`` (only the tables the mapping reads).
@@ -78,7 +78,7 @@ class World:
         """A database of the Task Service's server, made anew from another one of it."""
         copy_database(self.task_service_server, template, name, TASK_SERVICE_OWNER)
 
-    def settle(self) -> None:
+    def checkpoint(self) -> None:
         """Everything written so far goes to disk, so that it falls into nobody's measurement."""
         for server in (self.laravel_server, self.task_service_server):
             with server.connect() as session:
@@ -87,7 +87,7 @@ class World:
     def vacuum(self, name: str) -> None:
         """What autovacuum would have done to a filled database of the Task Service's."""
         with self.task_service_server.connect(name) as session:
-            session.execute(statement("settle"))
+            session.execute(statement("vacuum analyze"))
 
     def settings(self) -> dict[str, str]:
         """What the servers run with, as they say it themselves; the same on both."""
@@ -104,9 +104,11 @@ class World:
 
 
 @contextmanager
-def world(directory: Path, tasks: int, sample_tasks: int, settings: Mapping[str, str] = SETTINGS) -> Iterator[World]:
+def running_servers(
+    directory: Path, tasks: int, sample_tasks: int, settings: Mapping[str, str] = SETTINGS
+) -> Iterator[BenchmarkServers]:
     """Both servers for as long as the block runs; after it, whatever happened, nothing of them is left."""
-    made = World(
+    made = BenchmarkServers(
         directory,
         tasks,
         sample_tasks,
@@ -133,29 +135,29 @@ def copy_database(server: PostgresServer, template: str, name: str, owner: str) 
         session.execute(statement("copy database", **{word: sql.Identifier(meant) for word, meant in names.items()}))
 
 
-def _fill_laravel(world: World) -> None:
-    server = world.laravel_server
+def _fill_laravel(bench: BenchmarkServers) -> None:
+    server = bench.laravel_server
     laravel_tables.add_roles(server)
-    for name, tasks in ((laravel_tables.APPLICATION, world.tasks), (SAMPLE, world.sample_tasks)):
+    for name, tasks in ((laravel_tables.APPLICATION, bench.tasks), (SAMPLE, bench.sample_tasks)):
         server.add_database(name, laravel_tables.APPLICATION)
         laravel_tables.fill(server, name, tasks)
     copy_database(server, laravel_tables.APPLICATION, UNTRANSFORMED, laravel_tables.APPLICATION)
     with server.connect(UNTRANSFORMED) as session:
         session.execute(statement("keep what the mapping reads"))
-    for dsn in (world.laravel_dsn, world.sample_dsn):
+    for dsn in (bench.laravel_dsn, bench.sample_dsn):
         user_mapping.user_mapping(laravel_dsn=dsn, check=False)
         capture.capture(laravel_dsn=dsn, check=False)
     for name in (laravel_tables.APPLICATION, SAMPLE, UNTRANSFORMED):
         with server.connect(name) as session:  # as autovacuum would within a minute
-            session.execute(statement("settle"))
+            session.execute(statement("vacuum analyze"))
 
 
-def _prepare_task_service(world: World) -> None:
-    server = world.task_service_server
+def _prepare_task_service(bench: BenchmarkServers) -> None:
+    server = bench.task_service_server
     server.add_login(TASK_SERVICE_OWNER, "CREATEDB CREATEROLE")
     server.add_database(EMPTY, TASK_SERVICE_OWNER)
     schema.schema(
-        task_service_dsn=world.task_service_dsn(EMPTY),
+        task_service_dsn=bench.task_service_dsn(EMPTY),
         schema_runner="sql",
         sequelize_directory="",
         title_policy="widen",
@@ -179,6 +181,6 @@ def _cpu_seconds(server: PostgresServer) -> float:
     return float(seconds)
 
 
-def described(world: World) -> str:
+def described(bench: BenchmarkServers) -> str:
     """The settings in one line."""
-    return ", ".join(f"{name}={value}" for name, value in world.settings().items())
+    return ", ".join(f"{name}={value}" for name, value in bench.settings().items())

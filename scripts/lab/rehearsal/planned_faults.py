@@ -15,9 +15,9 @@ import httpx
 import psutil
 from task_migration.runtime import configuration, health_endpoint
 
-from lab.load.availability import Fault
+from lab.load.availability import FaultPeriod
 from lab.locations import Locations
-from lab.rehearsal.journey import Journey, JourneyStep, WentWrong, fault
+from lab.rehearsal.journey import Journey, JourneyFailed, JourneyStep, fault
 from lab.supervisor.pid_file import PidFile
 
 FAULT_PERCENT = 5
@@ -27,12 +27,12 @@ LATE_MS = 100
 """The gates' own bound. What the syncs tell of is the last 10 s, so it takes that long until a fault is out of it."""
 
 
-def sync_killed(journey: Journey) -> Fault | None:
+def sync_killed(journey: Journey) -> FaultPeriod | None:
     """Both syncs die of SIGKILL, as out of memory; what keeps them alive must bring them back. Users notice nothing."""
     services = Locations(journey.folder).services_directory
     victims = {file: pid for file in sorted(services.glob("*sync*.child.pid")) if (pid := PidFile(file).holder())}
     if not victims:
-        raise WentWrong(f"the sync could not be killed: no process of it is told of in {services}")
+        raise JourneyFailed(f"the sync could not be killed: no process of it is told of in {services}")
     journey.tell(f"\n=== the syncs are killed: {', '.join(file.name.removesuffix('.child.pid') for file in victims)}")
     for pid in victims.values():
         psutil.Process(pid).send_signal(signal.SIGKILL)
@@ -42,7 +42,7 @@ def sync_killed(journey: Journey) -> Fault | None:
     return None
 
 
-def database_restarted(journey: Journey) -> Fault | None:
+def database_restarted(journey: Journey) -> FaultPeriod | None:
     """The Task Service's server crashes under its users, and comes up again as a failover would bring it back."""
     told = journey.endpoints
     server = Locations(journey.folder).task_service_server(told["task_service_port"])
@@ -57,11 +57,11 @@ def database_restarted(journey: Journey) -> Fault | None:
     return began, over
 
 
-def breach(journey: Journey) -> Fault | None:
+def breach(journey: Journey) -> FaultPeriod | None:
     """The Task Service fails while the watch looks, which must bring every user home and fail. ``journey.told`` has in
     "seconds to home" how long that took."""
     watch = JourneyStep("the watch", ("watch.yml", "-e", f"watch_interval_seconds={WATCH_SECONDS}"))
-    home = _Homecoming(journey)
+    home = _RollbackTimer(journey)
     watched: list[str] = []
     running = threading.Thread(target=lambda: watched.append(_failure_of(journey, watch)))
     running.start()
@@ -71,21 +71,23 @@ def breach(journey: Journey) -> Fault | None:
     running.join()
     home.join(PATIENCE_SECONDS)
     if not watched[0] or not home.at:
-        raise WentWrong("watch.yml: it ended well, or users are still there, where it had to bring them home and fail")
+        raise JourneyFailed(
+            "watch.yml: it ended well, or users are still there, where it had to bring them home and fail"
+        )
     journey.go(fault("none"))
     journey.told["seconds to home"] = round(home.at - home.began, 1)
     journey.tell(f"from the breach until every user was back in Laravel: {home.at - home.began:.1f} s")
     return home.began, time.time()
 
 
-FAULTS: dict[str, Callable[[Journey], Fault | None]] = {
+FAULTS: dict[str, Callable[[Journey], FaultPeriod | None]] = {
     "sync killed": sync_killed,
     "database restarted": database_restarted,
     "breach": breach,
 }
 
 
-class _Homecoming(threading.Thread):
+class _RollbackTimer(threading.Thread):
     """Looks ten times a second when the fault is on, and when the gateway sends nobody to the Task Service any more."""
 
     def __init__(self, journey: Journey) -> None:
@@ -113,7 +115,7 @@ class _Homecoming(threading.Thread):
 def _failure_of(journey: Journey, step: JourneyStep) -> str:
     try:
         journey.type(step)
-    except WentWrong as wrong:
+    except JourneyFailed as wrong:
         return str(wrong)
     return ""
 
@@ -133,5 +135,5 @@ def _wait(until: Callable[[], bool], otherwise: str, seconds: float = PATIENCE_S
     deadline = time.monotonic() + seconds
     while not until():
         if time.monotonic() > deadline:
-            raise WentWrong(f"after {seconds:g} s {otherwise}")
+            raise JourneyFailed(f"after {seconds:g} s {otherwise}")
         time.sleep(0.1)

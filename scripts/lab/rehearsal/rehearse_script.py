@@ -16,7 +16,6 @@ import time
 
 from lab.locations import Locations
 from lab.rehearsal import journey
-from lab.rehearsal.breakage import breach
 from lab.rehearsal.journey import (
     CLEANUP,
     DUAL_WRITE,
@@ -30,6 +29,7 @@ from lab.rehearsal.journey import (
     again,
     canary,
 )
+from lab.rehearsal.planned_faults import breach
 from lab.rehearsal.secret_scan import SecretScan
 
 LAB = PROJECT / ".lab"
@@ -78,7 +78,7 @@ def travel(trip: Journey, tasks: int) -> None:
     trip.refuse_failures(ledger)
     said = trip.follow(journey.LEFT_TO_CONFIRM)
     if not (counted := re.search(r"(\d+) of (\d+) items checked", said)) or counted[1] != counted[2]:
-        raise journey.WentWrong(f"status.yml: at the end {counted[0] if counted else 'no item is checked'}")
+        raise journey.JourneyFailed(f"status.yml: at the end {counted[0] if counted else 'no item is checked'}")
     _show_branch(trip)
     trip.refuse_secrets()
 
@@ -90,7 +90,7 @@ def _show_branch(trip: Journey) -> None:
     done = subprocess.run([*words], cwd=checkout, capture_output=True, text=True, check=False)
     trip.tell(done.stdout.rstrip() or done.stderr.rstrip())
     if done.returncode:
-        raise journey.WentWrong("phase-2.5-cleanup.yml: it made no branch in Laravel's checkout")
+        raise journey.JourneyFailed("phase-2.5-cleanup.yml: it made no branch in Laravel's checkout")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -108,7 +108,7 @@ def main(words: list[str] | None = None) -> int:
             print("\nThe lab stays up, at the end of its migration: ansible-playbook lab-down.yml takes it down.")
         else:
             trip.go(LAB_DOWN)
-    except journey.WentWrong as wrong:
+    except journey.JourneyFailed as wrong:
         print(
             f"\nThe rehearsal stopped at {wrong}.\n"
             "The lab is left up, to look at; ansible-playbook lab-down.yml takes it down.",

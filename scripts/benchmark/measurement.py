@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from benchmark.world import World
+from benchmark.servers import BenchmarkServers
 
 SAMPLE_SECONDS = 0.05
 BURIAL_SECONDS = 0.2
@@ -20,7 +20,7 @@ BURIAL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Run:
+class Measurement:
     """Seconds and megabytes. ``client`` is the contender's programs; ``steps`` where its time went, if it says so."""
 
     wall: float
@@ -32,11 +32,11 @@ class Run:
 
 
 @dataclass
-class Runs:
+class Measurements:
     """All runs of one contender; ``problem`` says why there are none."""
 
     name: str
-    runs: list[Run] = field(default_factory=list)
+    runs: list[Measurement] = field(default_factory=list)
     problem: str = ""
 
     @property
@@ -48,7 +48,7 @@ class Runs:
         return statistics.median(run.wall for run in self.runs)
 
     @property
-    def typical(self) -> Run:
+    def typical(self) -> Measurement:
         """The run whose wall time is (the lower) median."""
         return sorted(self.runs, key=lambda run: run.wall)[(len(self.runs) - 1) // 2]
 
@@ -57,23 +57,23 @@ class Runs:
         return max(run.client_memory for run in self.runs)
 
 
-def measured(world: World, act: Callable[[], dict[str, float]]) -> Run:
+def measure_run(bench: BenchmarkServers, act: Callable[[], dict[str, float]]) -> Measurement:
     """Runs ``act``, which starts the contender's programs and waits for them; what it gives are its steps in seconds.
 
     A step called "memory" is none: it is what a contender says itself of its peak memory, in megabytes, which may be
     more than was seen from here.
     """
-    world.settle()
+    bench.checkpoint()
     time.sleep(BURIAL_SECONDS)
-    servers_before, own_before = world.server_seconds(), _children_seconds()
+    servers_before, own_before = bench.server_seconds(), _children_seconds()
     with _peak_memory() as peak:
         began = time.perf_counter()
         steps = act()
         wall = time.perf_counter() - began
     time.sleep(BURIAL_SECONDS)
-    own, servers = _children_seconds() - own_before, world.server_seconds()
+    own, servers = _children_seconds() - own_before, bench.server_seconds()
     memory = max(steps.pop("memory", 0.0), peak[0])
-    return Run(wall, own, servers[0] - servers_before[0], servers[1] - servers_before[1], memory, steps)
+    return Measurement(wall, own, servers[0] - servers_before[0], servers[1] - servers_before[1], memory, steps)
 
 
 def _children_seconds() -> float:
