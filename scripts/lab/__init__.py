@@ -1,1 +1,1 @@
-"""The stand-in world: real servers on this machine that the runbook can be rehearsed against."""
+"""The lab: a test environment of real servers on this machine, for rehearsals and tests."""

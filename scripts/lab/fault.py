@@ -1,4 +1,4 @@
-"""Makes an app of the lab fail in a chosen way, or be well again, while everything runs."""
+"""Switches a fault of one of the lab's applications on or off while everything runs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def fault(
     lab_fault_side: Literal["task_service", "laravel"] = "task_service",
     check: bool = False,
 ) -> Outcome:
-    """Switches one fault of one side's app on and its others off; ``none`` ends them all. It lasts until the app ends.
+    """Switches one fault of one application on and its other faults off. ``none`` switches all off. A fault lasts until
+    the application stops.
 
-    ``lab_fault_percent`` is the share of requests that ``errors`` spoils. ``details`` are the faults as PUT /lab/faults
-    takes them. Raises Refused if that app does not run.
+    ``lab_fault_percent`` is the share of requests that ``errors`` affects. Returns the faults in ``details``, in the
+    form of PUT /lab/faults. Raises Refused if the application is not running.
     """
     application = SIDES[lab_fault_side]
     faults, description = _faults_of(lab_fault, lab_fault_percent, application)
@@ -44,31 +45,33 @@ def fault(
                 client.put(f"{url}{ROUTE}", json=wanted).raise_for_status()
     except httpx.HTTPStatusError as error:
         raise Failed(
-            f"{application} of the lab did not switch the fault", measured=f"HTTP {error.response.status_code}"
+            f"{application} of the lab did not accept the fault", measured=f"HTTP {error.response.status_code}"
         ) from error
     except httpx.HTTPError as error:
         raise Refused(
-            f"{application} of the lab does not run",
+            f"{application} of the lab is not running",
             measured=str(error) or type(error).__name__,
             next_step="ansible-playbook lab-up.yml",
         ) from error
     back = "ansible-playbook lab-fault.yml -e lab_fault=none"
     back += "" if lab_fault_side == "task_service" else f" -e lab_fault_side={lab_fault_side}"
-    lines = () if lab_fault == "none" else (f"back to normal: {back}",)
+    lines = () if lab_fault == "none" else (f"to switch it off: {back}",)
     would = "would be: " if check and changed else "" if changed else "already: "
     return Outcome(changed, f"{would}{description}", wanted, lines)
 
 
 def _faults_of(kind: FaultKind, percent: float, application: str) -> tuple[Faults, str]:
-    """What is switched on, and how it is told."""
+    """Returns the faults to set, and a description for the operator."""
     match kind:
         case "errors":
-            return Faults(error_rate=percent / 100), f"{percent:g} % of the requests to {application} are answered 500"
+            return Faults(
+                error_rate=percent / 100
+            ), f"{percent:g} % of the requests to {application} are answered with 500"
         case "slow":
-            return Faults(latency_ms=SLOW_MS), f"every request to {application} takes a second longer"
+            return Faults(latency_ms=SLOW_MS), f"every request to {application} takes one second longer"
         case "down":
             return Faults(down=True), f"{application} closes every connection without an answer"
         case "garbage":
-            return Faults(garbage=True), f"every request to {application} is answered with a page of HTML"
+            return Faults(garbage=True), f"every request to {application} is answered with an HTML page"
         case "none":
-            return Faults(), f"{application} is well"
+            return Faults(), f"{application} answers normally: no fault is on"

@@ -1,4 +1,4 @@
-"""Where each thing of a lab is: the one place that up, down, Terraform's inventory and the tests agree on."""
+"""Where each part of a lab is. up, down, Terraform's inventory and the tests all read it here."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ TARGET_GROUPS = {
 }
 DB_INSTANCE = "task-service-lab"
 LISTENING = ("aws", "laravel_app", "task_service_app", "gateway")
-"""The lab's processes that have a port, which endpoints.json tells as ``<name>_port``."""
+"""The lab's processes that listen on a port; endpoints.json has it as ``<name>_port``."""
 TLS_PROXIES = {"laravel_tls": "laravel_port", "task_service_tls": "task_service_port"}
-"""Those of a secure lab, which take TLS in front of a server; and that server's port."""
+"""The TLS proxies of a secure lab, each with the key of the server's port that it forwards to."""
 ROLE = "task_migration_{role}"
 """The runbook's logins in a secure lab, one for each purpose."""
 
 
 @dataclass(frozen=True)
 class Locations:
-    """A lab in a directory of its own."""
+    """A lab, by its directory."""
 
     directory: Path
 
@@ -50,7 +50,7 @@ class Locations:
 
     @property
     def task_service_directory(self) -> Path:
-        """The Task Service's server, which Terraform makes there."""
+        """The Task Service's server, which Terraform creates."""
         return self.directory / "task_service"
 
     @property
@@ -64,37 +64,37 @@ class Locations:
 
     @property
     def processes_directory(self) -> Path:
-        """Pid files and logs of the lab's own processes."""
+        """Pid files and logs of the lab's processes."""
         return self.directory / "processes"
 
     @property
     def service_token_file(self) -> Path:
-        """What the sync shows to the Task Service's API."""
+        """The token with which the sync calls the Task Service's API."""
         return self.directory / "service-token"
 
     @property
     def probe_headers_file(self) -> Path:
-        """The headers of a user, for probes through the gateway."""
+        """The HTTP headers of a user, for probes through the gateway."""
         return self.directory / "gateway-probe-headers"
 
     @property
     def tls_directory(self) -> Path:
-        """The lab's own CA, and what it signed."""
+        """The lab's CA and the certificates that it signed."""
         return self.directory / "tls"
 
     @property
     def laravel_checkout(self) -> Path:
-        """Laravel's code."""
+        """Laravel's code, as a git checkout."""
         return self.directory / "laravel-code"
 
     @property
     def access_log(self) -> Path:
-        """The gateway's."""
+        """The gateway's access log."""
         return self.processes_directory / "gateway-access.log"
 
     @property
     def services_directory(self) -> Path:
-        """What the runbook keeps alive here: the inventory's service_directory."""
+        """The runbook's services in the lab: the inventory's service_directory."""
         return self.directory / "services"
 
     def laravel_server(self, port: int) -> PostgresServer:
@@ -104,7 +104,7 @@ class Locations:
         return PostgresServer(self.task_service_directory, port)
 
     def endpoints(self) -> dict[str, Any]:
-        """What endpoints.json says; nothing if the lab is not up."""
+        """Returns what is in endpoints.json; {} if the lab is not up."""
         try:
             found = json.loads(self.endpoints_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -112,7 +112,7 @@ class Locations:
         return found if isinstance(found, dict) else {}
 
     def processes(self, endpoints: Mapping[str, Any]) -> dict[str, BackgroundProcess]:
-        """Each process of the lab's by its name, at those addresses."""
+        """Returns each of the lab's processes by its name, with the addresses in ``endpoints``."""
 
         def process(name: str, module: str, *words: str) -> BackgroundProcess:
             port = ("--port", str(endpoints[f"{name}_port"])) if f"{name}_port" in endpoints else ()
@@ -141,12 +141,12 @@ class Locations:
             ),
         )
         certificates = ("--directory", str(self.tls_directory))
-        fronts = (
+        proxies = (
             process(name, "servers.tls_proxy", "--to", str(endpoints[to]), *certificates)
             for name, to in TLS_PROXIES.items()
             if f"{name}_port" in endpoints
         )
-        return {one.name: one for one in (*found, *fronts)}
+        return {one.name: one for one in (*found, *proxies)}
 
     def endpoints_at(
         self,
@@ -155,47 +155,47 @@ class Locations:
         filled: laravel_tables.LaravelContents,
         ports: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
-        """Every address of the lab; the Task Service's database is where Terraform will make it.
+        """Returns every address of the lab. The Task Service's database is where Terraform will create it.
 
-        ``ports`` are those of the processes in LISTENING, and in a secure lab in FRONTS: then the runbook's way into
-        the databases is by TLS, with a login for each purpose.
+        ``ports`` are those of the processes in LISTENING. With ports for TLS_PROXIES the lab is secure: the runbook
+        then reaches the databases through TLS, with a login for each purpose.
         """
         at = dict.fromkeys(LISTENING, 0) | dict(ports or {})
 
-        def secure(dsn: str, front: str, user: str) -> str:
-            """As RDS is reached; "" in a lab that is not secure."""
-            if front not in at:
+        def through_tls(dsn: str, proxy: str, user: str) -> str:
+            """Returns the connection string through TLS, as for RDS; "" in a lab that is not secure."""
+            if proxy not in at:
                 return ""
             passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(user))
             tls = {"sslmode": "verify-full", "sslrootcert": str(self.tls_directory / tls_proxy.CA)}
-            return make_conninfo(dsn, port=at[front], user=user, passfile=passfile, **tls)
+            return make_conninfo(dsn, port=at[proxy], user=user, passfile=passfile, **tls)
 
         def task_service(dbname: str, user: str) -> str:
             return postgres_server.dsn(self.task_service_directory, task_service_port, dbname, user)
 
-        def of_laravel(user: str) -> str:
+        def laravel(user: str) -> str:
             return postgres_server.dsn(self.laravel_directory, laravel_port, laravel_tables.APPLICATION, user)
 
-        def looking(dsn: str) -> str:
-            """The lab's own way in, past whoever the runbook's tables belong to."""
+        def lab_access(dsn: str) -> str:
+            """Returns the lab's own connection string, which reads the runbook's tables whoever owns them."""
             passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(SUPERUSER))
             return make_conninfo(dsn, user=SUPERUSER, passfile=passfile) if "laravel_tls" in at else dsn
 
-        laravel_dsn = of_laravel(laravel_tables.MIGRATOR)
+        laravel_dsn = laravel(laravel_tables.MIGRATOR)
         task_service_dsn = task_service(TASK_SERVICE_DATABASE, TASK_SERVICE_OWNER)
         return {
             "lab_tasks": filled.tasks,
             "lab_dump": filled.dump,
-            "runbook_laravel_dsn": secure(laravel_dsn, "laravel_tls", ROLE) or laravel_dsn,
-            "runbook_task_service_dsn": secure(task_service_dsn, "task_service_tls", ROLE) or task_service_dsn,
-            "laravel_admin_dsn": secure(laravel_dsn, "laravel_tls", laravel_tables.ADMIN),
-            "task_service_admin_dsn": secure(task_service_dsn, "task_service_tls", TASK_SERVICE_OWNER),
-            "laravel_dsn": looking(laravel_dsn),
-            "laravel_app_dsn": of_laravel(laravel_tables.APPLICATION),
+            "runbook_laravel_dsn": through_tls(laravel_dsn, "laravel_tls", ROLE) or laravel_dsn,
+            "runbook_task_service_dsn": through_tls(task_service_dsn, "task_service_tls", ROLE) or task_service_dsn,
+            "laravel_admin_dsn": through_tls(laravel_dsn, "laravel_tls", laravel_tables.ADMIN),
+            "task_service_admin_dsn": through_tls(task_service_dsn, "task_service_tls", TASK_SERVICE_OWNER),
+            "laravel_dsn": lab_access(laravel_dsn),
+            "laravel_app_dsn": laravel(laravel_tables.APPLICATION),
             "laravel_port": laravel_port,
             "laravel_url": f"http://{HOST}:{at['laravel_app']}",
             "laravel_upstream": f"{HOST}:{at['laravel_app']}",
-            "task_service_dsn": looking(task_service_dsn),
+            "task_service_dsn": lab_access(task_service_dsn),
             "task_service_app_dsn": task_service_dsn,
             "task_service_port": task_service_port,
             "task_service_url": f"http://{HOST}:{at['task_service_app']}",

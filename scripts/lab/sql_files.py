@@ -1,4 +1,4 @@
-"""The lab's SQL, read by name from the .sql files beside the modules that use them."""
+"""Reads the lab's SQL by name from the .sql files beside the modules that use them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from task_migration.sql_files import as_sql, blocks_of
 
 @cache
 def blocks(path: str) -> dict[str, str]:
-    """The named blocks of one file, by its path below lab/ ("load/accounting.sql")."""
+    """Returns the named blocks of one file, by its path below lab/ ("load/accounting.sql")."""
     return blocks_of((files("lab") / path).read_text(encoding="utf-8"))
 
 
 def statement(path: str, name: str, **identifiers: sql.Composable) -> sql.Composed:
-    """One named block, its ``{placeholders}`` filled. Values go as psycopg parameters, ``%(name)s``."""
+    """Returns one named block with its ``{placeholders}`` filled. Values are psycopg parameters, ``%(name)s``."""
     return as_sql(blocks(path)[name]).format(**identifiers)

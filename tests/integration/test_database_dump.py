@@ -47,11 +47,11 @@ def test_it_is_loaded_as_the_applications_own(laravel_server, laravel_database, 
 def test_what_is_no_dump_is_said_in_postgresqls_words_and_leaves_nothing(laravel_server, empty, tmp_path):
     file = tmp_path / "dump.sql"
     file.write_text("CREATE TABLE users (id int);\nSELEKT 1;\n")
-    with pytest.raises(Failed, match=r"psql ended with 3; measured: .*SELEKT"):
+    with pytest.raises(Failed, match=r"psql exited with code 3; measured: .*SELEKT"):
         database_dump.load(laravel_server, empty, str(file))
     with laravel_server.connect(empty) as session:
         assert session.execute("SELECT to_regclass('users')").fetchone() == (None,)
-    with pytest.raises(Refused, match="the dump can't be read"):
+    with pytest.raises(Refused, match="cannot read the dump"):
         database_dump.digest(str(tmp_path / "nowhere"))
 
 
@@ -61,7 +61,7 @@ def test_a_dump_that_nobody_could_use_is_refused(laravel_server, empty, tmp_path
     with pytest.raises(Refused, match="no table users or tasks"):
         database_dump.load(laravel_server, empty, str(file))
     file.write_text("CREATE TABLE users (id int, cognito_sub text); CREATE TABLE tasks (id int);\n")
-    with pytest.raises(Refused, match="no user of the dump has a Cognito sub"):
+    with pytest.raises(Refused, match="no user in the dump has a Cognito sub"):
         database_dump.load(laravel_server, empty, str(file))
 
 
@@ -74,7 +74,7 @@ def test_the_lab_comes_up_with_it_once_and_is_not_filled_with_anything_else(lara
         first = up(lab_directory=lab, laravel_dump=file)
         assert (first.details["lab_tasks"], first.details["lab_dump"]) == (150, database_dump.digest(file))
         assert not up(lab_directory=lab, laravel_dump=file).changed
-        with pytest.raises(Refused, match="filled with something else"):
+        with pytest.raises(Refused, match="already exists with other data"):
             up(lab_directory=lab)
     finally:
         down(lab_directory=lab)

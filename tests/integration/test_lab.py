@@ -147,7 +147,7 @@ def test_another_size_is_refused_and_changes_nothing(lab, running):
     if not running:
         Locations(Path(lab)).laravel_server(0).stop()
     before = everything(Path(lab))
-    with pytest.raises(Refused, match=r"filled with 150 tasks, asked for 300.*lab-down\.yml"):
+    with pytest.raises(Refused, match=r"filled with 150 tasks; requested: 300.*lab-down\.yml"):
         up(lab_directory=lab, lab_tasks=300)
     assert everything(Path(lab)) == before
     up(lab_directory=lab)
@@ -166,7 +166,7 @@ def test_down_refuses_what_the_lab_did_not_make_and_leaves_everything(lab):
     world.task_service_directory.mkdir()
     (world.task_service_directory / "thesis.txt").write_text("years of work")
     for check in (True, False):
-        with pytest.raises(Refused, match="was not made by the lab"):
+        with pytest.raises(Refused, match="was not created by the lab"):
             down(lab_directory=lab, check=check)
     assert value(details["laravel_dsn"], "SELECT 1") == 1
     (world.task_service_directory / "thesis.txt").unlink()
@@ -341,5 +341,5 @@ def test_the_share_of_errors_is_chosen(standing):
 
 @pytest.mark.parametrize("side", ["task_service", "laravel"])
 def test_a_fault_of_a_lab_that_is_down_is_refused(lab, side):
-    with pytest.raises(Refused, match=r"does not run.*lab-up\.yml"):
+    with pytest.raises(Refused, match=r"is not running.*lab-up\.yml"):
         fault(lab_directory=lab, lab_fault="errors", lab_fault_side=side)

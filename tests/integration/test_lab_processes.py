@@ -90,7 +90,7 @@ def test_one_that_ends_at_once_fails_with_the_last_words_of_its_log(make):
 
 def test_one_that_never_gets_ready_fails_in_time(make):
     began = time.monotonic()
-    with pytest.raises(Failed, match=r"is not up after 0\.3 s"):
+    with pytest.raises(Failed, match=r"is not ready after 0\.3 s"):
         make().start(ready=lambda: False, seconds=0.3)
     assert time.monotonic() - began < 3
 

@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 from lab.servers import postgres_server
-from lab.servers.postgres_server import MARKER, PostgresServer, alive, free_port, kill, main, may_delete
+from lab.servers.postgres_server import MARKER, PostgresServer, alive, free_port, kill_server, main, may_delete
 from task_migration.errors import Refused
 
 
@@ -46,7 +46,7 @@ def test_a_killed_server_comes_back_with_all_that_it_acknowledged(server):
     with server.connect() as session:
         session.execute("CREATE TABLE kept (n int)")
         session.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
-    kill(server.pid())
+    kill_server(server.pid())
     assert server.pid() is None
     assert server.create() is True
     assert server.connect().execute("SELECT count(*) FROM kept").fetchone() == (1000,)
@@ -86,7 +86,7 @@ def test_what_does_not_bear_our_marker_is_not_deleted(server, place):
     foreign.mkdir(parents=True, exist_ok=True)
     (foreign / "thesis.txt").write_text("years of work")
     for act in (server.create, server.destroy):
-        with pytest.raises(Refused, match="stays"):
+        with pytest.raises(Refused, match="does not remove it"):
             act()
     assert (foreign / "thesis.txt").read_text() == "years of work"
     (foreign / "thesis.txt").unlink()
@@ -166,7 +166,7 @@ def test_anybodys_server_is_in_its_own_directory(tmp_path_factory):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         for path in base.glob("server/data/postmaster.pid"):
-            kill(int(path.read_text().splitlines()[0]))
+            kill_server(int(path.read_text().splitlines()[0]))
         shutil.rmtree(base)
 
 
@@ -187,4 +187,4 @@ def test_the_command_makes_an_empty_server_whatever_stood_there(server):
 def test_the_marker_says_nothing_secret(server):
     server.create()
     assert sorted(path.name for path in server.directory.iterdir() if path.is_file()) >= [MARKER]
-    assert set(postgres_server.marks(server.directory)) == {"made_by", "complete", "directory"}
+    assert set(postgres_server.read_marker(server.directory)) == {"made_by", "complete", "directory"}

@@ -1,4 +1,4 @@
-"""The hunt finds a secret wherever it is put, and none where none was put: else its silence would mean nothing."""
+"""The scan finds a secret in each place, and finds none in a clean lab."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lab.locations import Locations
-from lab.rehearsal import secret_scan as hunting
+from lab.rehearsal import secret_scan
 from lab.rehearsal.secret_scan import SecretScan
 from psycopg import sql
 
@@ -29,33 +29,33 @@ class Servers(Locations):
 
 
 @pytest.fixture
-def hunt(laravel_server: Any, task_service_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SecretScan:
-    monkeypatch.setattr(hunting, "SAMPLE_SECONDS", 0.02)
+def scan(laravel_server: Any, task_service_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SecretScan:
+    monkeypatch.setattr(secret_scan, "SAMPLE_SECONDS", 0.02)
     monkeypatch.setattr(Servers, "given", (laravel_server, task_service_server))
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "service-token").write_text(f"{SECRET}\n")
     return SecretScan(Servers(tmp_path / "lab"), tmp_path / "reports")
 
 
-def _file(hunt: SecretScan, path: str) -> None:
-    where = hunt.world.directory.parent / path
+def _file(scan: SecretScan, path: str) -> None:
+    where = scan.locations.directory.parent / path
     where.parent.mkdir(parents=True, exist_ok=True)
     where.write_text(f'{{"token": "{SECRET}"}}')
 
 
-def _printed(hunt: SecretScan) -> None:
-    hunt.printed.append(f"Authorization: Bearer {SECRET}")
+def _printed(scan: SecretScan) -> None:
+    scan.printed.append(f"Authorization: Bearer {SECRET}")
 
 
-def _typed(hunt: SecretScan) -> None:
-    with hunt, subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", SECRET]):
+def _typed(scan: SecretScan) -> None:
+    with scan, subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", SECRET]):
         pass
 
 
-def _row(hunt: SecretScan) -> None:
-    server = hunt.world.laravel_server(0)
-    server.add_database("hunted", "laravel")
-    with server.connect("hunted") as session:
+def _row(scan: SecretScan) -> None:
+    server = scan.locations.laravel_server(0)
+    server.add_database("scanned", "laravel")
+    with server.connect("scanned") as session:
         session.execute("CREATE SCHEMA task_migration; CREATE TABLE task_migration.journal (evidence jsonb)")
         session.execute("INSERT INTO task_migration.journal VALUES (jsonb_build_object('x', %s::text))", [SECRET])
 
@@ -63,44 +63,44 @@ def _row(hunt: SecretScan) -> None:
 @pytest.mark.parametrize(
     ("put", "where"),
     [
-        (_printed, "what was printed"),
+        (_printed, "the output"),
         (_typed, "a command line"),
-        (lambda hunt: _file(hunt, "reports/report.json"), "report.json"),
-        (lambda hunt: _file(hunt, "lab/terraform/terraform.tfstate"), "terraform.tfstate"),
-        (lambda hunt: _file(hunt, "lab/processes/gateway.log"), "gateway.log"),
-        (_row, "task_migration.journal of hunted"),
+        (lambda scan: _file(scan, "reports/report.json"), "report.json"),
+        (lambda scan: _file(scan, "lab/terraform/terraform.tfstate"), "terraform.tfstate"),
+        (lambda scan: _file(scan, "lab/processes/gateway.log"), "gateway.log"),
+        (_row, "task_migration.journal of scanned"),
     ],
 )
-def test_a_secret_is_found_where_it_is(hunt: SecretScan, put: Any, where: str) -> None:
+def test_a_secret_is_found_where_it_is(scan: SecretScan, put: Any, where: str) -> None:
     try:
-        assert hunt.found() == []
-        put(hunt)
-        (found,) = hunt.found()
-        assert found.startswith("the service's token is in ")
+        assert scan.findings() == []
+        put(scan)
+        (found,) = scan.findings()
+        assert found.startswith("the service token is in ")
         assert where in found
         assert SECRET not in found
     finally:
-        hunt.world.laravel_server(0).drop_database("hunted")
+        scan.locations.laravel_server(0).drop_database("scanned")
 
 
-def test_every_login_of_both_servers_is_hunted_for_and_what_was_one_before(
-    hunt: SecretScan, laravel_server: Any
+def test_the_passwords_of_both_servers_are_scanned_for_and_earlier_ones_too(
+    scan: SecretScan, laravel_server: Any
 ) -> None:
-    hunt.learn()
+    scan.collect()
     assert {f"a password of {login}" for login in ("postgres", "laravel", "task_migrator", "dba")} <= set(
-        hunt.known.values()
+        scan.known.values()
     )
     before = laravel_server.passfile("laravel").read_text().strip().rsplit(":", 1)[-1]
-    hunt.world.service_token_file.write_text("another-token-that-came-later\n")
-    hunt.printed += [f"x{before}y", SECRET]
-    assert hunt.found() == [
-        "a password of laravel is in what was printed",
-        "the service's token is in what was printed",
+    scan.locations.service_token_file.write_text("another-token-that-came-later\n")
+    scan.printed += [f"x{before}y", SECRET]
+    assert scan.findings() == [
+        "a password of laravel is in the output",
+        "the service token is in the output",
     ]
 
 
-def test_what_keeps_a_secret_is_no_find(hunt: SecretScan, laravel_server: Any) -> None:
+def test_the_file_that_stores_a_secret_is_not_a_finding(scan: SecretScan, laravel_server: Any) -> None:
     with laravel_server.connect() as session:
         session.execute(sql.SQL("SELECT 1"))
-    assert hunt.found() == []
-    assert "secrets looked for in" in hunt.looked_at()
+    assert scan.findings() == []
+    assert "searched for " in scan.summary()

@@ -156,7 +156,7 @@ def test_a_failed_creation_is_told_and_the_next_run_mends_it(target):
     stranger = target.world.task_service_directory / "thesis.txt"
     stranger.parent.mkdir(parents=True)
     stranger.write_text("years of work")
-    with pytest.raises(Failed, match="was not made by the lab"):
+    with pytest.raises(Failed, match="was not created by the lab"):
         target.provision()
     assert stranger.read_text() == "years of work"
     stranger.unlink()

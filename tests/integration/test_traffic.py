@@ -20,7 +20,7 @@ from lab.gateway.gateway import AccessLog, LabGateway
 from lab.gateway.stage_settings import GatewaySettings, Integration, Resource
 from lab.load.accounting import account, table
 from lab.load.ledger import Ledger, LedgerRequest, read
-from lab.load.traffic import CROSSING_SECONDS, main, meaning
+from lab.load.traffic import SYNC_SECONDS, interpret, main
 from lab.servers.postgres_server import free_port
 from serving import served
 from task_migration.control.sync_switch import sync_switch
@@ -57,7 +57,7 @@ NOTHING = dict.fromkeys(
     ],
 )
 def test_only_the_apps_own_words_acknowledge(method, status, raw, outcome):
-    assert meaning(method, status, raw)[0] == outcome
+    assert interpret(method, status, raw)[0] == outcome
 
 
 # The check
@@ -86,7 +86,7 @@ class Told:
         """A write of the title, begun at second ``at``; a delete and a restore set ``deleted``."""
         marker = marker or f"m-{key}"
         fields = {"title": f"{marker} {value}"} if verb in ("create", "update") else {"deleted": verb == "delete"}
-        self.ledger.keep(LedgerRequest(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
+        self.ledger.append(LedgerRequest(side, verb, key, marker, self.subs[0], fields, at, at + took, outcome, 200))
 
     def conflict(self, key, winner, at):
         self.sides.target(
@@ -262,7 +262,7 @@ def test_a_kind_of_pending_is_pending(told):
     write = LedgerRequest(
         "laravel", "uncomplete", 1001, "m-1001", told.subs[0], {"status": "pending"}, 1, 2, "acknowledged", 200
     )
-    told.ledger.keep(write)
+    told.ledger.append(write)
     assert told.found() == {"present": 1}
     told.sides.target("UPDATE tasks SET status = 'completed' WHERE id = 1001")
     assert told.found() == {"lost": 1}
@@ -272,12 +272,12 @@ def test_a_ledger_that_a_kill_cut_off_is_read_to_its_last_whole_line(tmp_path):
     file = tmp_path / "ledger"
     ledger = Ledger(file)
     write = LedgerRequest("laravel", "create", 1, "m", "sub", {"title": "改\n行"}, 1.5, 2.5, "acknowledged", 201)
-    ledger.keep(write)
-    ledger.keep(replace(write, task=2))
+    ledger.append(write)
+    ledger.append(replace(write, task=2))
     with file.open("ab") as whole:
         whole.truncate(file.stat().st_size - 5)
     assert list(read(file)) == [write]
-    Ledger(file).keep(replace(write, task=3))
+    Ledger(file).append(replace(write, task=3))
     assert list(read(file)) == [write, replace(write, task=3)]
 
 
@@ -484,7 +484,7 @@ def test_at_most_one_request_of_a_task_is_under_way_and_what_is_new_or_gone_is_l
             followed += 1
             assert earlier.answered <= later.sent
             assert earlier.verb != "delete"
-            assert earlier.verb != "create" or later.sent >= earlier.answered + CROSSING_SECONDS - 0.01
+            assert earlier.verb != "create" or later.sent >= earlier.answered + SYNC_SECONDS - 0.01
     assert followed > 50
 
 
@@ -500,5 +500,5 @@ def test_the_gateway_is_instead_of_the_sides(endpoints, tmp_path, capsys):
     asked = ["--endpoints", str(endpoints), "--ledger", str(tmp_path / "ledger"), "--gateway-requests", "9"]
     with pytest.raises(SystemExit):
         main([*asked, "--reads", "1"])
-    assert "--gateway-requests is instead of" in capsys.readouterr().err
+    assert "--gateway-requests excludes" in capsys.readouterr().err
     assert not (tmp_path / "ledger").exists()

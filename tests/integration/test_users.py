@@ -56,7 +56,7 @@ def test_users_come_and_go_and_again_changes_nothing(lab):
     requests = list(read(ledger))
     assert went.details["requests"] == went.details["answered by laravel"] == len(requests)
     assert went.details["failed requests"] == 0
-    assert f"the users are gone: {len(requests):,} requests, 0 failed" in went.message
+    assert f"the traffic is stopped: {len(requests):,} requests, 0 failed" in went.message
     for check in (True, False):
         assert not users(lab_directory=lab, lab_users="off", check=check).changed
 
@@ -83,7 +83,7 @@ def test_killed_users_come_again_and_cut_no_line(lab):
 
 
 def test_nobody_comes_without_a_gateway(tmp_path):
-    with pytest.raises(Refused, match=r"gateway does not run.*no gateway_port.*lab-up\.yml"):
+    with pytest.raises(Refused, match=r"gateway is not running.*no gateway_port.*lab-up\.yml"):
         users(lab_directory=str(tmp_path / "lab"), lab_users="on")
     assert not users(lab_directory=str(tmp_path / "lab"), lab_users="off").changed
     assert not (tmp_path / "lab").exists()

@@ -84,7 +84,7 @@ class Lab:
     project: Path
     folder: Path
     health_ports: tuple[int, int]
-    hunt: SecretScan | None = None
+    secret_scan: SecretScan | None = None
 
     @property
     def place(self) -> list[str]:
@@ -110,14 +110,14 @@ class Lab:
             check=False,
         )
         said = done.stdout + done.stderr
-        if self.hunt:
-            self.hunt.printed.append(said)
-            self.hunt.learn()
+        if self.secret_scan:
+            self.secret_scan.printed.append(said)
+            self.secret_scan.collect()
         return Ran(said, done.returncode)
 
     def _environment(self) -> dict[str, str]:
         found = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"}
-        return {**found, **(self.hunt.environment if self.hunt else {})}
+        return {**found, **(self.secret_scan.environment if self.secret_scan else {})}
 
     def must(self, *words: str) -> Ran:
         """As ``type``, for what has to succeed."""

@@ -26,10 +26,10 @@ WEB = "<?php\n\nRoute::get('/', 'Home');\nRoute::get('/tasks', 'Tasks');\n"
 def promoted(project, tmp_path_factory):
     """A lab of its own at 100 %, with users: what this ends has no way back, and other tests need theirs."""
     folder = tmp_path_factory.mktemp("cleanup")
-    hunt = SecretScan(Locations((folder / "lab").resolve()), folder / "reports")
-    lab = Lab(project, folder, (free_port(), free_port()), hunt)
+    scan = SecretScan(Locations((folder / "lab").resolve()), folder / "reports")
+    lab = Lab(project, folder, (free_port(), free_port()), scan)
     try:
-        with hunt:
+        with scan:
             lab.must("lab-up.yml", "-e", "lab_secure=yes")
             lab.must("database-roles.yml")
             lab.must("phase-2.1-prepare.yml")
@@ -195,5 +195,5 @@ def test_only_the_login_that_reads_the_journal_is_left(promoted):
 
 
 def test_nothing_secret_stands_where_others_can_read_it(promoted):
-    assert len(promoted.hunt.known) > 10
-    assert promoted.hunt.found() == []
+    assert len(promoted.secret_scan.known) > 10
+    assert promoted.secret_scan.findings() == []

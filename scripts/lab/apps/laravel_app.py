@@ -1,10 +1,10 @@
-"""Laravel's task routes, on Laravel's schema: every write is what Eloquent would make of it.
+"""Laravel's task routes on Laravel's schema. Every write is what Eloquent would write.
 
     python -m lab.apps.laravel_app --port 8001 --dsn "host=127.0.0.1 ... user=laravel passfile=..."
 
-Times are Laravel's: naive, of the application's time zone, in whole seconds. A delete is soft. ``save`` of a model that
-is as it was writes nothing. Attaching tags does not touch their task. The user stands in the header ``X-User``, by her
-id or her Cognito sub, in place of a session. For the routes see README.md.
+Timestamps are Laravel's: without a time zone, in the application's local time, in whole seconds. A delete is soft.
+Saving an unchanged model writes nothing. Attaching tags does not touch the task. The header ``X-User`` replaces the
+session: a user's id or Cognito sub. The routes are in README.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lab.apps.task_api import (
     TASK,
     ApiError,
     TaskApi,
-    body_of,
+    json_body,
     not_found,
     parse_arguments,
     serve,
@@ -42,12 +42,12 @@ _ZONE = ZoneInfo(TIMEZONE)
 
 
 def now() -> datetime:
-    """As Eloquent writes a timestamp."""
+    """Returns the time as Eloquent writes it."""
     return datetime.now(_ZONE).replace(tzinfo=None, microsecond=0)
 
 
 class LaravelApi(TaskApi):
-    """The routes, and the sessions that are known by now."""
+    """The routes, and the users that were already looked up."""
 
     side = "laravel"
     file = "apps/laravel_app.sql"
@@ -72,7 +72,7 @@ class LaravelApi(TaskApi):
         ]
 
     async def user(self, request: Request) -> int:
-        """Whose session it is: users.id. Raises Refusal, 401, if nobody's."""
+        """Returns users.id of the request's user. Raises ApiError, 401, if there is none."""
         name = request.headers.get("x-user", "")
         if name not in self._users:
             key = int(name) if name.isdecimal() and len(name) < 19 else None
@@ -90,7 +90,7 @@ class LaravelApi(TaskApi):
 
     async def store(self, request: Request) -> Response:
         user = await self.user(request)
-        body = validated(await body_of(request), TASK, required=("title",))
+        body = validated(await json_body(request), TASK, required=("title",))
         values = {
             "user": user,
             "title": body["title"],
@@ -107,21 +107,21 @@ class LaravelApi(TaskApi):
             return success(await self.run_in(connection, "task", task=task, user=user), 201)
 
     async def update(self, request: Request) -> Response:
-        body = validated(await body_of(request), CHANGE)
-        return await self._saved(request, "update", fields=json.dumps(dict(body)))
+        body = validated(await json_body(request), CHANGE)
+        return await self._save(request, "update", fields=json.dumps(dict(body)))
 
     async def group(self, request: Request) -> Response:
-        body = validated(await body_of(request), GROUP, required=("group_id",))
-        return await self._saved(request, "group", **{name: body.get(name) for name in GROUP})
+        body = validated(await json_body(request), GROUP, required=("group_id",))
+        return await self._save(request, "group", **{name: body.get(name) for name in GROUP})
 
     async def act(self, request: Request) -> Response:
-        """POST .../complete, uncomplete, approve, restore and images."""
+        """Handles POST .../complete, uncomplete, approve, restore and images."""
         verb = request.path_params["verb"]
         if verb == "images":
             return await self.store_image(request)
         if verb not in ("complete", "uncomplete", "approve", "restore"):
             raise ApiError(404, f"there is no route {verb}")
-        return await self._saved(request, verb)
+        return await self._save(request, verb)
 
     async def destroy(self, request: Request) -> Response:
         key = request.path_params["task"]
@@ -131,7 +131,7 @@ class LaravelApi(TaskApi):
 
     async def tags(self, request: Request) -> Response:
         key, user = request.path_params["task"], await self.user(request)
-        body = validated(await body_of(request), TAGS, required=("tags",))
+        body = validated(await json_body(request), TAGS, required=("tags",))
         async with self.transaction() as connection:
             if await self.run_in(connection, "task", task=key, user=user) is None:
                 raise not_found(key)
@@ -140,7 +140,7 @@ class LaravelApi(TaskApi):
 
     async def store_image(self, request: Request) -> Response:
         key, user = request.path_params["task"], await self.user(request)
-        body = validated(await body_of(request), IMAGE, required=("s3_key",))
+        body = validated(await json_body(request), IMAGE, required=("s3_key",))
         image = await self.run("add image", task=key, user=user, s3_key=body["s3_key"], now=now())
         if image is None:
             raise not_found(key)
@@ -149,16 +149,16 @@ class LaravelApi(TaskApi):
     async def destroy_image(self, request: Request) -> Response:
         key, image = request.path_params["task"], request.path_params["image"]
         if await self.run("remove image", task=key, image=image, user=await self.user(request)) is None:
-            raise ApiError(404, f"there is no image {image} of a task {key} of this user's")
+            raise ApiError(404, f"this user has no image {image} of a task {key}")
         return Response(status_code=204)
 
-    async def _saved(self, request: Request, name: str, **values: Any) -> Response:
-        """Finds the task, and saves it if the statement changes anything of it."""
+    async def _save(self, request: Request, name: str, **values: Any) -> Response:
+        """Finds the task, and saves it if the statement changes it."""
         key, user = request.path_params["task"], await self.user(request)
         document = await self.run(name, task=key, user=user, now=now(), **values)
         if document is not None:
             return success(document)
-        if name == "restore":  # only what is trashed is found there
+        if name == "restore":  # only a deleted task can be restored
             raise not_found(key)
         return success(await self._find_task(key, None if name == "approve" else user), changed=False)
 
@@ -169,7 +169,8 @@ class LaravelApi(TaskApi):
         return str(document)
 
     async def _sync_tags(self, connection: psycopg.AsyncConnection[Any], key: int, wanted: list[str]) -> bool:
-        """firstOrCreate of each name, then ``$task->tags()->sync``: detaches first. Whether anything was written."""
+        """Does firstOrCreate for each name, then ``$task->tags()->sync``, which detaches first. Returns whether it
+        wrote."""
         values: Mapping[str, Any] = {"task": key, "names": sorted(set(wanted)), "now": now()}
         await self.run_in(connection, "new tags", **values)
         changes = [await self.run_in(connection, name, **values) for name in ("detach tags", "attach tags")]

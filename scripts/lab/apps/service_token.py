@@ -1,4 +1,4 @@
-"""The token with which the sync comes to the Task Service's API, in a file that nobody else can read."""
+"""The token with which the sync calls the Task Service's API, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 
 def make(file: Path) -> None:
-    """Writes a new token, mode 0600."""
+    """Writes a new token to the file, with mode 0600."""
     with open(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as opened:
         opened.write(secrets.token_urlsafe(32) + "\n")
 
 
 class ServiceToken:
-    """What is accepted: the file's token, which is read again when another one comes, so that it may be replaced."""
+    """Checks the token. Reads the file again when another token comes, so that the token can be replaced."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._token = b""
 
     def accepts(self, authorization: str) -> bool:
-        """Whether a header's value is ``Bearer`` and this token."""
+        """Returns whether a header's value is ``Bearer`` and this token."""
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return False

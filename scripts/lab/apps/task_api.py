@@ -1,8 +1,8 @@
-"""What the lab's two apps share: answers, refusals, the way to the database, and the process that serves them.
+"""The common part of the lab's two applications: answers, errors, database access, and the HTTP server.
 
-Answers are JSON, as the plan's controller gives them: ``{"success": true, "changed": ..., "data": ...}``, and
-``{"success": false, "error": "..."}``. ``changed`` is false where a write found everything as it asks for, so that the
-database was not written to. The database makes the JSON of a task itself; Python only passes it on.
+Answers are JSON, as in the plan's controller: ``{"success": true, "changed": ..., "data": ...}``, and ``{"success":
+false, "error": "..."}``. ``changed`` is false if a write found the row as requested and wrote nothing. PostgreSQL
+builds the JSON of a task; Python only forwards it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NEWEST = 50
 
 
 class ApiError(Exception):
-    """A request that is answered with an error; the message goes to the client."""
+    """A request that is answered with an error. The message is sent to the client."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -47,10 +47,10 @@ class ApiError(Exception):
 
 
 class TaskApi:
-    """The routes of one app, of one side, on its database. ``file`` holds its statements and the block ``document``.
+    """The routes of one side's application, on its database. ``file`` holds its statements and the block ``document``.
 
-    The database need not be there yet, and may go away and come back: connections are made when they are needed, and
-    until one can be had the answer is 503.
+    The database may be missing at the start, go away and come back. Connections are opened when they are needed;
+    without one, the answer is 503.
     """
 
     side: str
@@ -74,24 +74,24 @@ class TaskApi:
         raise NotImplementedError
 
     async def run(self, name: str, **values: Any) -> Any:
-        """The first column of the first row of a statement that is a transaction of its own; None if it gives none."""
+        """Runs a statement as its own transaction. Returns the first column of the first row, None without a row."""
         async with self.pool.connection() as connection:
             return await self.run_in(connection, name, **values)
 
     async def run_in(self, connection: psycopg.AsyncConnection[Any], name: str, **values: Any) -> Any:
-        """As ``one``, on a connection whose transaction the caller holds."""
+        """Does the same as ``run``, in the caller's transaction."""
         cursor = await connection.execute(statement_with_document(self.file, name), values)
         row = await cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection in a transaction."""
+        """Opens a connection and a transaction on it."""
         async with self.pool.connection() as connection, connection.transaction():
             yield connection
 
     def application(self) -> ASGIApp:
-        """The routes, with what holds for all of them, and the faults around it."""
+        """Returns the ASGI application: the routes, the error handlers, and the faults around them."""
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -113,19 +113,19 @@ class TaskApi:
         return FaultInjector(app, self.side)
 
     async def health(self, _: Request) -> Response:
-        """200 if the tables can be asked, 503 if not."""
+        """Answers 200 if the tables can be read, else 503."""
         await self.run("health")
         return success("{}")
 
     async def _answer_database_error(self, _: Request, error: Exception) -> Response:
-        """The client's fault, or the database's; the text of an error is not shown, it may quote a row."""
-        message = f"the database says {type(error).__name__} ({getattr(error, 'sqlstate', None) or 'no code'})"
+        """Answers with an error class only, because the text of a database error may quote a row."""
+        message = f"database error: {type(error).__name__} ({getattr(error, 'sqlstate', None) or 'no code'})"
         if isinstance(error, pg.UniqueViolation):
             return error_answer(409, message)
         if isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
             return error_answer(422, message)
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, pg.UndefinedTable)):
-            # One connection is lost: the others may be as well, and would each spoil a request.
+            # One connection is lost. The others may be too, and each would make another request fail.
             if self._checking is None or self._checking.done():
                 self._checking = asyncio.create_task(self.pool.check())
             return error_answer(503, message)
@@ -134,12 +134,12 @@ class TaskApi:
 
 @cache
 def statement_with_document(file: str, name: str) -> bytes:
-    """A statement with the JSON of a task put in where it says ``{document}``."""
+    """Returns a statement with the JSON of a task in place of ``{document}``."""
     return statement(file, name, document=as_sql(blocks(file)["document"])).as_bytes(None)
 
 
 def success(document: str, status: int = 200, *, changed: bool = True) -> Response:
-    """A success; ``document`` is JSON as the database made it."""
+    """Returns a success; ``document`` is JSON built by the database."""
     body = f'{{"success":true,"changed":{"true" if changed else "false"},"data":{document}}}'
     return Response(body.encode(), status, media_type="application/json")
 
@@ -158,18 +158,18 @@ async def answer_http_error(_: Request, error: Exception) -> Response:
 
 
 def not_found(key: int) -> ApiError:
-    return ApiError(404, f"there is no task {key} of this user's")
+    return ApiError(404, f"this user has no task {key}")
 
 
-async def body_of(request: Request) -> dict[str, Any]:
-    """The request's JSON object; {} if there is no body."""
+async def json_body(request: Request) -> dict[str, Any]:
+    """Returns the request's JSON object; {} without a body."""
     raw = await request.body()
     try:
         found = json.loads(raw) if raw else {}
     except (ValueError, RecursionError):
-        raise ApiError(400, "the body is no JSON") from None
+        raise ApiError(400, "the body is not JSON") from None
     if not isinstance(found, dict):
-        raise ApiError(400, "the body is no JSON object")
+        raise ApiError(400, "the body is not a JSON object")
     return found
 
 
@@ -180,7 +180,7 @@ def text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def text_or_nothing(value: Any) -> bool:
+def text_or_null(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
@@ -192,11 +192,11 @@ def difficulty(value: Any) -> bool:
     return type(value) is int and 1 <= value <= 5
 
 
-def number_or_nothing(value: Any) -> bool:
+def number_or_null(value: Any) -> bool:
     return value is None or type(value) is int
 
 
-def truth_or_nothing(value: Any) -> bool:
+def boolean_or_null(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
@@ -206,7 +206,7 @@ def names(value: Any) -> bool:
 
 TASK: Mapping[str, FieldRule] = {
     "title": short_text,
-    "description": text_or_nothing,
+    "description": text_or_null,
     "difficulty": difficulty,
     "tags": names,
 }
@@ -214,32 +214,32 @@ CHANGE: Mapping[str, FieldRule] = {name: TASK[name] for name in ("title", "descr
 TAGS: Mapping[str, FieldRule] = {"tags": names}
 IMAGE: Mapping[str, FieldRule] = {"s3_key": short_text}
 GROUP: Mapping[str, FieldRule] = {
-    "group_id": text_or_nothing,
-    "reward": number_or_nothing,
-    "requires_approval": truth_or_nothing,
-    "requires_image": truth_or_nothing,
+    "group_id": text_or_null,
+    "reward": number_or_null,
+    "requires_approval": boolean_or_null,
+    "requires_image": boolean_or_null,
 }
 
 
 def validated(
     body: Mapping[str, Any], rules: Mapping[str, FieldRule], required: Sequence[str] = ()
 ) -> Mapping[str, Any]:
-    """The body, if every field is known and in order, and none is missing. Raises Refusal, 422, with a field's name."""
+    """Returns the body. Raises ApiError, 422, if a field is missing, unknown or not valid."""
     for name in required:
         if name not in body:
             raise ApiError(422, f"{name} is missing")
     for name, value in body.items():
         if name not in rules:
-            raise ApiError(422, f"{name} is no field that may be given here")
+            raise ApiError(422, f"{name} is not a field of this request")
         if not rules[name](value):
-            raise ApiError(422, f"{name} has a value that it can't have")
+            raise ApiError(422, f"the value of {name} is not valid")
     return body
 
 
 def serve(application: ASGIApp, port: int, *, idle_seconds: int = 5, ending_seconds: int = 3) -> None:
-    """Serves it on this machine alone until SIGTERM, and then what is under way for ``ending_seconds`` at most.
+    """Serves the application on 127.0.0.1 until SIGTERM. Requests in progress then have ``ending_seconds`` to finish.
 
-    A connection on which nothing comes for ``idle_seconds`` is closed.
+    A connection without a request for ``idle_seconds`` is closed.
     """
     uvicorn.run(
         application,
@@ -256,10 +256,10 @@ def serve(application: ASGIApp, port: int, *, idle_seconds: int = 5, ending_seco
 
 
 def parse_arguments(program: str, **files: str) -> argparse.Namespace:
-    """What the two apps are started with: a port, a connection string without a password, and ``files``."""
+    """Parses the command line of an application: a port, a connection string without a password, and ``files``."""
     parser = argparse.ArgumentParser(prog=f"python -m lab.{program}")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--dsn", required=True, help="libpq's, with passfile= in place of a password")
+    parser.add_argument("--dsn", required=True, help="a libpq connection string with passfile= instead of a password")
     for name, about in files.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=about)
     return parser.parse_args()

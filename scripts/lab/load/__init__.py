@@ -1,1 +1,1 @@
-"""Users: live traffic, the ledger of what was acknowledged, and what became of it."""
+"""User traffic, the ledger of its requests, and the check that no acknowledged write was lost."""

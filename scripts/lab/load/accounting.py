@@ -1,12 +1,16 @@
-"""Whether every acknowledged write of a ledger is still there, once all changes have been carried.
+"""Checks whether every acknowledged write of a ledger is still in the databases, after all changes were synced.
 
-A write sets fields of a task, and each field is looked at on its own, on both sides. It is **present** if both hold the
-value; **superseded** if they hold that of another write of the field that was not over when this one was sent, or if
-the task was deleted since; **in conflict** if a conflict of the task, resolved after it was sent, was won by the other
-side, and both sides hold the same; else it is **lost**. A write is as its worst field. An acknowledged delete of a task
-that lives, with nothing after it that could have brought it back, is **resurrected**; an acknowledged create whose
-marker more than one task of a side bears is **doubled**. A write that came through the gateway, with no answer to tell
-which side it went to, may have been on either.
+A write sets fields of a task. Each field is checked separately, on both sides. It is
+
+**present**      if both sides have its value; **superseded**   if both sides have the value of another write that had
+not ended when this one was sent, or if the
+                 task was deleted later;
+**in conflict**  if a later conflict of the task was won by the other side, and both sides are equal; **lost**
+otherwise.
+
+A write counts as its worst field. An acknowledged delete is **resurrected** if the task lives and no later write could
+have restored it. An acknowledged create is **doubled** if more than one task of a side has its marker. A write through
+the gateway without an answer may have been on either side.
 """
 
 from __future__ import annotations
@@ -29,9 +33,9 @@ COUNTED = ("acknowledged", "present", "superseded", "in conflict", "lost", "doub
 _WORST_FIRST = ("lost", "resurrected", "in conflict", "superseded", "present")
 _FILE = "load/accounting.sql"
 _DELETED: dict[str, Any] = {"deleted": True}
-# Kinds of `pending` that Laravel has no word for.
-_FINER = {"in_progress": "pending", "rejected": "pending"}
-_SHOWN = 20
+# Statuses that Laravel does not have; there they are `pending`.
+_ONLY_TASK_SERVICE = {"in_progress": "pending", "rejected": "pending"}
+_MOST_EXAMPLES = 20
 _LABELS = {
     **{name: f"  {name}" for name in (*ANSWERED_BY.values(), "failed during the fault", *COUNTED[1:])},
     "acknowledged": "acknowledged writes",
@@ -42,7 +46,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class RecordedConflict:
-    """One row of task_migration.conflict; ``at`` in seconds since 1970."""
+    """One row of task_migration.conflict; ``at`` is in seconds since 1970."""
 
     winner: str
     at: float
@@ -50,7 +54,7 @@ class RecordedConflict:
 
 @dataclass
 class _Task:
-    """All that is known of one task."""
+    """Everything that is known of one task."""
 
     writes: list[LedgerRequest] = field(default_factory=list)
     laravel: Mapping[str, Any] = field(default_factory=lambda: _DELETED)
@@ -58,22 +62,24 @@ class _Task:
     conflicts: list[RecordedConflict] = field(default_factory=list)
 
     def verdict(self, write: LedgerRequest) -> tuple[str, list[str]]:
-        """The worst of its fields' verdicts, and the fields that have it."""
-        found = {name: self._of_field(write, name, value) for name, value in write.fields.items()}
+        """Returns the worst verdict of the write's fields, and the fields that have it."""
+        found = {name: self._field_verdict(write, name, value) for name, value in write.fields.items()}
         worst = next((one for one in _WORST_FIRST if one in found.values()), "present")
         return worst, [name for name, one in found.items() if one == worst]
 
-    def _of_field(self, write: LedgerRequest, name: str, value: Any) -> str:
+    def _field_verdict(self, write: LedgerRequest, name: str, value: Any) -> str:
         here, there = self.laravel.get(name), self.task_service.get(name)
         gone = self.laravel == self.task_service == _DELETED
-        agreed = gone or here == (_FINER.get(there, there) if name == "status" and isinstance(there, str) else there)
+        agreed = gone or here == (
+            _ONLY_TASK_SERVICE.get(there, there) if name == "status" and isinstance(there, str) else there
+        )
         if agreed and not (gone and name != "deleted") and here == value:
             return "present"
         later = [other for other in self.writes if other is not write and other.ends >= write.sent]
         if agreed and any(name in other.fields and other.fields[name] == here for other in later):
             return "superseded"
         deletes = [other for other in later if other.verb == "delete"]
-        # In Laravel a delete keeps the row, to be restored; in the Task Service nothing is left of it.
+        # Laravel keeps a deleted row, so that it can be restored. The Task Service deletes it.
         if name != "deleted" and (deletes if gone else any(other.side != "laravel" for other in deletes)):
             return "superseded"
         if write.verb == "delete" and agreed and any(other.verb != "delete" for other in later):
@@ -86,12 +92,10 @@ class _Task:
 def account(
     *, laravel_dsn: str, task_service_dsn: str, ledger: Path, fault: FaultPeriod | None = None
 ) -> dict[str, Any]:
-    """How many acknowledged writes there are of each kind (``COUNTED``), after everything was carried both ways.
+    """Counts the acknowledged writes of each kind (``COUNTED``), after all changes were synced both ways.
 
-    Before them, the figures of ``availability``, which see for ``fault``.
-
-    ``whole`` is whether none is lost, doubled or resurrected; ``examples`` names some that are, by task, verb, side and
-    fields, never by a value.
+    Returns these counts after those of ``availability``, which also explains ``fault``. ``whole`` is true if no write
+    is lost, doubled or resurrected. ``examples`` lists some that are, by task, verb, side and fields, without values.
     """
     tasks: dict[int, _Task] = defaultdict(_Task)
     counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
@@ -104,16 +108,16 @@ def account(
             created[write.marker] = write
     doubled: set[str] = set()
     with psycopg.connect(laravel_dsn) as laravel, psycopg.connect(task_service_dsn) as task_service:
-        for key, found in _found(laravel, "laravel", list(tasks)):
+        for key, found in _tasks_of(laravel, "laravel", list(tasks)):
             tasks[key].laravel = found
-        for key, found in _found(task_service, "task_service", list(tasks)):
+        for key, found in _tasks_of(task_service, "task_service", list(tasks)):
             tasks[key].task_service = found
         for session in (laravel, task_service):
             for key, conflict in _conflicts(session, list(tasks)):
                 tasks[key].conflicts.append(conflict)
-            bearers = session.execute(statement(_FILE, "bearers"), {"markers": list(created)}).fetchall()
-            doubled |= {marker for marker, _ in bearers}
-    examples = [f"task {created[marker].task}: made twice" for marker in sorted(doubled)]
+            rows = session.execute(statement(_FILE, "doubled markers"), {"markers": list(created)}).fetchall()
+            doubled |= {marker for marker, _ in rows}
+    examples = [f"task {created[marker].task}: created twice" for marker in sorted(doubled)]
     for key, task in tasks.items():
         for write in task.writes:
             if write.outcome == "acknowledged":
@@ -127,18 +131,18 @@ def account(
         **availability(read(ledger), fault),
         **{name: counts[name] for name in COUNTED},
         "whole": whole,
-        "examples": examples[:_SHOWN],
+        "examples": examples[:_MOST_EXAMPLES],
     }
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """The counts under each other, and the examples."""
+    """Returns the counts as a table, with the examples below it."""
     rows = [f"{_LABELS.get(name, name):<32}{found[name]:>10,}" for name in found if name not in ("whole", "examples")]
     return "\n".join([*rows, *(f"  {example}" for example in found["examples"])])
 
 
-def _found(session: psycopg.Connection[Any], side: str, keys: list[int]) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    """Each of the side's tasks that lives, with its fields as the ledger names them."""
+def _tasks_of(session: psycopg.Connection[Any], side: str, keys: list[int]) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    """Returns the side's existing tasks, with their fields named as in the ledger."""
     document = as_sql(blocks(f"apps/{side}_app.sql")["document"])
     for key, task, deleted in session.execute(
         statement(_FILE, f"{side} tasks", document=document), {"keys": keys}
@@ -148,7 +152,7 @@ def _found(session: psycopg.Connection[Any], side: str, keys: list[int]) -> Iter
 
 
 def _conflicts(session: psycopg.Connection[Any], keys: list[int]) -> Iterable[tuple[int, RecordedConflict]]:
-    """The conflicts that a side keeps; none if it has no such table yet."""
+    """Returns the conflicts recorded on one side; none if the table does not exist yet."""
     there = session.execute(statement(_FILE, "has conflicts")).fetchone()
     if there is None or not there[0]:
         return

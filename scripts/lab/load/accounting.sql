@@ -1,4 +1,4 @@
--- What the check of the traffic asks of both databases. {document} is an app's JSON of the task t.
+-- What the check of the traffic reads from both databases. {document} is an application's JSON of the task t.
 
 -- name: laravel tasks
 SELECT t.id, {document}, t.deleted_at IS NOT NULL
@@ -10,8 +10,8 @@ SELECT t.id, {document}, false
 FROM tasks t
 WHERE t.id = ANY (%(keys)s::bigint[]);
 
--- name: bearers
--- How many tasks bear each marker; more than one was made twice.
+-- name: doubled markers
+-- Markers that more than one task has: those tasks were created twice.
 SELECT split_part(title, ' ', 1), count(*)
 FROM tasks
 WHERE split_part(title, ' ', 1) = ANY (%(markers)s::text[])

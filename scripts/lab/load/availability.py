@@ -1,4 +1,4 @@
-"""How the users of a ledger fared: what they asked for, what failed, and how long no write of theirs got through."""
+"""How the users of a ledger fared: their requests, the failed ones, and the longest time without a successful write."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FaultPeriod = tuple[float, float]
 
 
 def availability(requests: Iterable[LedgerRequest], fault: FaultPeriod | None = None) -> dict[str, Any]:
-    """Figures by name, as ``table`` of the accounting prints them.
+    """Returns counts by name, in the order in which ``accounting.table`` prints them.
 
-    A request has **failed** if it was answered by a 5xx, by nobody, or by anything that users never get where both
-    sides are well: they ask for nothing that could be refused. ``fault`` is from when until when failures were meant,
-    in seconds since 1970; what failed of the requests under way then is counted apart, too.
+    A request **failed** if the answer was a 5xx, was missing, or was anything that users never get while both sides
+    work: the traffic sends no request that may be refused. ``fault`` is the start and end of a planned fault, in
+    seconds since 1970. Requests that failed during it are also counted separately.
     """
     counts = dict.fromkeys(("requests", *ANSWERED_BY.values(), "failed requests"), 0)
     during = 0
@@ -36,7 +36,7 @@ def availability(requests: Iterable[LedgerRequest], fault: FaultPeriod | None = 
 
 
 def _longest_pause(writes: list[LedgerRequest]) -> float:
-    """The longest time in which one run sent writes and none of them was done, in seconds."""
+    """Returns the longest time, in seconds, in which one run sent writes and none of them succeeded."""
     longest, under_way, since = 0.0, 0, None
     for at, begins, done in sorted(
         event for one in writes for event in ((one.sent, True, False), (one.answered, False, not one.failed))

@@ -1,4 +1,4 @@
-"""What the traffic remembers: one JSON line for each request, written as soon as its answer is known."""
+"""The traffic's record: one JSON line for each request, written as soon as its answer is known."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ RequestOutcome = Literal["acknowledged", "unchanged", "refused", "unknown"]
 class LedgerRequest:
     """One request: a write, or a read, whose ``verb`` is "read".
 
-    ``side``     which one answered; "" if nobody knows, since the gateway picked it and no answer tells;
-    ``fields``   what it sets, by name: the answer's values if there was one, else those that were asked for. A task
-                 that is deleted or restored has ``deleted``, an image that is added or removed ``image <id>``;
-    ``marker``   begins the title of the task as long as it lives, and is in no other task. What stands before its
-                 hyphen is the run's. A read of no task in particular has the run's alone;
-    ``task``     None for a create that was not acknowledged, and for a read of no task in particular;
-    ``sent``, ``answered``  seconds since 1970; a write of unknown outcome may still happen after ``answered``;
-    ``outcome``  ``unchanged``: acknowledged, but there was nothing to write. ``refused``: not done, the app says so.
-                 ``unknown``: no answer, or none that can be understood;
-    ``status``   of HTTP; 0 if none came.
+    ``side``     the side that answered; "" if unknown, because the gateway chose it and no answer names it; ``fields``
+    the values that it sets, by name: from the answer if there was one, else from the request. A delete or
+                 restore sets ``deleted``, an added or removed image ``image <id>``;
+    ``marker``   the start of the task's title, unique to the task. The part before the hyphen identifies the run. A
+    read
+                 of a list has only that part;
+    ``task``     None for a create that was not acknowledged, and for a read of a list; ``sent``, ``answered``  seconds
+    since 1970; a write of unknown outcome may still happen after ``answered``; ``outcome``  ``unchanged``:
+    acknowledged, but there was nothing to write. ``refused``: the application did not do it.
+                 ``unknown``: no answer, or one that is not valid;
+    ``status``   the HTTP status; 0 without an answer.
     """
 
     side: AnsweringSide | Literal[""]
@@ -45,7 +46,7 @@ class LedgerRequest:
 
     @property
     def failed(self) -> bool:
-        """Whether the user did not get what she asked for."""
+        """Returns whether the user did not get the requested result."""
         return self.outcome in ("refused", "unknown")
 
     @property
@@ -54,12 +55,12 @@ class LedgerRequest:
 
     @property
     def ends(self) -> float:
-        """When it was done at the latest."""
+        """Returns the latest time at which the request was done."""
         return float("inf") if self.outcome == "unknown" else self.answered
 
 
 class Ledger:
-    """A file that grows by whole lines; what an earlier run wrote stays, but for a last line that a kill cut off."""
+    """Appends complete lines to a file. Lines of an earlier run remain, except a last line that was cut short."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ class Ledger:
                 earlier.truncate(earlier.read().rfind(b"\n") + 1)
         self._file = file.open("a", encoding="utf-8", buffering=1)
 
-    def keep(self, request: LedgerRequest) -> None:
+    def append(self, request: LedgerRequest) -> None:
         self._file.write(json.dumps(asdict(request), ensure_ascii=False) + "\n")
 
     def close(self) -> None:
@@ -76,7 +77,7 @@ class Ledger:
 
 
 def read(file: Path) -> Iterator[LedgerRequest]:
-    """Every request of the file. A last line that is being written, or was cut off by a kill, is passed over."""
+    """Returns every request of the file. A last line that is incomplete is ignored."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):

@@ -1,1 +1,1 @@
-"""The journey of an operator, typed by a program; what goes wrong on purpose; the search for secrets."""
+"""Rehearsals: the operator's journey run by a program, planned faults, and the scan for secrets."""

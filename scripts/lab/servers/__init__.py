@@ -1,1 +1,1 @@
-"""PostgreSQL servers, TLS in front of them, Laravel's tables and rows, and background processes."""
+"""PostgreSQL servers, their TLS proxies, Laravel's tables and rows, and background processes."""

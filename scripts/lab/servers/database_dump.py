@@ -1,4 +1,4 @@
-"""A dump of somebody's Laravel database, loaded into the lab's server in place of the lab's own rows."""
+"""Loads a dump of a Laravel database into the lab's server, in place of the lab's own rows."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from lab.servers.postgres_server import PostgresServer, wheel_binaries
 from lab.sql_files import blocks
 
 _MAGIC = b"PGDMP"
-_TAKEN = "pg_dump --format=custom --no-owner --no-privileges --file=FILE DATABASE"
+_DUMP_COMMAND = "pg_dump --format=custom --no-owner --no-privileges --file=FILE DATABASE"
 
 
 def digest(dump: str) -> str:
-    """Which dump it is: the beginning of its SHA-256. Raises Refused if it is no file that can be read."""
+    """Returns the first 12 digits of the dump's SHA-256. Raises Refused if the file cannot be read."""
     try:
         with open(dump, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:12]
     except OSError as error:
         raise Refused(
-            "the dump can't be read",
+            "cannot read the dump",
             measured=f"{dump}: {error.strerror}",
-            allowed="a file of pg_dump's, custom format or SQL",
-            next_step=_TAKEN,
+            allowed="a file written by pg_dump, in custom format or as SQL",
+            next_step=_DUMP_COMMAND,
         ) from error
 
 
 def load(server: PostgresServer, database: str, dump: str) -> int:
-    """Loads it into an empty database as the application's, in one transaction. How many tasks there are then.
+    """Loads the dump into an empty database in one transaction, as the application's login.
 
-    Raises Failed with PostgreSQL's words, Refused for a database of which nobody could come as a user.
+    Returns the number of tasks. Raises Failed with PostgreSQL's message, and Refused if no user in the dump has a
+    Cognito sub.
     """
     target = server.dsn(database)
     with open(dump, "rb") as file:
@@ -60,30 +61,33 @@ def load(server: PostgresServer, database: str, dump: str) -> int:
     )
     if done.returncode:
         raise Failed(
-            f"the dump did not go into the lab: {words[0]} ended with {done.returncode}",
+            f"cannot load the dump into the lab: {words[0]} exited with code {done.returncode}",
             measured=" | ".join(done.stderr.strip().splitlines()[-2:]),
-            next_step=f"take it anew: {_TAKEN}",
+            next_step=f"create the dump again: {_DUMP_COMMAND}",
         )
     return _tasks(server, database, dump)
 
 
 def _tasks(server: PostgresServer, database: str, dump: str) -> int:
     with server.connect(database) as session:
-        found = session.execute(as_sql(blocks("servers/laravel_data.sql")["what a dump holds"])).fetchone()
+        found = session.execute(as_sql(blocks("servers/laravel_data.sql")["has laravel tables"])).fetchone()
         assert found is not None
         if not found[0]:
             raise Refused(
-                "the dump holds no database of Laravel's",
+                "the dump does not contain Laravel's database",
                 measured=f"{dump}: no table users or tasks in the schema public",
                 allowed="the whole database of the application",
-                next_step=_TAKEN,
+                next_step=_DUMP_COMMAND,
             )
-        tasks, users = session.execute(as_sql(blocks("servers/laravel_data.sql")["of a dump"])).fetchone() or (0, 0)
+        tasks, users = session.execute(as_sql(blocks("servers/laravel_data.sql")["tasks and users"])).fetchone() or (
+            0,
+            0,
+        )
     if not users:
         raise Refused(
-            "nobody could use the lab: no user of the dump has a Cognito sub",
+            "no user in the dump has a Cognito sub, so there would be no traffic",
             measured=f"{dump}: {tasks:,} tasks",
             allowed="one user or more with cognito_sub",
-            next_step="finish moving the users to Cognito, then take the dump anew",
+            next_step="move the users to Cognito, then create the dump again",
         )
     return int(tasks)

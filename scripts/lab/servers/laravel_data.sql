@@ -203,10 +203,10 @@ SELECT setval(pg_get_serial_sequence('users', 'id'), (SELECT max(id) FROM users)
 -- name: analyze
 VACUUM (ANALYZE) users, tags, task_proposals, tasks, task_images, task_tag, task_executions;
 
--- name: what a dump holds
+-- name: has laravel tables
 SELECT to_regclass('public.users') IS NOT NULL AND to_regclass('public.tasks') IS NOT NULL;
 
--- name: of a dump
+-- name: tasks and users
 SELECT (SELECT count(*) FROM tasks), (SELECT count(*) FROM users WHERE cognito_sub IS NOT NULL);
 
 -- name: cognito subs

@@ -1,4 +1,4 @@
-"""Laravel's side of the lab: its roles, its database with the plan's tables, and the rows in them."""
+"""Laravel's side of the lab: its roles, and its database with the tables of the plan and their rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOAD = (
 
 
 def add_roles(server: PostgresServer) -> None:
-    """The application's login, the runbook's and an administrator's, with what they may do on the server as a whole."""
+    """Creates the logins of the application, the runbook and an administrator, with their privileges on the server."""
     server.add_login(APPLICATION)
     server.add_login(MIGRATOR)
     server.add_login(ADMIN, "CREATEROLE")
@@ -44,7 +44,8 @@ def add_roles(server: PostgresServer) -> None:
 
 @dataclass(frozen=True)
 class LaravelContents:
-    """What the database was filled with: so many tasks, of ours or of a dump, told by the beginning of its SHA-256."""
+    """What Laravel's database was filled with: the number of tasks, and the start of the dump's SHA-256 ("" without
+    one)."""
 
     tasks: int
     dump: str = ""
@@ -57,7 +58,7 @@ class LaravelContents:
 
 
 def filled(server: PostgresServer, database: str) -> LaravelContents | None:
-    """What the database was filled with; None if it is not there, or was never filled to the end."""
+    """Returns what the database was filled with; None if it does not exist or was not filled completely."""
     with server.connect() as session:
         found = session.execute(
             as_sql(blocks("servers/laravel_data.sql")["complete"]), {"database": database}
@@ -67,7 +68,7 @@ def filled(server: PostgresServer, database: str) -> LaravelContents | None:
 
 
 def mark_contents(server: PostgresServer, database: str, what: LaravelContents) -> None:
-    """Says so on the database itself: the last act of filling it."""
+    """Records the contents in a comment on the database. This is the last step of filling it."""
     mark = f"lab: {what.tasks} tasks" + (f" of dump {what.dump}" if what.dump else "")
     with server.connect(database) as session:
         session.execute(
@@ -79,7 +80,7 @@ def mark_contents(server: PostgresServer, database: str, what: LaravelContents) 
 
 
 def fill(server: PostgresServer, database: str, tasks: int, listener: progress.Listener = progress.no_listener) -> None:
-    """Laravel's tables and rows in an empty database, in one transaction."""
+    """Creates Laravel's tables and rows in an empty database, in one transaction."""
     began = time.monotonic()
     with server.connect(database) as session, session.transaction():
         session.execute(as_sql(blocks("servers/laravel_data.sql")["begin"]), {"tasks": str(tasks)})

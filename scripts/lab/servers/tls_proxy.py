@@ -1,9 +1,10 @@
-"""TLS in front of a PostgreSQL server of the lab, whose own binaries know none: as RDS does it with force_ssl.
+"""TLS in front of a PostgreSQL server of the lab, whose binaries are built without it. It acts as RDS does with
+force_ssl.
 
     python -m lab.servers.tls_proxy --port 7001 --to 6001 --directory .lab/tls
 
-A client that asks for TLS, as libpq does, gets it; one that does not is refused with PostgreSQL's own words. While the
-server behind is away a connection ends at once, without a word.
+A client that asks for TLS, as libpq does, gets it. Any other client is refused with PostgreSQL's own message. While the
+server is down, connections are closed without a message.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _READ = 65536
 
 
 def make_certificates(directory: Path) -> bool:
-    """A CA of the lab's own, and the server's certificate for 127.0.0.1; False if they are there."""
+    """Creates a CA and a server certificate for 127.0.0.1. Returns False if they exist."""
     if (directory / CERTIFICATE).exists():
         return False
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,28 +44,28 @@ async def _serve(port: int, to: int, directory: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(directory / CERTIFICATE)
 
-    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             behind_reader, behind_writer = await asyncio.open_connection(HOST, to)
         except OSError:
             writer.transport.abort()
             return
         try:
-            if await _greet(reader, writer, context):
-                await _join(reader, writer, behind_reader, behind_writer)
+            if await _start_tls(reader, writer, context):
+                await _forward(reader, writer, behind_reader, behind_writer)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             behind_writer.close()
             writer.close()
 
-    server = await asyncio.start_server(one, HOST, port, backlog=512)
+    server = await asyncio.start_server(serve_client, HOST, port, backlog=512)
     async with server:
         await server.serve_forever()
 
 
-async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> bool:
-    """Whether the client asked for TLS and got it; one that did not is told, and let go."""
+async def _start_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> bool:
+    """Returns whether the client asked for TLS and got it. Sends any other client a refusal."""
     while True:
         length, code = struct.unpack("!II", await reader.readexactly(8))
         if code == _GSS_REQUEST:
@@ -82,32 +83,34 @@ async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, con
         return False
 
 
-def _refusal(words: str) -> bytes:
-    """An ErrorResponse of PostgreSQL's."""
-    fields = "".join(f"{kind}{text}\0" for kind, text in (("S", "FATAL"), ("V", "FATAL"), ("C", "28000"), ("M", words)))
+def _refusal(message: str) -> bytes:
+    """Returns an ErrorResponse message of PostgreSQL's protocol."""
+    fields = "".join(
+        f"{kind}{text}\0" for kind, text in (("S", "FATAL"), ("V", "FATAL"), ("C", "28000"), ("M", message))
+    )
     body = fields.encode() + b"\0"
     return b"E" + struct.pack("!I", len(body) + 4) + body
 
 
-async def _join(
+async def _forward(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     behind_reader: asyncio.StreamReader,
     behind_writer: asyncio.StreamWriter,
 ) -> None:
-    """Carries bytes both ways until either side has ended."""
-    ways = [
-        asyncio.ensure_future(_carry(reader, behind_writer)),
-        asyncio.ensure_future(_carry(behind_reader, writer)),
+    """Copies bytes in both directions until one side ends."""
+    directions = [
+        asyncio.ensure_future(_copy_bytes(reader, behind_writer)),
+        asyncio.ensure_future(_copy_bytes(behind_reader, writer)),
     ]
-    _, others = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    _, others = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
     for other in others:
         other.cancel()
         with suppress(asyncio.CancelledError, OSError):
             await other
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while data := await reader.read(_READ):
             writer.write(data)
@@ -116,11 +119,11 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lab.servers.tls_proxy", description="TLS in front of a server of the lab"
+        prog="python -m lab.servers.tls_proxy", description="TLS in front of a PostgreSQL server of the lab"
     )
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--to", type=int, required=True, help="the server's port")
-    parser.add_argument("--directory", type=Path, required=True, help="the folder of the certificates")
+    parser.add_argument("--to", type=int, required=True, help="the port of the server")
+    parser.add_argument("--directory", type=Path, required=True, help="the directory of the certificates")
     asked = parser.parse_args(words)
     with suppress(KeyboardInterrupt):
         uvloop.run(_serve(asked.port, asked.to, asked.directory))
