@@ -1,1 +1,1 @@
-"""The core of the migration: plain Python and SQL, with no Ansible in it."""
+"""The core of the migration: plain Python and SQL, without Ansible."""

@@ -1,7 +1,7 @@
-"""The programs that run on their own, without a playbook: ``python -m task_migration COMMAND``.
+"""The programs that run without a playbook: ``python -m task_migration COMMAND``.
 
-To add one: a function below that tells argparse its arguments and gives what to do with them, and its line in
-``_COMMANDS``. What a command needs is imported when it is run, so that each starts fast.
+To add one, write a function below that adds its arguments to the parser and returns the function to run, and add it to
+``_COMMANDS``. A command imports what it needs only when it runs, so that every command starts fast.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 
 from task_migration.errors import MigrationError, Refused
 
-Run = Callable[[argparse.Namespace], int | None]
+Command = Callable[[argparse.Namespace], int | None]
 
 
-def sync(parser: argparse.ArgumentParser) -> Run:
-    """carries changes in one direction until it is told to stop"""
+def sync(parser: argparse.ArgumentParser) -> Command:
+    """sync changes in one direction until the process receives SIGTERM or SIGINT"""
     parser.add_argument("--direction", choices=("forward", "backward"), required=True)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable for its owner alone")
-    parser.add_argument("--health-port", type=int, metavar="N", help="instead of the one in FILE; 0: any that is free")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable only by its owner")
+    parser.add_argument("--health-port", type=int, metavar="N", help="instead of the port in FILE; 0: any free port")
 
     def run(arguments: argparse.Namespace) -> None:
         from task_migration.mapping import mapping_directory
@@ -32,32 +32,32 @@ def sync(parser: argparse.ArgumentParser) -> Run:
         from task_migration.runtime.stop_signal import Stop
 
         direction = arguments.direction
-        told = configuration.read(arguments.config)
-        mapping_directory.choose(told.mapping_directory)
-        port = arguments.health_port if arguments.health_port is not None else told.health_ports.get(direction)
+        configured = configuration.read(arguments.config)
+        mapping_directory.choose(configured.mapping_directory)
+        port = arguments.health_port if arguments.health_port is not None else configured.health_ports.get(direction)
         if port is None:
-            raise Refused(f"{arguments.config} names no health port for {direction}", next_step="add --health-port N")
+            raise Refused(f"{arguments.config} has no health port for {direction}", next_step="add --health-port N")
 
         from task_migration.external.cloudwatch_publisher import CloudWatchPublisher
         from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 
-        worker = SyncWorker(SyncSettings.from_dict(told.settings), direction)
+        worker = SyncWorker(SyncSettings.from_dict(configured.settings), direction)
         stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
         run_loop.serve(
             worker,
             direction=direction,
             health_port=port,
             stop=stop,
-            history=told.history(direction),
-            publisher=CloudWatchPublisher(**told.metrics),
+            history=configured.history(direction),
+            publisher=CloudWatchPublisher(**configured.metrics),
         )
 
     return run
 
 
-def consistency(parser: argparse.ArgumentParser) -> Run:
-    """compares both sides once; ends with 0 if they are equal, 1 if not, 2 if it could not look"""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable for its owner alone")
+def consistency(parser: argparse.ArgumentParser) -> Command:
+    """compare both sides once; exit code 0: equal, 1: different, 2: the comparison could not run"""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, readable only by its owner")
 
     def run(arguments: argparse.Namespace) -> int:
         from task_migration.compare.consistency import Inconsistent, consistency
@@ -65,11 +65,11 @@ def consistency(parser: argparse.ArgumentParser) -> Run:
         from task_migration.runtime import configuration
 
         try:
-            told = configuration.read(arguments.config)
-            mapping_directory.choose(told.mapping_directory)
-            kept = ("laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket")
-            sides = {name: value for name, value in told.settings.items() if name in kept}
-            outcome = consistency(**sides, **told.consistency)
+            configured = configuration.read(arguments.config)
+            mapping_directory.choose(configured.mapping_directory)
+            needed = ("laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket")
+            sides = {name: value for name, value in configured.settings.items() if name in needed}
+            outcome = consistency(**sides, **configured.consistency)
         except Inconsistent as found:
             logging.error("%s", found)
             return 1
@@ -86,8 +86,10 @@ _COMMANDS = (sync, consistency)
 
 
 def main(words: list[str] | None = None) -> int:
-    """Runs one command to its end; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m task_migration", description="What runs without a playbook.")
+    """Runs one command and returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m task_migration", description="Programs that run without a playbook."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         of_command = commands.add_parser(command.__name__, help=command.__doc__, description=command.__doc__)
@@ -97,17 +99,17 @@ def main(words: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s UTC %(levelname)s %(message)s", datefmt="%F %T"
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs every request at INFO
     try:
         return int(arguments.run(arguments) or 0)
     except MigrationError as error:
         logging.error("%s", error)
         return 1
     except Exception as error:
-        # The message may hold a row's content: where it happened must do.
+        # The error's text may contain a row's content, so only its type and place are logged.
         frames = reversed(traceback.extract_tb(error.__traceback__))
         path = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-        logging.error("%s, which is a fault of this program: %s", type(error).__name__, path)
+        logging.error("%s, a bug in this program: %s", type(error).__name__, path)
         return 1
 
 

@@ -1,7 +1,7 @@
-"""How much so many events among so many requests prove about the true share: the exact binomial test.
+"""The exact binomial test: what a number of events among a number of requests proves about the true share.
 
-Pure. Shares and confidences are between 0 and 1. "So many or fewer" is summed from the largest term outwards and each
-term comes from the one before it, so a hundred million requests take no longer than a few milliseconds.
+Pure functions. Shares and confidences are between 0 and 1. A tail is summed from its largest term on, and each term is
+computed from the one before, so a hundred million requests take only a few milliseconds.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ _HALVINGS = 30
 
 
 def proven_below(events: int, of: int, bound: float, confidence: float) -> bool:
-    """Whether it is proven that the true share is below ``bound``.
+    """Returns whether it is proven that the true share is below ``bound``.
 
-    It is when a share of ``bound`` would show so few events with a probability of at most 1 - ``confidence``, and what
-    was seen is itself below: which a confidence of less than a half does not imply.
+    It is proven if a true share of ``bound`` would produce so few events with a probability of at most
+    1 - ``confidence``, and the observed share is below ``bound`` too. A confidence below one half does not imply the
+    latter.
     """
     return events < bound * of and _at_most(events, of, bound) <= 1 - confidence
 
 
 def proven_above(events: int, of: int, bound: float, confidence: float) -> bool:
-    """Whether it is proven that the true share is above ``bound``, in the same sense."""
+    """Returns whether it is proven that the true share is above ``bound``, in the same sense."""
     return events > bound * of and _at_least(events, of, bound) <= 1 - confidence
 
 
 def needed(events: int, bound: float, confidence: float) -> int:
-    """How many requests it takes to prove a share below ``bound`` when so many events are among them.
+    """Returns how many requests are needed to prove a share below ``bound`` if ``events`` of them are events.
 
-    ``bound`` is above 0.
+    ``bound`` must be above 0.
     """
     short, enough = events, events + 1
     while not proven_below(events, enough, bound, confidence):
@@ -41,7 +42,7 @@ def needed(events: int, bound: float, confidence: float) -> int:
 
 
 def lower_bound(events: int, of: int, confidence: float) -> float:
-    """The highest share that the true one is proven to be above; 0 where nothing is proven."""
+    """Returns the highest share that the true share is proven to exceed; 0 if nothing is proven."""
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -50,14 +51,14 @@ def lower_bound(events: int, of: int, confidence: float) -> float:
 
 
 def upper_bound(events: int, of: int, confidence: float) -> float:
-    """The lowest share that the true one is proven to be below; 1 where nothing is proven."""
+    """Returns the lowest share that the true share is proven to be below; 1 if nothing is proven."""
     return 1 - lower_bound(of - events, of, confidence)
 
 
 def as_expected(hits: int, of: int, share: float, confidence: float) -> bool:
-    """Whether so many hits are what chance gives when each request is one with a probability of ``share``.
+    """Returns whether the number of hits agrees with each request being a hit with the probability ``share``.
 
-    They are not when so few, or so many, have a probability of at most half of 1 - ``confidence``.
+    It does not if so few or so many hits have a probability of at most half of 1 - ``confidence``.
     """
     return min(_at_most(hits, of, share), _at_least(hits, of, share)) > (1 - confidence) / 2
 
@@ -67,7 +68,7 @@ def _at_least(events: int, of: int, share: float) -> float:
 
 
 def _at_most(events: int, of: int, share: float) -> float:
-    """P(X <= events) for X among ``of``, each with a probability of ``share``."""
+    """Returns P(X <= events) for ``of`` requests, each an event with the probability ``share``."""
     if events >= of:
         return 1.0
     if events < 0 or share >= 1:
@@ -80,7 +81,7 @@ def _at_most(events: int, of: int, share: float) -> float:
 
 
 def _tail(events: int, of: int, share: float) -> float:
-    """P(X <= events) for events below the mean: from the largest term down, until the rest adds nothing."""
+    """Returns P(X <= events) for events below the mean: summed from the largest term down to a negligible one."""
     term = total = 1.0
     odds = (1 - share) / share
     for number in range(events, 0, -1):

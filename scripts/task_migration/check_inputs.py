@@ -1,6 +1,6 @@
-"""What the operator typed with -e and what the inventory says, checked before anything else is looked at.
+"""Checks the variables typed with -e and the inventory, before any other check.
 
-Ansible takes any name after -e and says nothing when it means nothing: a misspelt safety switch would be no switch.
+Ansible accepts any name after -e, even one that nothing uses: a misspelt safety switch would have no effect.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from task_migration.errors import Refused
 from task_migration.outcome import Outcome
 from task_migration.parameters import OF_THE_LAB, Parameter, parameters
 
-# Names that Ansible, AWX and ansible-rulebook (extensions/eda) hand over by themselves.
+# Names that Ansible, AWX and ansible-rulebook (extensions/eda) pass automatically.
 FOREIGN_PREFIXES = ("ansible_", "awx_", "tower_", "inventory_dir")
 
 
 def check_inputs(*, playbook: str, extra_vars: Mapping[str, Any], variable: Callable[[str], Any]) -> Outcome:
-    """Refuses names that no playbook knows, values that can't be meant, and an inventory that lacks a key.
+    """Refuses unknown names, values that are not valid, and an inventory with a missing key.
 
-    ``extra_vars`` are what was typed with -e; ``variable`` gives the value of a variable as the playbook sees it, None
-    if there is none. Details: ``typed``, the names that were typed.
+    ``extra_vars`` are the variables typed with -e; ``variable`` returns the value of a variable as the playbook sees
+    it, None if there is none. Details: ``typed``, the names that were typed.
     """
     known = {name: one for name, one in parameters().items() if not one.only or playbook in one.only}
     typed = [name for name in extra_vars if not name.startswith(FOREIGN_PREFIXES)]
@@ -49,29 +49,33 @@ def check_inputs(*, playbook: str, extra_vars: Mapping[str, Any], variable: Call
 
 
 def _refuse_typed_guard(parameter: Parameter, environment: str) -> None:
-    """Raises Refused for what guards an environment and was typed: a guard that can be typed away is none."""
+    """Raises Refused for a typed variable that guards an environment: -e must not disable a guard."""
     if parameter.typed == "never" or (parameter.typed == "lab" and environment != "local"):
         raise Refused(
-            f"{parameter.name} stands in the inventory, and is not typed ({parameter.about})",
+            f"{parameter.name} is set in the inventory and cannot be set with -e ({parameter.about})",
             measured=f"-e {parameter.name}",
-            allowed="the inventory's" if parameter.typed == "never" else "the inventory's; -e in the lab alone",
-            next_step="leave it out; what is wrong there is corrected in the inventory's group_vars/all.yml",
+            allowed="the inventory's value"
+            if parameter.typed == "never"
+            else "the inventory's value; -e only in the lab",
+            next_step="leave out -e; if the value is wrong, correct it in the inventory's group_vars/all.yml",
         )
 
 
 def _unknown(name: str, playbook: str, known: list[str]) -> Refused:
     if name == "_raw_params":
         raise Refused(
-            "a value with spaces was cut in pieces",
-            allowed="quotes within quotes",
-            next_step="""type it as -e "reason='so many words'\"""",
+            "a value with spaces was split at the spaces",
+            allowed="quotes inside quotes",
+            next_step="""the same command with -e "reason='a few words'\"""",
         )
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return Refused(f"{playbook} has no parameter {name}; did you mean {close[0]}?")
     elsewhere = parameters().get(name)
     if elsewhere is not None:
-        return Refused(f"{playbook} has no parameter {name}", measured=f"it belongs to {', '.join(elsewhere.only)}")
+        return Refused(
+            f"{playbook} has no parameter {name}", measured=f"it is a parameter of {', '.join(elsewhere.only)}"
+        )
     return Refused(f"{playbook} has no parameter {name}", allowed=", ".join(sorted(known)))
 
 
@@ -80,20 +84,20 @@ def _check(parameter: Parameter, value: object, where: str) -> None:
         raise Refused(
             f"{where} is missing ({parameter.about})",
             allowed=parameter.allowed,
-            next_step="look at -i: is this an inventory of the migration, such as inventories/local?",
+            next_step="check -i: it must name an inventory of the migration, such as -i ../inventories/local",
         )
     if not parameter.takes(value):
         measured = "not a connection string" if parameter.type == "dsn" else repr(value)
-        raise Refused(f"{where} can't be used ({parameter.about})", measured=measured, allowed=parameter.allowed)
+        raise Refused(f"{where} is not valid ({parameter.about})", measured=measured, allowed=parameter.allowed)
 
 
 def _check_sense(playbook: str, environment: str, variable: Callable[[str], Any]) -> None:
     if playbook in OF_THE_LAB and environment != "local":
-        raise Refused(f"{playbook} is for the lab", measured=f"the inventory of {environment}", allowed="local")
+        raise Refused(f"{playbook} runs only in the lab", measured=f"the inventory of {environment}", allowed="local")
     if playbook == "phase-2.4-canary" and variable("sync_sink") == "api":
         raise Refused(
-            "users can't go to the Task Service while its own API carries Laravel's writes to it",
-            measured="sync_sink=api: what it writes for us would be taken for a user's write, newer than Laravel's",
+            "users cannot be sent to the Task Service while the sync writes through its API",
+            measured="sync_sink=api: a row that the sync writes would look like a user's write, newer than Laravel's",
             allowed="sync_sink=database",
             next_step="set sync_sink to database in the inventory, then ansible-playbook phase-2.3-dual-write.yml",
         )
@@ -101,4 +105,6 @@ def _check_sense(playbook: str, environment: str, variable: Callable[[str], Any]
         return
     if environment == "local":
         raise Refused("the lab is down", next_step="ansible-playbook lab-up.yml")
-    raise Refused("the inventory's laravel_dsn is empty", next_step="write it in the inventory's group_vars/all.yml")
+    raise Refused(
+        "the inventory's laravel_dsn is empty", next_step="set laravel_dsn in the inventory's group_vars/all.yml"
+    )

@@ -1,13 +1,13 @@
-"""The two ways in which a step can end badly, said so that the operator knows what to do next."""
+"""The two errors of a step, with messages that name the next command."""
 
 from __future__ import annotations
 
 
 class MigrationError(Exception):
-    """A step that did not reach its goal; use one of the two subclasses.
+    """The base class of both errors; raise one of the two subclasses.
 
-    ``what`` says what is wrong, ``measured`` what was found, ``allowed`` what would have been right, and ``next_step``
-    the command or statement to type next. The message is one line, and never holds a secret or a row's content.
+    ``what`` is what is wrong, ``measured`` what was found, ``allowed`` what would be right, ``next_step`` the command
+    or statement to type next. The message is one line. It never contains a secret or a row's content.
     """
 
     prefix = ""
@@ -31,12 +31,12 @@ class MigrationError(Exception):
 
 
 class Refused(MigrationError):
-    """The step looked and did not start: nothing was changed."""
+    """A check failed before the step started: nothing was changed."""
 
     prefix = "Refused, nothing was changed: "
 
 
 class Failed(MigrationError):
-    """The step stopped on its way: something may have been changed, and the message says in what state things are."""
+    """The step stopped after it had started: something may have been changed, and the message describes the state."""
 
     prefix = "Failed: "

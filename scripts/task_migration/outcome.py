@@ -1,4 +1,4 @@
-"""What a verb of the core gives back."""
+"""The result of a verb, a function of the core that an Ansible module calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 class Outcome:
     """The result of one verb.
 
-    ``changed``  whether anything was changed (in check mode: would be);
-    ``message``  one line for the operator, with the figures;
+    ``changed``  whether anything was changed (in check mode: would be changed);
+    ``message``  one line for the operator, with the numbers;
     ``details``  the same for machines: JSON values only, no secret and no row's content;
-    ``lines``    further lines for the operator, shown under the message in order.
+    ``lines``    further lines for the operator, printed below the message in this order.
     """
 
     changed: bool

@@ -13,7 +13,7 @@ import psycopg
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-# Playbooks that need no databases to be there, and are for no other environment.
+# Playbooks that run only in the environment "local", and that need no databases.
 OF_THE_LAB = ("lab-up", "lab-down", "lab-fault", "lab-users", "rehearse")
 _WORDS = {
     "str": "some text",
@@ -31,7 +31,7 @@ _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared name; see parameters.yml for what the fields mean."""
+    """One declared parameter. parameters.yml describes the fields."""
 
     name: str
     type: str
@@ -53,7 +53,7 @@ class Parameter:
         return _WORDS[self.type]
 
     def takes(self, value: object) -> bool:
-        """Whether the value, as typed on a command line or as YAML gave it, is one of this parameter's."""
+        """Returns whether this parameter accepts the value, as typed on a command line or as read from YAML."""
         if self.type == "dict":
             return isinstance(value, Mapping)
         if self.type == "list":
@@ -69,7 +69,7 @@ class Parameter:
         return isinstance(value, str) and bool(value.strip() or self.empty) and value in (self.choices or (value,))
 
     def _takes_list(self, value: object) -> bool:
-        """A list of words; what is typed as name=value is text, and splitting it would be guessing."""
+        """Returns whether it is a list of words. Text typed as name=value is refused: splitting it would be a guess."""
         if isinstance(value, str) or not isinstance(value, Sequence):
             return False
         return bool(value or self.empty) and all(isinstance(word, str) and word for word in value)
@@ -88,7 +88,7 @@ class Parameter:
 
 @cache
 def parameters() -> dict[str, Parameter]:
-    """Every declared parameter by its name."""
+    """Returns every declared parameter by its name."""
     declared = yaml.safe_load((files("task_migration") / "parameters.yml").read_text(encoding="utf-8"))
     return {name: _declared(name, **fields) for name, fields in declared.items()}
 

@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who listens."""
+"""Progress reports of long-running work."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """One sign of life of a running verb.
+    """One progress report of a running verb.
 
-    ``doing``         what is being done, a few words ("copying tasks");
-    ``done``/``total``  in ``unit`` s; ``total`` may be an estimate, and 0 if unknown;
-    ``seconds``       since the verb began;
-    ``note``          anything else worth a few words ("paused: 14 active sessions on Laravel, allowed 8").
+    ``doing``           what is being done, in a few words ("copying");
+    ``done``, ``total`` in ``unit``; ``total`` may be an estimate, and is 0 if it is not known;
+    ``seconds``         since the verb started;
+    ``note``            a further remark ("paused: 14 active sessions on Laravel's database, allowed: 8").
     """
 
     doing: str
@@ -29,7 +29,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to go at the pace so far; None while that can't be told."""
+        """Returns the estimated seconds that remain; None while there is no estimate."""
         if self.total <= 0 or self.done <= 0 or self.seconds <= 0:
             return None
         return max(0.0, (self.total - self.done) / self.per_second)
@@ -39,4 +39,4 @@ Listener = Callable[[Progress], None]
 
 
 def no_listener(_: Progress) -> None:
-    """The listener of a caller that does not listen."""
+    """Ignores the report; the default listener."""

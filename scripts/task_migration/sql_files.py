@@ -1,7 +1,7 @@
-"""SQL statements, read by name from the .sql files beside the modules that use them.
+"""Loads SQL statements by name from the .sql files beside the modules that use them.
 
-A file holds blocks, each begun by a line ``-- name: some words``; what stands before the first such line belongs to no
-block. The form is that of aiosql and of Procrastinate: psql and editors read the files as they are.
+A file contains named blocks. Each begins with a line ``-- name: some words``; text before the first such line belongs
+to no block. aiosql and Procrastinate use the same format: psql and editors can read the files.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ def folder() -> Traversable:
 
 
 def blocks_of(text: str) -> dict[str, str]:
-    """The named blocks of a file's text, in the order in which they stand there."""
+    """Returns the named blocks of a file's text, in the file's order."""
     pieces = _NAME.split(text)
     return {name: body.strip().rstrip(";") for name, body in zip(pieces[1::2], pieces[2::2], strict=True)}
 
 
 @cache
 def blocks(path: str) -> dict[str, str]:
-    """The named blocks of one file, by its path below task_migration/ ("sync/capture.sql").
+    """Returns the named blocks of one file, by its path below task_migration/ ("sync/capture.sql").
 
-    Raises FileNotFoundError if there is no such file.
+    Raises FileNotFoundError if the file does not exist.
     """
     return blocks_of((folder() / path).read_text(encoding="utf-8"))
 
 
 def statement(path: str, name: str, /, **identifiers: sql.Composable) -> sql.Composed:
-    """One named statement, its ``{placeholders}`` filled with identifiers or other composed SQL.
+    """Returns one named statement, with its ``{placeholders}`` replaced by identifiers or other composed SQL.
 
-    Values never come this way: they go as psycopg parameters, ``%(name)s`` in the statement.
+    Values are never inserted this way: they are psycopg parameters, ``%(name)s`` in the statement.
     Raises KeyError if the file has no block of that name.
     """
     return as_sql(blocks(path)[name]).format(**identifiers)
 
 
 def as_sql(text: str) -> sql.SQL:
-    """Text that came out of one of our .sql files as composable SQL.
+    """Returns text from one of this package's .sql files as composable SQL.
 
-    psycopg asks for a literal so that no value is ever pasted into SQL; a file of this package is as good as one. This
-    is the only place that makes the claim.
+    psycopg's type hints require a literal, so that no value is ever inserted into SQL text; a file of this package is
+    as safe as a literal. This function is the only place that relies on that.
     """
     return sql.SQL(text)

@@ -1,4 +1,4 @@
-"""Times and durations as text for the operator."""
+"""Formats times and durations for messages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 
 def when(at: datetime) -> str:
-    """A time as the operator reads it: to the minute, in UTC."""
+    """Returns a time as text, to the minute, in UTC."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def duration(length: timedelta) -> str:
-    """A length of time in the two units that matter: "45 s", "12 min", "3 h 20 min", "2 d 5 h"."""
+    """Returns a length of time in at most two units: "45 s", "12 min", "3 h 20 min", "2 d 5 h"."""
     seconds = max(0, int(length.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"

@@ -113,5 +113,5 @@ def test_figures_that_are_elsewhere_have_no_alarm_here_and_it_says_what_to_type(
 
 
 def test_settings_that_can_not_be_meant_are_refused(alarmed):
-    with pytest.raises(Refused, match="metric_source of kind cloudwatch lacks db_instance"):
+    with pytest.raises(Refused, match="metric_source of kind cloudwatch has no key db_instance"):
         alarmed(metric_source={name: value for name, value in SOURCE.items() if name != "db_instance"})

@@ -67,7 +67,7 @@ def test_check_mode_says_whom_and_tells_nobody(send, topic, tmp_path):
     arn, received = topic
     file = tmp_path / "told"
     said = send(subject="s", message="m", alert_topic_arn=arn, alert_command=[*NOTE, str(file)], check=True)
-    assert said.message == f"would alert {arn} and the command sh: s"
+    assert said.message == f"would send an alert to {arn} and the command sh: s"
     assert not received()
     assert not file.exists()
 
@@ -75,7 +75,7 @@ def test_check_mode_says_whom_and_tells_nobody(send, topic, tmp_path):
 def test_nobody_to_tell_is_said(send):
     sent = send(subject="Rolled back", message="m")
     assert sent.details == {"sent": []}
-    assert "no alert was sent, the inventory names neither topic nor command: Rolled back" in sent.message
+    assert "no alert was sent, alert_topic_arn and alert_command are empty in the inventory: Rolled back" in sent.message
 
 
 def test_a_topic_that_is_not_there_does_not_keep_the_command_from_being_run(send, topic, tmp_path):
@@ -88,7 +88,7 @@ def test_a_topic_that_is_not_there_does_not_keep_the_command_from_being_run(send
             alert_command=[*NOTE, str(file)],
         )
     assert file.read_text() == "Rolled back|Rolled back|m"
-    assert failed.value.measured.endswith("; sent to the command sh")
+    assert failed.value.measured.endswith("; sent to: the command sh")
     assert "\n" not in str(failed.value)
 
 
@@ -101,7 +101,7 @@ def test_a_command_that_fails_does_not_keep_the_topic_from_being_told(send, topi
     with pytest.raises(Failed, match="could not be sent to the command") as failed:
         send(subject="s", message="m", alert_topic_arn=arn, alert_command=command)
     assert said in failed.value.measured
-    assert failed.value.measured.endswith(f"; sent to {arn}")
+    assert failed.value.measured.endswith(f"; sent to: {arn}")
     assert received() == [("s", "m")]
 
 
@@ -119,7 +119,7 @@ def test_ways_that_hang_cost_their_time_limit_once_and_leave_nothing(monkeypatch
                 alert_command=["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"],
             )
         assert time.monotonic() - began < 2
-    assert failed.value.measured.endswith("sent to nobody")
+    assert failed.value.measured.endswith("sent to: none")
     child = int((tmp_path / "child").read_text())
     state = Path("/proc", str(child), "stat")
     deadline = time.monotonic() + 2
@@ -130,7 +130,7 @@ def test_ways_that_hang_cost_their_time_limit_once_and_leave_nothing(monkeypatch
 
 def test_an_aws_that_can_not_be_reached_is_one_line_and_soon(monkeypatch):
     began = time.monotonic()
-    with pytest.raises(Failed, match=r"AWS can't be reached to publish the alert: .*; sent to nobody") as failed:
+    with pytest.raises(Failed, match=r"AWS cannot be reached to publish the alert: .*; sent to: none") as failed:
         alert(
             subject="s",
             message="m",

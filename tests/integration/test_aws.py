@@ -59,13 +59,13 @@ def put(url, *, writes=True):
 @pytest.mark.parametrize(
     ("status", "code", "message", "kind", "said"),
     [
-        (400, "AccessDeniedException", NOBODY, Refused, r"does not let this role change.*next: add ssm:PutParameter"),
+        (400, "AccessDeniedException", NOBODY, Refused, r"may not change.*next: add ssm:PutParameter"),
         (400, "ExpiredTokenException", "expired", Refused, r"does not accept the credentials.*next: log in to AWS"),
         (400, "ParameterNotFound", "", aws.NotThere, r"next: correct the name in the inventory"),
-        (400, "ThrottlingException", "Rate exceeded", Failed, r"asked too often.*again later"),
-        (400, "ValidationException", "no such value", Refused, r"AWS refused to change.*no such value"),
-        (500, "InternalServerError", "oops", Failed, r"AWS failed to change the parameter"),
-        (0, "", "", Failed, r"gave no answer when asked to change the parameter /app/T; it may have been done"),
+        (400, "ThrottlingException", "Rate exceeded", Failed, r"limits the rate.*again later"),
+        (400, "ValidationException", "no such value", Refused, r"AWS refused a request to change.*no such value"),
+        (500, "InternalServerError", "oops", Failed, r"AWS had an internal error on a request to change the parameter"),
+        (0, "", "", Failed, r"did not respond to a request to change the parameter /app/T; it may have been done"),
     ],
 )  # fmt: skip
 def test_what_aws_answers_is_one_line_that_says_what_to_do(status, code, message, kind, said):
@@ -76,7 +76,7 @@ def test_what_aws_answers_is_one_line_that_says_what_to_do(status, code, message
 
 
 def test_a_question_that_got_no_answer_changed_nothing():
-    with answering(0) as (url, _), pytest.raises(Refused, match="gave no answer"):
+    with answering(0) as (url, _), pytest.raises(Refused, match="did not respond"):
         put(url, writes=False)
 
 
@@ -90,13 +90,13 @@ def test_what_is_refused_after_something_was_changed_has_failed():
 
 
 def test_an_address_where_nothing_answers_is_refused():
-    with pytest.raises(Refused, match="AWS can't be reached to change the parameter"):
+    with pytest.raises(Refused, match="AWS cannot be reached to change the parameter"):
         put(f"http://127.0.0.1:{free_port()}")
 
 
 @pytest.mark.parametrize("url", ["http://aws.example.com", "http://10.0.0.7:5005", "ftp://127.0.0.2.example.com"])
 def test_aws_elsewhere_is_spoken_to_over_tls_alone(url):
-    with pytest.raises(Refused, match="AWS may only be spoken to over TLS"):
+    with pytest.raises(Refused, match="AWS may only be called over TLS"):
         aws.client("ssm", aws_region="ap-northeast-1", aws_endpoint_url=url)
 
 

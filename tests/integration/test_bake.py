@@ -102,7 +102,7 @@ def test_each_look_is_published(baking):
         assert published.value("CanaryErrorRate", "Maximum") == 0
         assert published.value("CanaryLatencyP95", "Maximum") == 41
     outcome, _ = baking(**published.told)  # and nobody is there any more
-    assert outcome.lines[-1].startswith("metrics are not published: AWS can't be reached to publish metrics")
+    assert outcome.lines[-1].startswith("metrics are not published: AWS cannot be reached to publish metrics")
 
 
 def test_a_failure_ends_it_at_the_next_look_and_says_what_failed(canary, baking):
@@ -266,7 +266,7 @@ def test_check_mode_says_what_it_would_do_and_sends_nothing(canary, baking, gate
     ("wrong", "said"),
     [
         ({"gateway_url": ""}, "gateway_url is empty"),
-        ({"gateway_url": "http://tasks.example.com"}, "may not leave this machine without TLS"),
+        ({"gateway_url": "http://tasks.example.com"}, "must not leave this machine without TLS"),
         ({"gateway_url": "https://me:secret@tasks.example.com"}, "the address of the gateway won't do"),
         ({"gateway_probe_path": "api/tasks"}, "a path that begins with /"),
         ({"gateway_probe_headers_file": "/nowhere"}, "can't be read from /nowhere"),

@@ -120,12 +120,12 @@ def test_a_cloudwatch_that_is_away_holds_nobody_up_is_said_once_and_gets_what_it
     metrics.put({"SyncApplied": 5}, "forward")
     time.sleep(0.3)
     assert [line.split(":")[0] for line in caplog.messages] == [
-        "metrics are not published in CloudWatch, and nothing waits for them"
+        "metrics are not published to CloudWatch; everything else continues"
     ]
     metrics._aws_endpoint_url = emulator.url  # it is back
     metrics.put({"SyncApplied": 1}, "forward")
     wait_for(lambda: published.value("SyncApplied", direction="forward") == 21)
-    assert caplog.messages[-1] == "metrics are published in CloudWatch again"
+    assert caplog.messages[-1] == "metrics are published to CloudWatch again"
     assert len(caplog.messages) == 2
     assert "emulated" not in caplog.text  # the credentials
 
@@ -168,6 +168,6 @@ def test_a_fault_of_the_program_ends_nothing_and_is_named_without_its_text(publi
         patch.setattr("task_migration.external.aws.client", client)
         metrics.put({"SyncApplied": 1}, "forward")
         wait_for(lambda: metrics.trouble)
-    assert caplog.messages == ["metrics are not published in CloudWatch, and nothing waits for them: RuntimeError"]
+    assert caplog.messages == ["metrics are not published to CloudWatch; everything else continues: RuntimeError"]
     metrics.put({"SyncApplied": 1}, "forward")
     wait_for(lambda: published.value("SyncApplied", direction="forward") == 2)

@@ -189,7 +189,7 @@ def test_what_is_no_checkout_is_refused(laravel: Laravel, tmp_path: Path) -> Non
     for folder, said in (
         (tmp_path / "nowhere", "git finds no repository"),
         (tmp_path / "empty", "git finds no repository"),
-        (laravel.folder / "app", "it is inside of"),
+        (laravel.folder / "app", "it is inside"),
     ):
         with pytest.raises(Refused, match=said):
             laravel_code(laravel_checkout=str(folder))

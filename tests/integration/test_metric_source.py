@@ -157,5 +157,5 @@ def test_a_long_window_loses_nothing(published, hours, period):
 def test_an_emulator_that_is_gone_is_not_measured():
     with AwsEmulator() as running:
         source = Published(running.url).source()
-    with pytest.raises(Unmeasured, match="AWS can't be reached to list the metrics of API Gateway"):
+    with pytest.raises(Unmeasured, match="AWS cannot be reached to list the metrics of API Gateway"):
         source.traffic(at(0), at(1), 200)

@@ -97,7 +97,7 @@ def test_a_cloudwatch_that_never_answers_is_said_once_in_the_log_and_nothing_is_
         kept("sync_forward", aws_endpoint_url=url)
         log = tmp_path / "services/task-migration-local-sync-forward.log"
         write(copied, 5)
-        wait_for(lambda: "metrics are not published in CloudWatch" in log.read_text())
+        wait_for(lambda: "metrics are not published to CloudWatch" in log.read_text())
         began = time.monotonic()
         write(copied, 5)
         assert time.monotonic() - began < 5
@@ -175,7 +175,7 @@ def test_an_alarm_that_can_not_be_reached_keeps_no_service_from_ending_and_says_
     assert ended.changed
     (line,) = ended.lines
     assert line.endswith(
-        "it may ring though nothing is wrong: aws cloudwatch disable-alarm-actions --alarm-names "
+        "it may alert although nothing is wrong; next: aws cloudwatch disable-alarm-actions --alarm-names "
         "task-service-local-migration-consistency-silent"
     )
 

@@ -172,7 +172,7 @@ def test_another_account_or_region_is_refused_with_what_to_type(dsns, emulator, 
 
 def test_an_aws_that_does_not_answer_stands_in_nobodys_way_home(dsns):
     nowhere = {"aws_account_id": ACCOUNT, "aws_endpoint_url": f"http://127.0.0.1:{free_port()}"}
-    assert "not compared: AWS can't be reached" in compare(dsns, way_home=True, **nowhere).message
+    assert "not compared: AWS cannot be reached" in compare(dsns, way_home=True, **nowhere).message
 
 
 @pytest.mark.parametrize("answer", ["", "staging", "yes", "Production"])

@@ -84,7 +84,7 @@ def test_a_parameter_of_another_playbook_is_refused_by_the_name_of_that_playbook
     ],
 )
 def test_a_value_that_can_not_be_meant_is_refused_in_one_line(name, value):
-    with pytest.raises(Refused, match=f"-e {name} can't be used") as refused:
+    with pytest.raises(Refused, match=f"-e {name} is not valid") as refused:
         check(**{name: value})
     assert "\n" not in str(refused.value)
 
@@ -130,18 +130,18 @@ def test_a_lab_that_is_down_is_said_with_what_to_type():
 def test_what_guards_an_environment_is_typed_in_the_lab_alone(name, value):
     check(settings=inventory(migration_environment="local"), **{name: value})
     for environment in ("staging", "production"):
-        with pytest.raises(Refused, match=f"{name} stands in the inventory, and is not typed"):
+        with pytest.raises(Refused, match=f"{name} is set in the inventory and cannot be set with -e"):
             check(settings=inventory(migration_environment=environment), **{name: value})
 
 
 def test_which_environment_it_is_is_never_typed():
-    with pytest.raises(Refused, match="migration_environment stands in the inventory"):
+    with pytest.raises(Refused, match="migration_environment is set in the inventory"):
         check(settings=inventory(migration_environment="production"), migration_environment="local")
 
 
 @pytest.mark.parametrize("playbook", ["lab-up", "lab-down"])
 def test_the_labs_playbooks_touch_no_other_environment(playbook):
-    with pytest.raises(Refused, match="is for the lab"):
+    with pytest.raises(Refused, match="runs only in the lab"):
         check(playbook, settings=inventory(migration_environment="production"))
 
 

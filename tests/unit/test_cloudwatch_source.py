@@ -247,7 +247,7 @@ def test_an_error_of_aws_is_not_measured_and_the_next_look_logs_in_anew(call):
         stub.add_client_error(call, "ExpiredToken", "The security token included in the request is expired", 400)
         with pytest.raises(Unmeasured, match=r"does not accept the credentials.*is expired.*next: log in to AWS"):
             source.traffic(START, END, 200)
-    with pytest.raises(Unmeasured, match="AWS can't be reached"):
+    with pytest.raises(Unmeasured, match="AWS cannot be reached"):
         source.cpu_percent(START, END)
     assert source._client is not before
 
@@ -326,12 +326,12 @@ WITHOUT = {name: value for name, value in SETTINGS.items() if name != "stage"}
     [
         ({}, r"does not say where the canary's figures are; measured: no kind; allowed: kind cloudwatch or prometheus"),
         ({"kind": "datadog"}, r"measured: kind datadog; allowed: kind cloudwatch or prometheus"),
-        (WITHOUT, r"metric_source of kind cloudwatch lacks stage; allowed: api_name, stage, resources,"),
-        ({**SETTINGS, "resource": []}, r"knows no resource; did you mean resources\?"),
-        ({**SETTINGS, "url": "x"}, r"knows no url; allowed"),
-        ({**SETTINGS, "api_name": ""}, r"can't use api_name=''; allowed: some text"),
-        ({**SETTINGS, "resources": "/api/tasks"}, r"can't use resources='/api/tasks'; allowed: a list of paths"),
-        ({**SETTINGS, "resources": []}, r"can't use resources=\[\]"),
+        (WITHOUT, r"metric_source of kind cloudwatch has no key stage, which is required; allowed: api_name, stage, resources,"),
+        ({**SETTINGS, "resource": []}, r"has an unknown key resource; did you mean resources\?"),
+        ({**SETTINGS, "url": "x"}, r"has an unknown key url; allowed"),
+        ({**SETTINGS, "api_name": ""}, r"not valid: api_name=''; allowed: some text"),
+        ({**SETTINGS, "resources": "/api/tasks"}, r"not valid: resources='/api/tasks'; allowed: a list of paths"),
+        ({**SETTINGS, "resources": []}, r"not valid: resources=\[\]"),
         ({**SETTINGS, "load_balancer": f"arn:aws:elasticloadbalancing:x:1:loadbalancer/{SETTINGS['load_balancer']}"},
          r"allowed: app/<name>/<id>, the end of its ARN"),
         ({**SETTINGS, "target_group": "task-service"}, r"allowed: targetgroup/<name>/<id>, the end of its ARN"),
@@ -350,5 +350,5 @@ def test_settings_that_cant_be_meant_are_refused_in_one_line(settings, said):
 
 
 def test_cloudwatch_elsewhere_is_asked_over_tls_alone():
-    with pytest.raises(Refused, match="AWS may only be spoken to over TLS"):
+    with pytest.raises(Refused, match="AWS may only be called over TLS"):
         metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://aws.example.com")

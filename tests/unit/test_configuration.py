@@ -68,5 +68,5 @@ def test_a_fault_of_the_program_is_told_by_its_place_and_not_by_what_it_read(mon
     monkeypatch.setattr(configuration, "read", fault)
     assert main(["sync", "--direction", "forward", "--config", str(tmp_path / "sync.json")]) == 1
     (line,) = caplog.messages
-    assert line.startswith("KeyError, which is a fault of this program: test_configuration.py:")
+    assert line.startswith("KeyError, a bug in this program: test_configuration.py:")
     assert "title" not in line

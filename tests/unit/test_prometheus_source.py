@@ -223,19 +223,19 @@ def test_a_bound_is_written_in_seconds(slow_ms, written):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"url": ""}, r"can't use url=''; allowed: some text"),
+        ({"url": ""}, r"not valid: url=''; allowed: some text"),
         ({"url": "http://prometheus.example.com"}, r"measured: http to prometheus.example.com; allowed: https"),
         ({"url": "https://me:hunter2@prometheus.example.com"}, r"https, host \S+, with a login, query or frag"),
         ({"url": "https://prometheus.example.com?token=hunter2"}, r"with a login, query or fragment"),
         ({"url": "ftp://prometheus.example.com"}, r"measured: neither http nor https"),
         ({"url": "prometheus:9090"}, r"measured: neither http nor https, host missing"),
-        ({"queries": []}, r"can't use queries=\[\]; allowed: a mapping of names to PromQL"),
-        ({"queries": {}}, r"metric_source.queries lacks requests; allowed: requests, errors,"),
-        ({"queries": {**QUERIES, "slwo": "x"}}, r"metric_source.queries knows no slwo; did you mean slow\?"),
+        ({"queries": []}, r"not valid: queries=\[\]; allowed: a mapping of names to PromQL"),
+        ({"queries": {}}, r"metric_source.queries has no key requests, which is required; allowed: requests, errors,"),
+        ({"queries": {**QUERIES, "slwo": "x"}}, r"metric_source.queries has an unknown key slwo; did you mean slow\?"),
         ({"queries": {**QUERIES, "errors": "sum(errors)"}}, r"='sum\(errors\)'; allowed: PromQL with {seconds} in it"),
         ({"queries": {**QUERIES, "slow": "slow[{seconds}s]"}}, r"PromQL with {seconds} and {slow_seconds} in it"),
-        ({"region": "x"}, r"metric_source of kind prometheus knows no region"),
-        ({"period_seconds": 15}, r"can't use period_seconds=15"),
+        ({"region": "x"}, r"metric_source of kind prometheus has an unknown key region"),
+        ({"period_seconds": 15}, r"not valid: period_seconds=15"),
     ],
 )  # fmt: skip
 def test_settings_that_cant_be_meant_are_refused_in_one_line_without_a_secret(changes, said):

@@ -339,7 +339,7 @@ def test_an_old_terraform_is_refused(stage, version):
 
 def test_something_else_called_terraform_is_refused(stage):
     stage.play(version=[{"out": ["hello"]}])
-    with pytest.raises(Refused, match="does not tell its version"):
+    with pytest.raises(Refused, match="version cannot be read"):
         stage.provision()
 
 
@@ -350,7 +350,7 @@ def test_a_folder_without_terraform_files_is_refused(stage):
 
 
 def test_an_endless_terraform_is_stopped_and_told(stage, monkeypatch):
-    monkeypatch.setattr(terraform.Terraform.__init__, "__defaults__", (terraform.progress.nobody, 1.0))
+    monkeypatch.setattr(terraform.Terraform.__init__, "__defaults__", (terraform.progress.no_listener, 1.0))
     stage.play(plan=[CREATE], apply=[{"sleep": 600}])
     began = time.monotonic()
     with pytest.raises(Failed, match=r"took too long and was stopped; measured: \d+ s; allowed: 1 s"):
@@ -391,7 +391,7 @@ def test_an_interrupt_that_is_lost_is_sent_again_until_it_is_heard():
 
 def test_that_it_heard_is_what_terraform_itself_says():
     said = "\nInterrupt received.\nPlease wait for Terraform to exit or data loss may occur.\n"
-    heard = terraform._Heard("apply", 0, terraform.progress.nobody)
+    heard = terraform._Heard("apply", 0, terraform.progress.no_listener)
     heard.line(json.dumps({"type": "provision_progress", "@message": said, "hook": {}}))
     assert not heard.interrupted.is_set()
     heard.line(json.dumps({"type": "log", "@message": said}))

@@ -208,7 +208,7 @@ def test_what_proves_nothing_takes_nothing_back(changes: dict[str, Any], expecte
 
 
 def test_figures_that_should_be_there_and_are_not_are_unknown_and_said_once() -> None:
-    away = {"whole": None, "recent": None, "traffic_trouble": "AWS can't be reached"}
+    away = {"whole": None, "recent": None, "traffic_trouble": "AWS cannot be reached"}
     assert moved(**away) == {"figures": "unknown"}
     assert moved(**away, late=False) == {"figures": "unproven"}
 

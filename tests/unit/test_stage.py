@@ -332,7 +332,7 @@ def test_a_call_that_may_or_may_not_have_been_carried_out_is_a_failure():
 
 
 def test_what_is_refused_at_first_changed_nothing_and_later_says_how_the_stage_is():
-    with pytest.raises(Refused, match="does not let this role change the stage production of a1b2c3"):
+    with pytest.raises(Refused, match="this AWS role may not change the stage production of a1b2c3"):
         to(Client(answers=[denied()]), 5)
     with pytest.raises(Failed, match=r"the stage production of a1b2c3 has tasksUpstream=.*, a canary at 0 %"):
         to(Client(answers=[None, denied()]), 5)

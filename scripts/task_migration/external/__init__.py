@@ -1,1 +1,1 @@
-"""Around the runbook, knowing nothing of tasks: files, commands, AWS clients, Terraform, git, alerts."""
+"""What the runbook uses outside the databases: files, commands, AWS clients, Terraform, git, alerts."""

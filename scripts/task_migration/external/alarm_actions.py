@@ -1,6 +1,8 @@
-"""The alarms that ring when nothing is published: they tell somebody only while there is something that shall publish.
+"""Enables and disables the actions of the alarms on missing data.
 
-Terraform makes them without a voice (terraform/modules/observability) and lets alone what is done to it here.
+They notify only while a service should be publishing.
+Terraform creates these alarms with their actions disabled (terraform/modules/observability), and ignores what is
+changed here.
 """
 
 from __future__ import annotations
@@ -11,29 +13,29 @@ from task_migration.errors import MigrationError
 from task_migration.external import aws
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
-"""Once: a way back may be what waits."""
+"""There is one try only, because a rollback may be waiting for it."""
 
 
 @dataclass(frozen=True)
 class AlarmActions:
-    """``changed``: it was given or taken, or would be in check mode. ``line`` says so, or what to type as that failed;
-    "" if there was nothing to do."""
+    """The result. ``changed``: the actions were enabled or disabled (in check mode: would be). ``line``: the result for
+    the operator, or the command to type because it failed; "" if there was nothing to do."""
 
     changed: bool = False
     line: str = ""
 
 
 def alarm_name(migration_environment: str, service: str) -> str:
-    """The alarm on the silence of a service ("sync_forward")."""
+    """Returns the name of the alarm on missing data of a service ("sync_forward")."""
     return f"task-service-{migration_environment}-migration-{service.replace('_', '-')}-silent"
 
 
 def set_enabled(
     service: str, wanted: bool, *, migration_environment: str, aws_region: str, aws_endpoint_url: str, check: bool
 ) -> AlarmActions:
-    """Gives the alarm its voice, or takes it. Where nobody made that alarm there is nothing to do.
+    """Enables or disables the actions of a service's alarm. Without such an alarm there is nothing to do.
 
-    Raises nothing: no service is kept from running, or from ending, by its alarm.
+    Raises nothing: an alarm must not prevent a service from starting or stopping.
     """
     name = alarm_name(migration_environment, service)
     try:
@@ -45,17 +47,20 @@ def set_enabled(
             connect_timeout_seconds=CONNECT_SECONDS,
             read_timeout_seconds=READ_SECONDS,
         )
-        with aws.translated_errors("look at alarms"):
+        with aws.translated_errors("read CloudWatch alarms"):
             found = client.describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm"])["MetricAlarms"]
         if not found or found[0]["ActionsEnabled"] == wanted:
             return AlarmActions()
         if not check:
-            with aws.translated_errors("say whether an alarm may tell", writes=True):
-                act = client.enable_alarm_actions if wanted else client.disable_alarm_actions
-                act(AlarmNames=[name])
+            with aws.translated_errors(f"{'enable' if wanted else 'disable'} the actions of an alarm", writes=True):
+                call = client.enable_alarm_actions if wanted else client.disable_alarm_actions
+                call(AlarmNames=[name])
     except MigrationError as error:
         verb = "enable" if wanted else "disable"
-        effect = "its silence may go unnoticed" if wanted else "it may ring though nothing is wrong"
-        return AlarmActions(line=f"{error.what}, so {effect}: aws cloudwatch {verb}-alarm-actions --alarm-names {name}")
+        effect = "you are not alerted if the service stops" if wanted else "it may alert although nothing is wrong"
+        return AlarmActions(
+            line=f"{error.what}; the alarm {name} is not {verb}d, so {effect}; "
+            f"next: aws cloudwatch {verb}-alarm-actions --alarm-names {name}"
+        )
     would = "would be " if check else ""
-    return AlarmActions(True, f"the alarm on its silence {would}{'on' if wanted else 'off'}: {name}")
+    return AlarmActions(True, f"alarm on missing data {would}{'enabled' if wanted else 'disabled'}: {name}")

@@ -1,4 +1,4 @@
-"""Telling somebody: through an SNS topic, and through a command of the operator's choice."""
+"""Sends an alert to an SNS topic and to a configured command."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from task_migration.external import aws, local_command
 from task_migration.outcome import Outcome
 
 TIMEOUT_SECONDS = 10.0
-"""For each way of telling, both at once: an alert may hold up nothing that is more urgent than itself."""
+"""For each channel; both are used at the same time. An alert must not delay more urgent work, such as a rollback."""
 GRACE_SECONDS = 0.5
-"""For a command that was killed at the limit to be buried."""
+"""How long a command that was killed at the time limit may take to end."""
 SNS_CONNECT_SECONDS, SNS_READ_SECONDS = 2.0, 2.0
 """For each of two tries."""
 LONGEST_SUBJECT = 99
-"""SNS takes less than 100 characters of ASCII without line breaks (API reference, Publish)."""
+"""SNS accepts fewer than 100 ASCII characters without line breaks (API reference, Publish)."""
 LONGEST_MESSAGE_BYTES = 250_000
-"""SNS takes 256 KiB."""
+"""SNS accepts 256 KiB."""
 
 
 @dataclass
 class _Attempt:
-    """One way of telling. ``send`` gives what is wrong, "" if nothing is."""
+    """One channel of an alert. ``send`` returns what went wrong, "" if nothing did."""
 
     title: str
     send: Callable[[], str]
@@ -34,7 +34,7 @@ class _Attempt:
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """In a thread that nobody has to wait for: looking up a name or credentials knows no time limit."""
+        """Sends in a daemon thread, because looking up a host name or credentials has no time limit."""
         self._thread = threading.Thread(target=self._run, name=f"alert {self.title}", daemon=True)
         self._thread.start()
 
@@ -47,7 +47,7 @@ class _Attempt:
             self.problem = self.send()
         except MigrationError as error:
             self.problem = f"{error.what}: {error.measured}" if error.measured else error.what
-        except Exception as error:  # whatever it is, it must not keep the other way from being told
+        except Exception as error:  # no error of one channel may stop the other
             self.problem = f"{type(error).__name__}: {error}"
 
 
@@ -61,12 +61,12 @@ def alert(
     aws_endpoint_url: str = "",
     check: bool = False,
 ) -> Outcome:
-    """Sends one message by every way that the inventory names, both at once, each for at most ``TIMEOUT_SECONDS``.
+    """Sends one message through every channel in the inventory, both at the same time, for ``TIMEOUT_SECONDS`` at most.
 
-    ``alert_command`` is a list of words, run without a shell: the message on its stdin, the subject in its environment
-    as ALERT_SUBJECT and in place of ``{subject}``. The subject is made one that SNS takes. Neither may hold a secret.
-    It changes nothing of what is migrated, so ``changed`` is False always. Details: ``sent``, by which ways. Raises
-    Failed if one of them failed; the other was tried all the same.
+    ``alert_command`` is a list of words, run without a shell: it gets the message on stdin, and the subject in the
+    environment variable ALERT_SUBJECT and in place of ``{subject}``. The subject is converted to one that SNS accepts.
+    Neither may contain a secret. ``changed`` is always False, because no migrated data changes. Details: ``sent``, the
+    channels that worked. Raises Failed if a channel failed; the other one was tried too.
     """
     subject, message = legal(subject), _cut(message.strip() or subject)
     attempts = []
@@ -78,30 +78,32 @@ def alert(
         attempts.append(_Attempt(f"the command {alert_command[0]}", lambda: _run(alert_command, subject, message)))
     if not attempts:
         return Outcome(
-            False, f"no alert was sent, the inventory names neither topic nor command: {subject}", {"sent": []}
+            False,
+            f"no alert was sent, alert_topic_arn and alert_command are empty in the inventory: {subject}",
+            {"sent": []},
         )
     titles = [one.title for one in attempts]
     if check:
-        return Outcome(False, f"would alert {' and '.join(titles)}: {subject}", {"sent": []})
+        return Outcome(False, f"would send an alert to {' and '.join(titles)}: {subject}", {"sent": []})
     deadline = time.monotonic() + TIMEOUT_SECONDS + GRACE_SECONDS
     for one in attempts:
         one.start()
     for one in attempts:
         one.wait(deadline - time.monotonic())
     problems = {one.title: one.problem for one in attempts}
-    told = [title for title, problem in problems.items() if not problem]
-    if len(told) < len(problems):
+    sent = [title for title, problem in problems.items() if not problem]
+    if len(sent) < len(problems):
         failed = {title: problem for title, problem in problems.items() if problem}
         raise Failed(
             f"the alert could not be sent to {' and '.join(failed)}: {subject}",
-            measured=f"{'; '.join(failed.values())}; sent to {' and '.join(told) or 'nobody'}",
-            next_step="tell the people on call; then correct alert_topic_arn or alert_command in the inventory",
+            measured=f"{'; '.join(failed.values())}; sent to: {' and '.join(sent) or 'none'}",
+            next_step="inform the people on call; then correct alert_topic_arn or alert_command in the inventory",
         )
-    return Outcome(False, f"alerted {' and '.join(told)}: {subject}", {"sent": told})
+    return Outcome(False, f"alert sent to {' and '.join(sent)}: {subject}", {"sent": sent})
 
 
 def legal(subject: str) -> str:
-    """The subject as SNS takes it: one line of ASCII that begins with a letter, a digit or punctuation."""
+    """Returns the subject as SNS accepts it: one line of ASCII that begins with a letter, a digit or punctuation."""
     plain = unicodedata.normalize("NFKD", " ".join(subject.split()))
     plain = "".join(character for character in plain if not unicodedata.combining(character))
     plain = "".join(character if " " <= character <= "~" else "?" for character in plain).lstrip(" -")

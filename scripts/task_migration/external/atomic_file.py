@@ -1,4 +1,4 @@
-"""Files that are whole or not there: what a reader finds was written to its end, whatever was killed meanwhile."""
+"""Atomic file writes: a reader sees the old file or the complete new one, even after a crash."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from task_migration.errors import Failed
 
 
 def write(path: Path, text: str, *, private: bool = False) -> Path:
-    """Puts ``text`` at ``path`` in one step, making the folder if need be; what stood there before stays until then.
+    """Writes ``text`` to ``path`` in one step, and creates the folder if it is missing.
 
-    ``private``: nobody but its owner may ever read it. Raises Failed if the folder can't be written to.
+    ``private``: only its owner can read the file, from the first moment on. Raises Failed if it cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with _translated_errors(path):
@@ -35,10 +35,11 @@ def write(path: Path, text: str, *, private: bool = False) -> Path:
 
 
 def append(path: Path, line: str, *, unless: Callable[[list[str]], bool] = lambda _: False) -> bool:
-    """Adds one line to the end of the file at ``path``, unless ``unless`` says no of the lines that are there.
+    """Appends one line to the file at ``path``, unless ``unless`` returns True for the lines that are in it.
 
-    Looking and adding are one step for all who come this way. A line that a crash left half written is closed first,
-    so that it can't swallow the new one. Gives True if the line was added; raises Failed if it can't be written.
+    A file lock makes check and append one step for all writers that use this function. If a crash left the last line
+    incomplete, a line break is added first, so that the new line stays separate. Returns whether the line was added.
+    Raises Failed if the file cannot be written.
     """
     with _translated_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def append(path: Path, line: str, *, unless: Callable[[list[str]], bool] = lambd
 
 
 def unused(directory: Path, name: str, at: datetime, *suffixes: str) -> list[Path]:
-    """Paths ``<name>-<UTC time><suffix>``, one for each suffix, none of which is taken."""
+    """Returns paths ``<name>-<UTC time><suffix>``, one for each suffix, none of which exists yet."""
     stem = f"{name}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     number = 1
     while True:
@@ -81,7 +82,8 @@ def _translated_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failed(
-            f"{path} could not be written",
+            f"the file {path} could not be written",
             measured=error.strerror or str(error),
-            next_step="correct report_directory in the inventory, or make room there, then run the same command again",
+            next_step="correct the folder in the inventory (such as report_directory), or free disk space there; "
+            "then run the same command again",
         ) from error

@@ -1,6 +1,6 @@
-"""AWS's control calls: clients made in one place, and botocore's errors turned into the operator's words.
+"""Creates AWS clients, and translates botocore's errors into Refused and Failed.
 
-botocore is slow to import, so it is imported by those who call AWS and not by those who import this.
+botocore is slow to import, so it is imported when AWS is called, and not with this module.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _ACTION = re.compile(r"not authorized to perform: (?P<action>[\w-]+:\w+)")
 
 
 class NotThere(Refused):
-    """What was asked for does not exist in this account and region."""
+    """The resource does not exist in this account and region."""
 
 
 def client(
@@ -60,11 +60,11 @@ def client(
     connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
 ) -> Any:
-    """A boto3 client of ``service`` ("ssm"); credentials are found as the AWS CLI finds them.
+    """Returns a boto3 client of ``service`` ("ssm"). It finds credentials as the AWS CLI does.
 
-    ``aws_endpoint_url`` is for another AWS than the region's own, "" for that; what the environment says of it does not
-    count. One on this machine is an emulator: it is given no real credentials, and reached past every proxy. Raises
-    Refused for one elsewhere that is not encrypted.
+    ``aws_endpoint_url`` replaces the region's own endpoint, "" keeps it; environment variables for endpoints are
+    ignored. An endpoint on this machine is an emulator: it gets no real credentials, and no proxy is used. Raises
+    Refused for an endpoint elsewhere without TLS.
     """
     import boto3
     from botocore.config import Config
@@ -72,10 +72,10 @@ def client(
     emulated = bool(aws_endpoint_url) and on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
     if aws_endpoint_url and not emulated and urlsplit(aws_endpoint_url).scheme != "https":
         raise Refused(
-            "AWS may only be spoken to over TLS",
+            "AWS may only be called over TLS",
             measured=f"aws_endpoint_url={aws_endpoint_url}",
             allowed="https, or an emulator on this machine",
-            next_step="correct aws_endpoint_url in the inventory; it is empty for AWS itself",
+            next_step="correct aws_endpoint_url in the inventory; leave it empty for AWS itself",
         )
     config = Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
@@ -84,15 +84,15 @@ def client(
         ignore_configured_endpoint_urls=True,
         **({"proxies": {}} if emulated else {}),
     )
-    with translated_errors(f"speak to {service}"):
-        # A new session each time, so that credentials that were renewed meanwhile are seen.
+    with translated_errors(f"use {service}"):
+        # A new session each time, so that renewed credentials are used.
         session = _stand_in() if emulated else boto3.session.Session()
         return session.client(service, region_name=aws_region, endpoint_url=aws_endpoint_url or None, config=config)
 
 
 @cache
 def _stand_in() -> Any:
-    """The session for an emulator, which takes any credentials."""
+    """Returns the session for an emulator, which accepts any credentials."""
     import boto3
 
     return boto3.session.Session(aws_access_key_id="emulated", aws_secret_access_key="emulated")
@@ -100,10 +100,10 @@ def _stand_in() -> Any:
 
 @contextmanager
 def translated_errors(doing: str, *, writes: bool = False) -> Iterator[None]:
-    """Around calls to AWS: turns botocore's errors into Refused or Failed, in one line.
+    """Translates botocore's errors into Refused or Failed, in one line.
 
-    ``doing`` continues "AWS does not let this role ...". ``writes`` says that the call changes something, so that one
-    whose answer was lost is Failed. Raises NotThere for what does not exist.
+    ``doing`` completes the sentence "this AWS role may not ...". ``writes``: the call changes something, so a lost
+    response is Failed. Raises NotThere for a resource that does not exist.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -115,8 +115,8 @@ def translated_errors(doing: str, *, writes: bool = False) -> Iterator[None]:
 
 @contextmanager
 def under_way(state: str) -> Iterator[None]:
-    """Around calls that follow one which changed something: what AWS refuses then is Failed. ``state`` says where
-    things stand."""
+    """Turns Refused into Failed, for calls that follow one that changed something. ``state`` describes what is
+    changed so far."""
     try:
         yield
     except Refused as refused:
@@ -124,12 +124,12 @@ def under_way(state: str) -> Iterator[None]:
             f"{refused.what}; {state}",
             measured=refused.measured,
             allowed=refused.allowed,
-            next_step=refused.next_step or "run the same command again: it goes on where it stopped",
+            next_step=refused.next_step or "run the same command again: it continues where it stopped",
         ) from refused
 
 
 def explained(doing: str, error: Exception, *, writes: bool) -> MigrationError:
-    """One error of botocore's in the operator's words."""
+    """Returns one error of botocore as a MigrationError."""
     from botocore import exceptions as boto
 
     text = " ".join(str(error).split())
@@ -141,22 +141,23 @@ def explained(doing: str, error: Exception, *, writes: bool) -> MigrationError:
         return Refused("the AWS credentials of this machine are not valid", measured=text, next_step=_NO_LOGIN)
     if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | boto.ProxyConnectionError):
         return Refused(
-            f"AWS can't be reached to {doing}",
+            f"AWS cannot be reached to {doing}",
             measured=text,
-            next_step="correct aws_region and aws_endpoint_url in the inventory, or this machine's way to AWS",
+            next_step="correct aws_region and aws_endpoint_url in the inventory, or this machine's network; "
+            "then run the same command again",
         )
     if isinstance(error, boto.HTTPClientError):
         kind = Failed if writes else Refused
         return kind(
-            f"AWS gave no answer when asked to {doing}" + ("; it may have been done" if writes else ""),
+            f"AWS did not respond to a request to {doing}" + ("; it may have been done" if writes else ""),
             measured=text,
             next_step="run the same command again",
         )
-    return Refused(f"AWS can't be asked to {doing}", measured=f"{type(error).__name__}: {text}")
+    return Refused(f"the AWS call to {doing} is not possible", measured=f"{type(error).__name__}: {text}")
 
 
 def _answered(doing: str, error: Any, text: str, writes: bool) -> MigrationError:
-    """What AWS itself answered."""
+    """Returns an error response of AWS as a MigrationError."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _BAD_LOGIN:
@@ -165,20 +166,24 @@ def _answered(doing: str, error: Any, text: str, writes: bool) -> MigrationError
         named = _ACTION.search(text)
         action = named["action"] if named else error.operation_name
         return Refused(
-            f"AWS does not let this role {doing}",
+            f"this AWS role may not {doing}",
             measured=text,
-            allowed=f"a role that may do {action}",
+            allowed=f"a role with the permission {action}",
             next_step=f"add {action} to the policy of the role, then run the same command again",
         )
     if code in _NOT_THERE or code.endswith(("NotFoundException", "NotFound")):
         return NotThere(
-            f"AWS does not know what it takes to {doing}",
+            f"AWS has no resource of this name, so it cannot {doing}",
             measured=text,
-            next_step="correct the name in the inventory; also look at aws_region and the account",
+            next_step="correct the name in the inventory; also check aws_region and the AWS account",
         )
     if code in _BUSY:
-        return Failed(f"AWS is asked too often to {doing}", measured=text, next_step="run the same command again later")
+        return Failed(
+            f"AWS limits the rate of requests to {doing}", measured=text, next_step="run the same command again later"
+        )
     if status >= 500:
         kind = Failed if writes else Refused
-        return kind(f"AWS failed to {doing}", measured=text, next_step="run the same command again")
-    return Refused(f"AWS refused to {doing}", measured=text)
+        return kind(
+            f"AWS had an internal error on a request to {doing}", measured=text, next_step="run the same command again"
+        )
+    return Refused(f"AWS refused a request to {doing}", measured=text)

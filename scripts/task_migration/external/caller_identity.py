@@ -1,4 +1,4 @@
-"""Who types the command: the principal that AWS knows, or the login of this machine where AWS is not asked."""
+"""The identity of the operator: the AWS principal, or the login on this machine where AWS is not used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from task_migration.external import aws
 
 @dataclass(frozen=True)
 class Caller:
-    """What AWS says of the credentials in use."""
+    """The account and the principal of the AWS credentials in use."""
 
     account: str
     arn: str
@@ -25,7 +25,7 @@ def caller(
     attempts: int = aws.ATTEMPTS,
     read_timeout_seconds: float = aws.READ_TIMEOUT_SECONDS,
 ) -> Caller:
-    """Asks AWS's STS, which needs no permission. Raises Refused where it can't be asked."""
+    """Returns the caller by AWS STS, which needs no permission. Raises Refused if STS cannot be called."""
     client = aws.client(
         "sts",
         aws_region=aws_region,
@@ -33,16 +33,16 @@ def caller(
         attempts=attempts,
         read_timeout_seconds=read_timeout_seconds,
     )
-    with aws.translated_errors("say whose credentials these are"):
-        told = client.get_caller_identity()
-    return Caller(str(told["Account"]), str(told["Arn"]))
+    with aws.translated_errors("read the identity of these credentials"):
+        identity = client.get_caller_identity()
+    return Caller(str(identity["Account"]), str(identity["Arn"]))
 
 
 def who(*, aws_account_id: str, aws_region: str, aws_endpoint_url: str = "") -> str:
-    """The principal's ARN where the inventory names an account, else login@host, as the journal writes it.
+    """Returns the principal's ARN if the inventory has an account, else login@host, as in the journal.
 
-    An ARN is AWS's word, and as good as the credentials are personal. A login is this machine's: whoever may set its
-    environment may take another's name, so between people who mean it well it keeps apart, and nobody else.
+    AWS guarantees an ARN, so it identifies a person if the credentials are personal. A login is weaker: a user of this
+    machine can set its environment to another name. It prevents mistakes, not fraud.
     """
     if aws_account_id:
         return caller(aws_region=aws_region, aws_endpoint_url=aws_endpoint_url).arn
@@ -50,18 +50,18 @@ def who(*, aws_account_id: str, aws_region: str, aws_endpoint_url: str = "") -> 
 
 
 def login() -> str:
-    """login@host of this machine."""
+    """Returns login@host of this machine."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def person(who: str) -> str:
-    """What stays the same when one person comes by another role, or from another machine: the name of the user or of
-    the session in an ARN, the login before the host."""
+    """Returns the part that is the same for one person with another role or on another machine: the name of the user
+    or of the session in an ARN, or the login before the host."""
     return who.rpartition("/")[2] if who.startswith("arn:") else who.partition("@")[0]
 
 
 def region_of_shell() -> str:
-    """The region that this shell is set to, as Terraform and the AWS CLI read it; "" if it is set to none."""
+    """Returns the AWS region of this shell, as Terraform and the AWS CLI read it; "" if none is set."""
     import boto3
 
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

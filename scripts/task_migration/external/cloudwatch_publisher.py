@@ -1,7 +1,7 @@
-"""Figures for CloudWatch, by PutMetricData: sent by a thread of its own, so that whoever measures never waits for AWS.
+"""Publishes metrics to CloudWatch (PutMetricData) in a background thread, so that measuring never waits for AWS.
 
-It is a copy for alarms and dashboards; no gate reads it. So it is given up rather than waited for: what can't be sent
-now is kept for later, one request's worth at most, and what can't be sent at all is missing, which is an alarm itself.
+The metrics are a copy for alarms and dashboards; no gate reads them. Values that cannot be sent are kept for the next
+request, one request's worth at most, and are dropped after that. Missing data then raises an alarm.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from task_migration.errors import MigrationError, Refused
 from task_migration.external import aws
 
 MOST_DATA = 1000
-"""What one PutMetricData takes (API reference), and so the most that is kept while CloudWatch is away."""
+"""What one PutMetricData accepts (API reference); no more is kept while CloudWatch is unreachable."""
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
 PATIENCE_SECONDS = 1.0
-"""For what is on its way when whoever measures has ended: a way back may follow."""
+"""How long ``close`` waits for values that are being sent: a rollback may be waiting."""
 LONGEST_NAMESPACE = 255
 _NAMESPACE = re.compile(r"(?!AWS/)[0-9A-Za-z._/#:-]+")
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @cache
 def catalogue() -> dict[str, dict[str, Any]]:
-    """Every metric by its name: ``unit``, ``by``, ``directed``, ``about``."""
+    """Returns every metric by its name: ``unit``, ``by``, ``directed``, ``about``."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(
         (files("task_migration") / "external" / "metric_data.yml").read_text(encoding="utf-8")
     )
@@ -43,10 +43,10 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 class CloudWatchPublisher:
-    """Publishes figures of one environment; with ``metrics_namespace`` "" it does nothing.
+    """Publishes metrics of one environment. With an empty ``metrics_namespace`` it does nothing.
 
-    Raises Refused for a namespace that CloudWatch would not take. Whatever else goes wrong is logged once, until it
-    goes well again, and never raised.
+    Raises Refused for a namespace that CloudWatch does not accept. Every other error is logged once until publishing
+    works again, and is never raised.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CloudWatchPublisher:
         self._wake, self._ending = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self.trouble = ""
-        """Why nothing can be published now; "" if it can."""
+        """Why publishing does not work now; "" if it works."""
 
     def __enter__(self) -> CloudWatchPublisher:
         return self
@@ -76,13 +76,13 @@ class CloudWatchPublisher:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to tell an operator: nothing, unless nothing can be published."""
+        """Returns the lines for the operator: none while publishing works."""
         return (f"metrics are not published: {self.trouble}",) if self.trouble else ()
 
     def put(self, figures: Mapping[str, float | None], direction: str = "") -> None:
-        """Hands figures over, by the names of the catalogue, as of now, and returns at once; None is left out.
+        """Queues values by metric name, with the current time, and returns at once; None is left out.
 
-        ``direction`` is that of the metrics that have one. Raises KeyError for a name that the catalogue lacks.
+        ``direction`` is the dimension of the directed metrics. Raises KeyError for a name that is not in the catalogue.
         """
         data = [
             self._datum(name, float(value), direction)
@@ -99,7 +99,7 @@ class CloudWatchPublisher:
         self._wake.set()
 
     def close(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Lets what waits be sent, and leaves it after so many seconds."""
+        """Sends the queued values, and waits for that for ``seconds`` at most."""
         self._ending.set()
         self._wake.set()
         if self._thread is not None:
@@ -140,8 +140,8 @@ class CloudWatchPublisher:
             )
             with aws.translated_errors("publish metrics", writes=True):
                 self._client.put_metric_data(Namespace=self._namespace, MetricData=data)
-        except Exception as error:  # whatever it is, it is no reason to end what is measured
-            # Credentials that are renewed meanwhile are seen by a new client alone.
+        except Exception as error:  # no error may stop the process that measures
+            # Only a new client uses renewed credentials.
             self._client = None
             with self._lock:
                 self._waiting = [*data, *self._waiting][-MOST_DATA:]
@@ -151,21 +151,21 @@ class CloudWatchPublisher:
 
     def _say(self, trouble: str) -> None:
         if trouble and not self.trouble:
-            _log.warning("metrics are not published in CloudWatch, and nothing waits for them: %s", trouble)
+            _log.warning("metrics are not published to CloudWatch; everything else continues: %s", trouble)
         if self.trouble and not trouble:
-            _log.info("metrics are published in CloudWatch again")
+            _log.info("metrics are published to CloudWatch again")
         self.trouble = trouble
 
 
 def checked(metrics_namespace: str) -> str:
-    """The namespace, "" for none. Raises Refused for one that CloudWatch would not take."""
+    """Returns the namespace, "" for none. Raises Refused for one that CloudWatch does not accept."""
     if metrics_namespace and not (
         len(metrics_namespace) <= LONGEST_NAMESPACE and _NAMESPACE.fullmatch(metrics_namespace)
     ):
         raise Refused(
-            "this is no namespace for metrics of our own",
+            "metrics_namespace is not a valid CloudWatch namespace",
             measured=f"metrics_namespace={metrics_namespace}",
-            allowed=f"{LONGEST_NAMESPACE} letters, digits and . _ / # : - at most, and not AWS/ first; empty for none",
+            allowed=f"at most {LONGEST_NAMESPACE} letters, digits and . _ / # : - and not AWS/ at its start; or empty",
             next_step="correct metrics_namespace in the inventory",
         )
     return metrics_namespace

@@ -1,5 +1,6 @@
-"""Settings that the inventory keeps as one mapping, such as ``metric_source``: what each key takes is said by the
-dataclass that holds them, ``name: Annotated[str, TEXT]``.
+"""Validates settings that the inventory stores as one mapping, such as ``metric_source``.
+
+A dataclass declares the keys and their types: ``name: Annotated[str, TEXT]``.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ _Settings = TypeVar("_Settings")
 
 @dataclass(frozen=True)
 class Setting:
-    """What one key takes: in words, and as a test."""
+    """What one key accepts: as text for messages, and as a test."""
 
     allowed: str
     takes: Callable[[Any], bool]
 
 
 def is_a(kind: Any, value: Any) -> bool:
-    """Whether it is one; true and false are no numbers."""
+    """Returns whether the value is of this type; true and false do not count as numbers."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
@@ -44,7 +45,7 @@ TEXTS = Setting("a mapping of names to texts", lambda value: bool(value) and _ar
 
 
 def seconds(least: float, most: float) -> Setting:
-    """So many seconds, both ends allowed."""
+    """Returns a setting for a number of seconds from ``least`` to ``most``, both allowed."""
     return Setting(
         f"seconds from {least:,g} to {most:,g}", lambda value: is_a(int | float, value) and least <= value <= most
     )
@@ -54,9 +55,9 @@ TIMEOUT = seconds(1, 7200)
 
 
 def read_settings(kind: type[_Settings], given: Mapping[str, Any], *, named: str, next_step: str) -> _Settings:
-    """The settings of one kind. Raises Refused for a key that is missing, unknown, or holds what can't be meant.
+    """Returns the settings of one kind. Raises Refused for a key that is missing, unknown or has an invalid value.
 
-    ``named`` is how the mapping is called in messages; ``next_step`` what to type about it.
+    ``named`` is the mapping's name in messages; ``next_step`` is the next step in messages.
     """
     declared = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
     takes = get_type_hints(kind, include_extras=True)
@@ -68,12 +69,12 @@ def read_settings(kind: type[_Settings], given: Mapping[str, Any], *, named: str
         if name not in declared:
             close = difflib.get_close_matches(str(name), declared, n=1)
             meant = f"; did you mean {close[0]}?" if close else ""
-            raise wrong(f"knows no {name}{meant}", ", ".join(declared))
+            raise wrong(f"has an unknown key {name}{meant}", ", ".join(declared))
     for name, one in declared.items():
         if name in given:
             setting: Setting = takes[name].__metadata__[0]
             if not setting.takes(given[name]):
-                raise wrong(f"can't use {name}={given[name]!r}", setting.allowed)
+                raise wrong(f"has a value that is not valid: {name}={given[name]!r}", setting.allowed)
         elif one.default is dataclasses.MISSING:
-            raise wrong(f"lacks {name}", ", ".join(declared))
+            raise wrong(f"has no key {name}, which is required", ", ".join(declared))
     return kind(**given)

@@ -1,4 +1,4 @@
-"""A command of the operator's own choice, run on this machine: no shell, and never for longer than it may take."""
+"""Runs a configured command on this machine, without a shell and with a time limit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LONGEST_ANSWER_BYTES = 10_000
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended. ``problem`` is "" if it ended with 0; ``answer`` the beginning of what it printed.
+    """The result of a command. ``problem`` is "" if its exit code was 0; ``answer`` is the start of its output.
 
-    What it says on stderr is not kept: nobody knows what a command of somebody else's says there.
+    Its stderr is discarded, because it might contain secrets.
     """
 
     problem: str
@@ -32,9 +32,10 @@ def run(
     environment: Mapping[str, str] | None = None,
     stdin: str = "",
 ) -> Ran:
-    """Runs it in ``directory`` ("" for this one) with more ``environment``; at the time limit it is killed.
+    """Runs the command in ``directory`` ("" for the current one) with additional ``environment`` variables.
 
-    Its input and output are files, not pipes: a child that it leaves behind can keep nobody waiting.
+    At the time limit it is killed. Its input and output are files, not pipes, so a child process that it leaves running
+    does not block the caller.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as printed:
         given.write(stdin.encode())
@@ -56,7 +57,7 @@ def run(
             problem = "" if code == 0 else f"exit code {code}" if code > 0 else f"ended by signal {-code}"
         except subprocess.TimeoutExpired:
             _end(process)
-            problem = f"still running after {timeout_seconds:g} s, ended"
+            problem = f"still running after {timeout_seconds:g} s, so it was killed"
         except BaseException:
             _end(process)
             raise
@@ -65,7 +66,7 @@ def run(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kills it and its children: it leads a group of its own."""
+    """Kills the process and its children, which are in one process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,4 @@
-"""What is this machine, and what is not: TLS and real credentials are for the latter."""
+"""Tells addresses of this machine from others: only others need TLS and real credentials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def on_this_machine(host: str) -> bool:
-    """Whether a host's name or address, or a socket's path, is this machine's own; "" is a socket."""
+    """Returns whether a host name, an address or a socket's path is on this machine; "" means a socket."""
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Markdown tables that also read well in a terminal, and the cells and numbers in them."""
+"""Markdown tables that are also readable in a terminal, and the cells and numbers in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
-    """A Markdown table whose columns stand under each other in a terminal; columns of numbers stand to the right."""
+    """Returns a Markdown table whose columns are aligned in a terminal; columns of numbers are aligned to the right."""
     right = [all(isinstance(row[column], int) for row in rows) for column in range(len(headers))]
     drawn = [[number(value) if isinstance(value, int) else cell(value) for value in row] for row in rows]
     widths = [max(3, *(_width(row[column]) for row in [headers, *drawn])) for column in range(len(headers))]
@@ -26,12 +26,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that the text takes; a Japanese character takes two."""
+    """Returns how many columns of a terminal the text takes; a Japanese character takes two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def cell(text: object) -> str:
-    """Text that can't break out of a table or a line."""
+    """Returns the text escaped, so that it stays in its cell and line."""
     return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 

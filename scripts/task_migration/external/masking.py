@@ -31,18 +31,18 @@ def holds_password(text: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """A text with what looks like a password in it blotted out."""
+    """Returns the text with everything that looks like a password replaced by ***."""
     return _URL_PASSWORD.sub(r"\g<name>***", _SECRET.sub(r"\g<name>***", text))
 
 
 def secret_values(values: Mapping[str, Any]) -> set[str]:
-    """The texts in ``values``, however deep, that go by the name of a secret."""
+    """Returns the texts in ``values``, at any depth, whose key is named like a secret."""
     found = {str(value) for path, value in leaves(values, "") if is_secret_name(path)}
     return found - {"", "None", "True", "False"}
 
 
 def leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
-    """Yields every value that is no mapping or list, however deep, with its path."""
+    """Yields every value that is not a mapping or list, at any depth, with its path."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}")
@@ -54,6 +54,6 @@ def leaves(value: Any, path: str) -> Iterable[tuple[str, Any]]:
 
 
 def typed_command(arguments: Sequence[str]) -> str:
-    """The command line of this process as it was typed, with secrets blotted out and a path to the program left off."""
+    """Returns the command line as it was typed, with secrets masked and without the path of the program."""
     words = [Path(arguments[0]).name, *arguments[1:]] if arguments else []
     return shlex.join(map(masked, words))[:1000]

@@ -1,8 +1,8 @@
-"""Terraform, driven through python-terraform, which is used here and nowhere else.
+"""Runs Terraform through python-terraform, which no other module uses.
 
-python-terraform has been unmaintained since 2019 and knows neither errors, time limits nor live output, so its one
-method that runs anything is replaced below. What is kept of it is how it says each command's options. Commands run with
-``-json``: one line for each thing that happens, so that no text made for people has to be read.
+python-terraform has not been maintained since 2019 and has no error handling, time limits or live output, so its one
+method that runs commands is replaced below. Only its conversion of options is used. Commands run with ``-json``: one
+line for each event, so that no text for people has to be parsed.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ OLDEST = (1, 10)
 TIME_LIMIT_SECONDS = 3600.0
 LOCK_TIMEOUT = "20s"
 GRACE_SECONDS = 60.0
-"""How long Terraform may take to write its state down after it was asked to stop."""
+"""How long Terraform may take to write its state after it was asked to stop."""
 REPEAT_SECONDS = 5.0
-"""How long it may take to say that it was interrupted, before it is asked again."""
+"""How long it may take to report the interrupt before the signal is sent again."""
 LAST_WORDS_SECONDS = 5.0
-"""How long its output is read for after it has ended."""
+"""How long its output is read after it has ended."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What Terraform would do: ``actions`` by address ("create", "update", "replace", "delete"); ``file`` is the plan
-    to apply. ``empty`` is also false if nothing but outputs would change."""
+    """A Terraform plan: ``actions`` by address ("create", "update", "replace", "delete"), and the plan's ``file``.
+    ``empty`` is also False if only outputs would change."""
 
     empty: bool
     actions: Mapping[str, str]
@@ -50,14 +50,16 @@ class Plan:
 
     @property
     def destroyed(self) -> list[str]:
-        """Addresses whose resource would be gone, for good or until it is made anew."""
+        """Addresses whose resource would be deleted or replaced."""
         return sorted(address for address, action in self.actions.items() if action in ("delete", "replace"))
 
 
 @dataclass
 class Terraform:
-    """One Terraform environment, made by ``opened()``: ``directory`` holds its root module, ``backend`` the settings of
-    its backend, ``data`` is TF_DATA_DIR, ``scratch`` a folder of this run's own; without ``touch`` it only looks.
+    """One Terraform environment, created by ``opened()``.
+
+    ``directory`` is its root module, ``backend`` its backend's settings, ``data`` its TF_DATA_DIR, ``scratch`` a
+    temporary folder of this run. Without ``touch`` nothing is written outside ``scratch``.
     """
 
     directory: Path
@@ -73,20 +75,20 @@ class Terraform:
         self._runner = _Runner(self)
 
     def init(self) -> None:
-        """Readies the working directory; in check mode neither the project nor the state's place gets a file."""
+        """Runs ``terraform init``. In check mode no file is written to the project or beside the state."""
         options = {} if self.touch else {"lockfile": "readonly"}
         self._do("init", backend_config={key: str(value) for key, value in self.backend.items()}, **options)
 
     def modules(self) -> set[str]:
-        """Names of the modules that the environment calls; after ``init``."""
+        """Returns the names of the modules that the environment calls; call it after ``init``."""
         try:
-            told = json.loads((self.data / "modules" / "modules.json").read_text(encoding="utf-8"))
+            listed = json.loads((self.data / "modules" / "modules.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return set()
-        return {str(module["Key"]) for module in told["Modules"]} - {""}
+        return {str(module["Key"]) for module in listed["Modules"]} - {""}
 
     def resources(self, target: str) -> list[str]:
-        """Addresses below ``target`` that the state holds. This, and never the outputs, says whether it exists."""
+        """Returns the addresses below ``target`` in the state. They, and not the outputs, show whether it exists."""
         code, out, errors = self._runner.run("state list")
         if code != 0:
             if "No state file was found" in errors:
@@ -96,7 +98,7 @@ class Terraform:
         return [line for line in out.split() if line.startswith(inside) and ".data." not in line]
 
     def plan(self, target: str = "", *, destroy: bool = False) -> Plan:
-        """Looks at what there is and says what would be done, with ``destroy`` to be rid of it; changes nothing."""
+        """Returns the plan, with ``destroy`` the plan to destroy; changes nothing."""
         file = self.scratch / "plan"
         lock = {"lock_timeout": LOCK_TIMEOUT} if self.touch else {"lock": False}
         options = {**self._values, **self._targets(target), **lock, **({"destroy": IsFlagged} if destroy else {})}
@@ -109,12 +111,12 @@ class Terraform:
         return Plan(code == 0, actions, file)
 
     def apply(self, plan: Plan) -> None:
-        """Does what the plan says, and nothing else."""
+        """Applies exactly this plan."""
         self._do("apply", plan.file, skip_plan=True, lock_timeout=LOCK_TIMEOUT)
 
     def destroy(self, target: str) -> None:
-        """Destroys what is below ``target``, and what depends on it."""
-        # "force" is what python-terraform would pass, which Terraform no longer knows.
+        """Destroys everything below ``target``, and what depends on it."""
+        # python-terraform would pass "force", which Terraform no longer accepts.
         self._do(
             "destroy",
             force=None,
@@ -125,15 +127,15 @@ class Terraform:
         )
 
     def outputs(self) -> dict[str, Any]:
-        """The environment's outputs by name, without those that are marked as sensitive."""
+        """Returns the environment's outputs by name, without sensitive ones."""
         code, out, errors = self._runner.run("output", json=IsFlagged)
         if code != 0:
             raise self._explained("output", errors)
-        return {name: told["value"] for name, told in json.loads(out or "{}").items() if not told["sensitive"]}
+        return {name: one["value"] for name, one in json.loads(out or "{}").items() if not one["sensitive"]}
 
     @property
     def command(self) -> str:
-        """How an operator types Terraform for this environment, up to its verb."""
+        """Returns the command line for this environment, up to Terraform's subcommand."""
         usual = self.data in (self.directory / ".terraform", Path(os.environ.get("TF_DATA_DIR", "")))
         return f"{'' if usual else f'TF_DATA_DIR={self.data} '}terraform -chdir={self.directory}"
 
@@ -146,27 +148,27 @@ class Terraform:
         return {"target": [target] if target else []}
 
     def _do(self, verb: str, *arguments: object, **options: Any) -> tuple[int, list[dict[str, Any]]]:
-        """Runs init, plan, apply or destroy; its exit code and its events. Raises if it went wrong."""
+        """Runs init, plan, apply or destroy; returns the exit code and the events. Raises if it failed."""
         call = getattr(self._runner.terraform, verb)
         options = {"input": False, "var": None, "json": IsFlagged, "no_color": None, **options}
         code, out, errors = call(*(str(argument) for argument in arguments), **options)
         events = list(events_of(out))
-        # 2 is plan's way to say that there is something to do.
+        # The exit code 2 of plan means that there are changes.
         if code not in ((0, 2) if verb == "plan" else (0,)):
             raise self._explained(verb, errors, events)
         return code, events
 
     def _explained(self, verb: str, errors: str, events: list[dict[str, Any]] | None = None) -> MigrationError:
-        told = [event["diagnostic"] for event in events or [] if event.get("type") == "diagnostic"]
-        told = [diagnostic for diagnostic in told if diagnostic.get("severity") == "error"]
-        text = "; ".join(f"{diagnostic['summary']}: {diagnostic['detail']}" for diagnostic in told) or plain(errors)
+        found = [event["diagnostic"] for event in events or [] if event.get("type") == "diagnostic"]
+        found = [diagnostic for diagnostic in found if diagnostic.get("severity") == "error"]
+        text = "; ".join(f"{diagnostic['summary']}: {diagnostic['detail']}" for diagnostic in found) or plain(errors)
         kind = Refused if verb in ("init", "plan", "state list", "output") else Failed
         if "Error acquiring the state lock" in text:
             return self._locked(text)
         return kind(
-            f"terraform {verb} in {self.directory} did not succeed",
-            measured=shortened(text) or "it said nothing",
-            next_step="mend what it says, then run the same command again: it goes on where it stopped",
+            f"terraform {verb} in {self.directory} failed",
+            measured=shortened(text) or "no error message",
+            next_step="fix the reported error, then run the same command again: it continues where it stopped",
         )
 
     def _locked(self, text: str) -> Refused:
@@ -177,7 +179,7 @@ class Terraform:
         return Refused(
             f"the state of {self.directory} is locked",
             measured=f"by {of('Who')}, for {of('Operation')}, since {of('Created')}",
-            next_step="wait until that run has ended; if it is dead: "
+            next_step="wait until that run has finished; if it was killed: "
             f"{self.command} force-unlock {of('ID')}, then the same command again",
         )
 
@@ -191,13 +193,13 @@ def opened(
     touch: bool,
     listener: progress.Listener = progress.no_listener,
 ) -> Iterator[Terraform]:
-    """A ready Terraform environment. Without ``touch`` nothing is written outside a temporary folder.
+    """Yields an initialized Terraform environment. Without ``touch`` nothing is written outside a temporary folder.
 
-    Raises Refused if there is no such environment, or Terraform is missing or too old.
+    Raises Refused if there is no such environment, or if Terraform is missing or too old.
     """
     if not any(directory.glob("*.tf")):
         raise Refused(
-            "there is no Terraform environment to work with",
+            "terraform_directory is not a Terraform environment",
             measured=f"no *.tf file in {directory}",
             next_step="correct terraform_directory in the inventory",
         )
@@ -209,29 +211,29 @@ def opened(
         values.write_text(json.dumps(dict(variables)), encoding="utf-8")
         data = data_directory(directory, backend)
         if not touch:
-            kept, data = data, Path(scratch) / "data"
+            shared, data = data, Path(scratch) / "data"
             data.mkdir()
-            if (kept / "providers").is_dir():
-                (data / "providers").symlink_to(kept.resolve() / "providers")
+            if (shared / "providers").is_dir():
+                (data / "providers").symlink_to(shared.resolve() / "providers")
         terraform = Terraform(directory, backend, data, Path(scratch), touch, listener)
         terraform.init()
         yield terraform
 
 
 def data_directory(directory: Path, backend: Mapping[str, Any]) -> Path:
-    """Where Terraform keeps what it fetched and which state it uses: beside a state that is a local file, so that two
-    labs share nothing and it goes when the lab goes; else where Terraform itself would."""
+    """Returns TF_DATA_DIR. With a state in a local file it is beside that file, so that two labs share nothing and it
+    is removed with the lab; otherwise it is Terraform's own choice."""
     if "path" in backend:
         return Path(str(backend["path"])).absolute().parent / "data"
     return Path(os.environ.get("TF_DATA_DIR") or directory / ".terraform")
 
 
 def refuse_missing_or_old() -> None:
-    """Raises Refused unless there is a Terraform that this was written for."""
+    """Raises Refused if Terraform is not installed or older than ``OLDEST``."""
     oldest = ".".join(map(str, OLDEST))
     install = f"install Terraform {oldest} or newer (https://developer.hashicorp.com/terraform/install)"
     if shutil.which("terraform") is None:
-        raise Refused("Terraform is not installed", measured="no command terraform on the PATH", next_step=install)
+        raise Refused("Terraform is not installed", measured="no command terraform in PATH", next_step=install)
     answer = subprocess.run(
         ["terraform", "version", "-json"], capture_output=True, text=True, check=False, timeout=60, cwd="/"
     ).stdout
@@ -240,30 +242,30 @@ def refuse_missing_or_old() -> None:
         number = tuple(int(part) for part in version.split(".")[:2])
     except (ValueError, KeyError, TypeError):
         raise Refused(
-            "Terraform does not tell its version", measured=shortened(answer) or "no answer", next_step=install
+            "Terraform's version cannot be read", measured=shortened(answer) or "no output", next_step=install
         ) from None
     if number < OLDEST:
         raise Refused("Terraform is too old", measured=version, allowed=f"{oldest} or newer", next_step=install)
 
 
 class _Runner:
-    """Runs one command at a time: its output is handed on as it comes, and its time is limited."""
+    """Runs one command at a time, with live output and a time limit."""
 
     def __init__(self, owner: Terraform) -> None:
         self.owner = owner
         self.terraform = python_terraform.Terraform(working_dir=str(owner.directory))
-        # The one method of python-terraform through which all of its commands go.
+        # The method of python-terraform that runs all of its commands.
         self.terraform.cmd = self.run
 
     def run(self, verb: str, *arguments: str, **options: Any) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of ``terraform verb``. Raises Failed when its time is up."""
+        """Returns exit code, stdout and stderr of ``terraform verb``. Raises Failed at the time limit."""
         command = self.terraform.generate_cmd_string(verb, *arguments, **options)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_CLI_ARGS")}
         environment |= {"TF_DATA_DIR": str(self.owner.data), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
         environment["TF_CLI_CONFIG_FILE"] = self._configuration_file()
         began = time.monotonic()
         heard = _Heard(verb, began, self.owner.listener)
-        # Not a context manager: at its end it would wait for whatever holds the pipes.
+        # Not used as a context manager: that would wait for every process that holds the pipes.
         process = subprocess.Popen(
             command,
             cwd=self.owner.directory,
@@ -290,18 +292,18 @@ class _Runner:
                 f"terraform {verb} in {self.owner.directory} took too long and was stopped",
                 measured=f"{time.monotonic() - began:.0f} s",
                 allowed=f"{self.owner.time_limit_seconds:.0f} s",
-                next_step="run the same command again: it goes on where it stopped",
+                next_step="run the same command again: it continues where it stopped",
             ) from None
         except BaseException:
             stop(process, heard.interrupted)
             raise
         for reader in readers:
-            # A program that local-exec left behind may hold the pipe for ever; Terraform's own words are all here.
+            # A program that local-exec left running may hold the pipe forever; Terraform's own output is complete.
             reader.join(LAST_WORDS_SECONDS)
         return code, "".join(out), "".join(errors)
 
     def _configuration_file(self) -> str:
-        """The operator's own, if there is one; else an empty one, so that no missing file is warned of."""
+        """Returns the operator's configuration file if there is one, else an empty file, to avoid a warning."""
         named = Path(os.environ.get("TF_CLI_CONFIG_FILE") or Path.home() / ".terraformrc")
         if named.is_file():
             return str(named)
@@ -311,7 +313,7 @@ class _Runner:
 
 
 class _Heard:
-    """Terraform's events as signs of life: resources done, of those planned."""
+    """Converts Terraform's events into progress reports: resources done, of those planned."""
 
     def __init__(self, verb: str, began: float, listener: progress.Listener) -> None:
         self.verb = verb
@@ -328,7 +330,7 @@ class _Heard:
                 self.interrupted.set()
             self.planned += kind == "planned_change"
             self.done += kind == "apply_complete"
-            # Not what local-exec prints ("provision_progress"): it is not ours to repeat.
+            # The output of local-exec ("provision_progress") is not shown: it might contain a secret.
             if self.verb in ("apply", "destroy") and kind.startswith("apply_"):
                 seconds = time.monotonic() - self.began
                 note = shortened(str(event.get("@message", "")))
@@ -345,10 +347,10 @@ def _read(stream: Any, into: list[str], hear: Any) -> None:
 
 
 def stop(process: subprocess.Popen[str], heard: threading.Event) -> None:
-    """Asks Terraform to stop, so that it writes its state down and unlocks it; kills it after ``GRACE_SECONDS``.
+    """Asks Terraform to stop, so that it writes and unlocks its state; kills it after ``GRACE_SECONDS``.
 
-    A signal that comes while a program starts can be lost, so it is sent again until Terraform says that it ``heard``
-    it. Never after that: a second one makes Terraform give its state up.
+    A signal that arrives while a program starts can be lost, so it is sent again until Terraform reports the interrupt
+    (``heard``). It is not sent after that, because a second signal makes Terraform abandon its state.
     """
     until = time.monotonic() + GRACE_SECONDS
     while (left := until - time.monotonic()) > 0:
@@ -364,7 +366,7 @@ def stop(process: subprocess.Popen[str], heard: threading.Event) -> None:
 
 
 def events_of(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON lines in Terraform's output; a few of its lines are not, even with -json."""
+    """Yields the JSON lines of Terraform's output; even with -json a few lines are not JSON."""
     for line in text.splitlines():
         if line.startswith("{"):
             try:
@@ -376,7 +378,7 @@ def events_of(text: str) -> Iterator[dict[str, Any]]:
 
 
 def plain(text: str) -> str:
-    """Terraform's words for people, without the box and the colours around them."""
+    """Returns Terraform's text for people without its box and colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[╷│╵]", " ", text).split())
 
 

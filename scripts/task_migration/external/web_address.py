@@ -1,4 +1,4 @@
-"""Addresses that the inventory names, checked before anything is sent there."""
+"""Validates web addresses in the inventory before anything is sent to them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from task_migration.external.loopback import on_this_machine
 
 
 def checked(address: str, *, title: str, exposes: str, key: str) -> str:
-    """The address without a slash at its end. Raises Refused for one that won't do, or that is not private.
+    """Returns the address without a slash at its end. Raises Refused if it is not valid, or needs TLS and has none.
 
-    ``title`` is whose address it is, ``exposes`` what would leave this machine without TLS, ``key`` the inventory's.
-    What the address holds beside scheme and host is not shown: it may be a secret.
+    ``title`` is the owner of the address, ``exposes`` the data that would leave this machine without TLS, ``key`` the
+    name of the inventory's key. Messages show only scheme and host, because the rest may contain a secret.
     """
     try:
         url = httpx.URL(address)
@@ -25,14 +25,14 @@ def checked(address: str, *, title: str, exposes: str, key: str) -> str:
     beside = ", with a login, query or fragment" if url.userinfo or url.query or url.fragment else ""
     if url.scheme not in ("http", "https") or not url.host or beside:
         raise Refused(
-            f"the address of {title} won't do",
+            f"the address of {title} is not valid",
             measured=f"{scheme}, host {url.host or 'missing'}{beside}" if address else f"{key} is empty",
             allowed="https://host[:port][/path], with no login, query or fragment in it",
             next_step=correct,
         )
     if url.scheme == "http" and not on_this_machine(url.host):
         raise Refused(
-            f"{exposes} may not leave this machine without TLS",
+            f"{exposes} must not leave this machine without TLS",
             measured=f"http to {url.host}",
             allowed="https, or http to 127.0.0.1",
             next_step=correct,
@@ -46,7 +46,7 @@ def checked_api(base_url: str) -> str:
         base_url,
         title="the Task Service's API",
         exposes="the service token and users' tasks",
-        key="the address of the Task Service's API",
+        key="task_service_url",
     )
 
 
@@ -56,8 +56,8 @@ def trust(ca_file: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise Refused(
-            f"the CA of the Task Service's API can't be read from {ca_file}",
+            f"the CA file of the Task Service's API cannot be read: {ca_file}",
             measured=error.strerror or type(error).__name__,
-            allowed="a file of certificates in PEM",
-            next_step="correct the path in the inventory",
+            allowed="a file with certificates in PEM format",
+            next_step="correct task_service_ca_file in the inventory",
         ) from error
