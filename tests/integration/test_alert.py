@@ -75,7 +75,9 @@ def test_check_mode_says_whom_and_tells_nobody(send, topic, tmp_path):
 def test_nobody_to_tell_is_said(send):
     sent = send(subject="Rolled back", message="m")
     assert sent.details == {"sent": []}
-    assert "no alert was sent, alert_topic_arn and alert_command are empty in the inventory: Rolled back" in sent.message
+    assert (
+        "no alert was sent, alert_topic_arn and alert_command are empty in the inventory: Rolled back" in sent.message
+    )
 
 
 def test_a_topic_that_is_not_there_does_not_keep_the_command_from_being_run(send, topic, tmp_path):

@@ -326,7 +326,7 @@ WITHOUT = {name: value for name, value in SETTINGS.items() if name != "stage"}
     [
         ({}, r"does not say where the canary's figures are; measured: no kind; allowed: kind cloudwatch or prometheus"),
         ({"kind": "datadog"}, r"measured: kind datadog; allowed: kind cloudwatch or prometheus"),
-        (WITHOUT, r"metric_source of kind cloudwatch has no key stage, which is required; allowed: api_name, stage, resources,"),
+        (WITHOUT, r"metric_source of kind cloudwatch has no key stage, which is required; allowed: api_name, stage,"),
         ({**SETTINGS, "resource": []}, r"has an unknown key resource; did you mean resources\?"),
         ({**SETTINGS, "url": "x"}, r"has an unknown key url; allowed"),
         ({**SETTINGS, "api_name": ""}, r"not valid: api_name=''; allowed: some text"),
