@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.task_service.migration.plugins.action.seam import INVENTORY_KEYS, PROVIDED, core_function
+from task_migration.options import REQUIRED, defaults_of
 from task_migration.parameters import OF_THE_LAB, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,17 +143,19 @@ def test_every_module_is_run_by_the_seam():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_modules_options_are_its_functions_parameters(module, documented):
+    """A parameter that is a dataclass stands for its fields."""
     options = documented[module]["doc"]["options"]
-    signature = inspect.signature(core_function(core_path(module)))
-    function = {name: one for name, one in signature.parameters.items() if name not in PROVIDED}
-    assert options.keys() == function.keys()
-    for name, one in function.items():
+    function = core_function(core_path(module))
+    for name, one in inspect.signature(function).parameters.items():
         assert one.kind is inspect.Parameter.KEYWORD_ONLY, f"{name} can be given by position"
+    taken = {name: default for name, default in defaults_of(function).items() if name not in PROVIDED}
+    assert options.keys() == taken.keys()
+    for name, default in taken.items():
         assert options[name].get("required", False) or "default" in options[name], (
             f"{name}: neither required nor default"
         )
-        if one.default is not inspect.Parameter.empty and "default" in options[name]:
-            assert options[name]["default"] == one.default or not (options[name]["default"] or one.default), name
+        if default is not REQUIRED and "default" in options[name]:
+            assert options[name]["default"] == default or not (options[name]["default"] or default), name
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from task_migration import options
 from task_migration.errors import MigrationError, Refused
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -49,7 +50,7 @@ def sync(parser: argparse.ArgumentParser) -> Command:
             health_port=port,
             stop=stop,
             history=configured.history(direction),
-            publisher=CloudWatchPublisher(**configured.metrics),
+            publisher=CloudWatchPublisher(**options.arguments_of(CloudWatchPublisher, configured.metrics)),
         )
 
     return run
@@ -69,7 +70,7 @@ def consistency(parser: argparse.ArgumentParser) -> Command:
             mapping_directory.choose(configured.mapping_directory)
             needed = ("laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket")
             sides = {name: value for name, value in configured.settings.items() if name in needed}
-            outcome = consistency(**sides, **configured.consistency)
+            outcome = consistency(**options.arguments_of(consistency, {**sides, **configured.consistency}))
         except Inconsistent as found:
             logging.error("%s", found)
             return 1

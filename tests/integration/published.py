@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from task_migration.external import aws, cloudwatch_publisher
+from task_migration.external import cloudwatch_publisher
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 NAMESPACE = "TaskMigration"
@@ -32,23 +33,29 @@ class Published:
         """Of the last ten minutes, in the unit of the catalogue; None if nothing was published."""
         dimensions = {"Environment": self.environment, **({"Direction": direction} if direction else {})}
         now = datetime.now(UTC)
-        points = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=self.url).get_metric_statistics(
-            Namespace=NAMESPACE,
-            MetricName=name,
-            Dimensions=[{"Name": one, "Value": of} for one, of in dimensions.items()],
-            StartTime=now - timedelta(minutes=10),
-            EndTime=now + timedelta(minutes=10),
-            Period=3600,
-            Statistics=[statistic],
-            Unit=cloudwatch_publisher.catalogue()[name]["unit"],
-        )["Datapoints"]
+        points = (
+            Aws(REGION, self.url)
+            .client("cloudwatch")
+            .get_metric_statistics(
+                Namespace=NAMESPACE,
+                MetricName=name,
+                Dimensions=[{"Name": one, "Value": of} for one, of in dimensions.items()],
+                StartTime=now - timedelta(minutes=10),
+                EndTime=now + timedelta(minutes=10),
+                Period=3600,
+                Statistics=[statistic],
+                Unit=cloudwatch_publisher.catalogue()[name]["unit"],
+            )["Datapoints"]
+        )
         values = [float(point[statistic]) for point in points]
         together = {"Sum": sum, "Minimum": min, "Maximum": max}[statistic]
         return together(values) if values else None
 
     def names(self) -> set[str]:
         """The metrics that were published."""
-        listed = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=self.url).list_metrics(
-            Namespace=NAMESPACE, Dimensions=[{"Name": "Environment", "Value": self.environment}]
+        listed = (
+            Aws(REGION, self.url)
+            .client("cloudwatch")
+            .list_metrics(Namespace=NAMESPACE, Dimensions=[{"Name": "Environment", "Value": self.environment}])
         )
         return {one["MetricName"] for one in listed["Metrics"]}

@@ -7,7 +7,7 @@ from itertools import count
 
 import boto3
 from lab.gateway.aws_emulator import AwsEmulator
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 LARAVEL, TASKS = "laravel.example.com", "tasks.example.com"
@@ -100,10 +100,10 @@ class EmulatedStage:
 @contextmanager
 def killed_after(monkeypatch, calls):
     """Within this a run is killed once so many calls of UpdateStage were carried out, and before it looks again."""
-    made, asked = aws.client, count(1)
+    made, asked = Aws.client, count(1)
 
-    def client(*names, **values):
-        true = made(*names, **values)
+    def client(self, *names, **values):
+        true = made(self, *names, **values)
         update = true.update_stage
 
         def update_stage(**named):
@@ -115,5 +115,5 @@ def killed_after(monkeypatch, calls):
         return true
 
     with monkeypatch.context() as patched:
-        patched.setattr(aws, "client", client)
+        patched.setattr(Aws, "client", client)
         yield

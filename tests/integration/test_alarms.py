@@ -8,6 +8,7 @@ import boto3
 import pytest
 from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 from task_migration.finish.alarms import alarms
 
 REGION = "ap-northeast-1"
@@ -52,8 +53,7 @@ def alarmed(emulator):
         migration_environment="staging",
         metric_source=SOURCE,
         alert_topic_arn=TOPIC,
-        aws_region=REGION,
-        aws_endpoint_url=emulator.url,
+        aws=Aws(REGION, emulator.url),
     )
 
 

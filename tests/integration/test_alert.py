@@ -15,8 +15,8 @@ from lab.gateway.aws_emulator import AwsEmulator
 from lab.servers.postgres_server import free_port
 from task_migration.errors import Failed
 from task_migration.external import alert as module
-from task_migration.external import aws
 from task_migration.external.alert import alert, legal
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 NUMBERS = count(1)
@@ -32,9 +32,7 @@ def emulator():
 @pytest.fixture
 def topic(emulator):
     """A topic whose messages go to a queue: its ARN, and a function that takes them off."""
-    sns, sqs = (
-        aws.client(service, aws_region=REGION, aws_endpoint_url=emulator.url, attempts=1) for service in ("sns", "sqs")
-    )
+    sns, sqs = (Aws(REGION, emulator.url).client(service, attempts=1) for service in ("sns", "sqs"))
     name = f"alerts-{next(NUMBERS)}"
     arn = sns.create_topic(Name=name)["TopicArn"]
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -49,7 +47,7 @@ def topic(emulator):
 
 @pytest.fixture
 def send(emulator):
-    return partial(alert, aws_region=REGION, aws_endpoint_url=emulator.url)
+    return partial(alert, aws=Aws(REGION, emulator.url))
 
 
 def test_the_topic_and_the_command_are_both_told(send, topic, tmp_path):
@@ -116,8 +114,7 @@ def test_ways_that_hang_cost_their_time_limit_once_and_leave_nothing(monkeypatch
                 subject="s",
                 message="m",
                 alert_topic_arn="arn:aws:sns:ap-northeast-1:123456789012:alerts",
-                aws_region=REGION,
-                aws_endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
+                aws=Aws(REGION, f"http://127.0.0.1:{silent.getsockname()[1]}"),
                 alert_command=["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"],
             )
         assert time.monotonic() - began < 2
@@ -137,8 +134,7 @@ def test_an_aws_that_can_not_be_reached_is_one_line_and_soon(monkeypatch):
             subject="s",
             message="m",
             alert_topic_arn="arn:aws:sns:ap-northeast-1:123456789012:alerts",
-            aws_region=REGION,
-            aws_endpoint_url=f"http://127.0.0.1:{free_port()}",
+            aws=Aws(REGION, f"http://127.0.0.1:{free_port()}"),
         )
     assert time.monotonic() - began < module.TIMEOUT_SECONDS
     assert "\n" not in str(failed.value)

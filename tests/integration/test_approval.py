@@ -14,7 +14,9 @@ from task_migration.control import approval as module
 from task_migration.control import approval_gate, journal
 from task_migration.errors import Refused
 from task_migration.external import caller_identity
+from task_migration.external.aws import Aws
 from task_migration.report import status
+from task_migration.traffic.stage import Gateway
 
 REGION = "ap-northeast-1"
 COMMAND = "ansible-playbook phase-2.4-canary.yml -e weight=100"
@@ -42,7 +44,7 @@ def gate(dsn, be):
     asked = {
         "approvals_required": 1,
         "approval_max_age_hours": 4,
-        "aws_region": REGION,
+        "aws": Aws(REGION),
         "beside": {"verdict": "verdict: green"},
     }
     return partial(
@@ -52,7 +54,7 @@ def gate(dsn, be):
 
 @pytest.fixture
 def approve(dsn, be):
-    return partial(module.approval, laravel_dsn=dsn, approval_max_age_hours=4, aws_region=REGION)
+    return partial(module.approval, laravel_dsn=dsn, approval_max_age_hours=4, aws=Aws(REGION))
 
 
 @pytest.fixture
@@ -136,7 +138,8 @@ def test_status_says_who_is_waited_for_and_what_to_type(gate, approve, dsn, be, 
             laravel_dsn=dsn,
             task_service_dsn="",
             report_directory=str(tmp_path),
-            aws_region=REGION,
+            gateway=Gateway(),
+            aws=Aws(REGION),
             laravel_timezone="Asia/Tokyo",
         )
         return told.details["plans"], [line for line in told.lines if line.startswith("Plan ")]
@@ -245,6 +248,6 @@ def test_the_arn_is_that_of_the_credentials_in_use(monkeypatch):
         given = made["Credentials"]
         session = boto3.session.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
         monkeypatch.setattr("task_migration.external.aws._stand_in", lambda: session)
-        who = caller_identity.who(aws_account_id="123456789012", aws_region=REGION, aws_endpoint_url=emulator.url)
+        who = caller_identity.who(Aws(REGION, emulator.url), "123456789012")
     assert who == "arn:aws:sts::123456789012:assumed-role/operator/alice"
     assert caller_identity.person(who) == "alice"

@@ -51,7 +51,7 @@ def answering(status, code="", message=""):
 
 
 def put(url, *, writes=True):
-    ssm = aws.client("ssm", aws_region="ap-northeast-1", aws_endpoint_url=url, attempts=1, read_timeout_seconds=1)
+    ssm = aws.Aws("ap-northeast-1", url).client("ssm", attempts=1, read_timeout_seconds=1)
     with aws.translated_errors("change the parameter /app/T", writes=writes):
         ssm.put_parameter(Name="/app/T", Value="true", Overwrite=True)
 
@@ -97,7 +97,7 @@ def test_an_address_where_nothing_answers_is_refused():
 @pytest.mark.parametrize("url", ["http://aws.example.com", "http://10.0.0.7:5005", "ftp://127.0.0.2.example.com"])
 def test_aws_elsewhere_is_spoken_to_over_tls_alone(url):
     with pytest.raises(Refused, match="AWS may only be called over TLS"):
-        aws.client("ssm", aws_region="ap-northeast-1", aws_endpoint_url=url)
+        aws.Aws("ap-northeast-1", url).client("ssm")
 
 
 def test_an_emulator_is_given_no_real_credentials_and_no_proxy_sees_it(monkeypatch):
@@ -131,6 +131,6 @@ def test_what_the_environment_says_of_the_address_does_not_count(monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", stray)
         monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", stray)
         put(url)
-        ours = aws.client("ssm", aws_region="ap-northeast-1")
+        ours = aws.Aws("ap-northeast-1").client("ssm")
     assert not asked
     assert ours.meta.endpoint_url == "https://ssm.ap-northeast-1.amazonaws.com"

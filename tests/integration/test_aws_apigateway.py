@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from lab.gateway.aws.apigateway import TROUBLE_TAG
 from lab.gateway.aws_emulator import AwsEmulator
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 CANARY = "/canarySettings"
@@ -80,7 +80,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def client(emulator):
-    return aws.client("apigateway", aws_region=REGION, aws_endpoint_url=emulator.url)
+    return Aws(REGION, emulator.url).client("apigateway")
 
 
 @pytest.fixture
@@ -377,7 +377,7 @@ def test_as_many_updates_as_were_asked_for_meet_a_conflict(api):
 
 
 def test_as_many_updates_as_were_asked_for_are_too_many(api, emulator):
-    hasty = aws.client("apigateway", aws_region=REGION, aws_endpoint_url=emulator.url, attempts=1)
+    hasty = Aws(REGION, emulator.url).client("apigateway", attempts=1)
     trouble(api, "throttle 1")
     with pytest.raises(ClientError) as refused:
         hasty.update_stage(restApiId=api.id, stageName="lab", patchOperations=CANARY_IS_MADE)

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from lab.gateway.aws import cloudwatch
 from lab.gateway.aws_emulator import AwsEmulator
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ NAMESPACE = "AWS/ApiGateway"
 @pytest.fixture(scope="module")
 def client():
     with AwsEmulator() as emulator:
-        yield aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url)
+        yield Aws(REGION, emulator.url).client("cloudwatch")
 
 
 def at(seconds):

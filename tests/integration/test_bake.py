@@ -6,6 +6,7 @@ import re
 import threading
 
 import pytest
+from by_options import call
 from canary import canary as canary_over
 from canary import serving
 from lab.gateway.aws_emulator import AwsEmulator
@@ -47,7 +48,9 @@ def baking(canary):
 
     def go(shown=None, **more):
         shown = [] if shown is None else shown
-        outcome = bake(**{**canary.options, **QUICK, **more}, listener=lambda one: shown.append((one.doing, one.note)))
+        outcome = call(
+            bake, **{**canary.options, **QUICK, **more}, listener=lambda one: shown.append((one.doing, one.note))
+        )
         return outcome, [note for _, note in shown]
 
     return go

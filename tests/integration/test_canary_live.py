@@ -19,12 +19,13 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle
 
 import httpx
 import pytest
+from by_options import call
 from lab.down import down
 from lab.fault import fault
 from lab.gateway.gateway_metrics import CpuMeter, GatewayMetricsPublisher, PublishedState
@@ -43,10 +44,11 @@ from task_migration.compare import consistency
 from task_migration.control import journal
 from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.runtime import configuration
 from task_migration.runtime.service import Service, engine
 from task_migration.runtime.service_host import host
+from task_migration.traffic.stage import Gateway
 from task_migration.traffic.weight import weight
 from workers import capture_there
 
@@ -79,8 +81,8 @@ class Live:
         return self.world.endpoints()
 
     @property
-    def on_aws(self):
-        return {"aws_region": AWS_REGION, "aws_endpoint_url": self.told["aws_endpoint_url"]}
+    def aws(self):
+        return Aws(AWS_REGION, self.told["aws_endpoint_url"])
 
     @property
     def gateway(self):
@@ -90,7 +92,7 @@ class Live:
     def judging(self, period, delay):
         """What gate, bake and watch take, with figures of this period that are whole after this delay."""
         return {
-            **self.on_aws,
+            **asdict(self.aws),
             **LENIENT,
             "laravel_dsn": self.sides.laravel_dsn,
             "task_service_dsn": self.sides.task_service_dsn,
@@ -111,7 +113,7 @@ class Live:
 
     def weigh(self, percent):
         """Sets the weight as the runbook does, and waits until it is in force."""
-        done = weight(**self.on_aws, **self.gateway, weight=percent, force=True, reason="test")
+        done = weight(aws=self.aws, gateway=Gateway(**self.gateway), weight=percent, force=True, reason="test")
         journal.journal(
             laravel_dsn=self.sides.laravel_dsn,
             phase="2.4",
@@ -179,7 +181,7 @@ def live(tmp_path_factory):
             command = engine("sync", "--direction", direction, "--config", str(file))
             kept.install(Service(f"sync-{direction}", "carries changes", command, file))
         assert sides.verify().details["passed"]
-        consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws_region=AWS_REGION)
+        consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws=Aws(AWS_REGION))
         yield Live(world, sides, ports)
     finally:
         for direction in ports:
@@ -272,20 +274,20 @@ def test_errors_of_a_twentieth_are_found_within_an_interval_after_their_figures_
 def _fails(options):
     """When the bake fails, and of what."""
     with pytest.raises(Failed) as failed:
-        bake(**options, weight=25)
+        call(bake, **options, weight=25)
     return time.time(), str(failed.value)
 
 
 def _breaches(options):
     """When the watch finds a breach, and which."""
-    outcome = watch(**options)
+    outcome = call(watch, **options)
     assert outcome.details["takes_back"] == "2.4"
     return time.time(), outcome.details["cause"]
 
 
 def _first_errors(live, since):
     """When CloudWatch has errors of after that time."""
-    client = aws.client("cloudwatch", **live.on_aws)
+    client = live.aws.client("cloudwatch")
     target = {"TargetGroup": TARGET_GROUPS["task_service"], "LoadBalancer": LOAD_BALANCERS["task_service"]}
     asked = partial(
         client.get_metric_statistics,
@@ -331,7 +333,7 @@ def published_out_of_order(live, period, delay):
     live.publish(period, delay)
     usual = live.world.processes(live.told)["gateway_metrics"]
     usual.stop()
-    client = OutOfOrder(aws.client("cloudwatch", **live.on_aws))
+    client = OutOfOrder(live.aws.client("cloudwatch"))
     state = PublishedState.of(live.world.processes_directory / "gateway_metrics.state")
     sides = {live.told[f"{name}_upstream"]: name for name in ("laravel", "task_service")}
     publisher = GatewayMetricsPublisher(
@@ -359,7 +361,8 @@ def test_figures_that_come_out_of_order_are_no_alarm(live, tmp_path):
     with published_out_of_order(live, period, delay), live.users(tmp_path / "ledger", 60):
         live.weigh(25)
         shown = []
-        outcome = bake(
+        outcome = call(
+            bake,
             **live.judging(period, delay + period + 1),
             weight=25,
             canary_interval_seconds=period / 2,
@@ -399,7 +402,8 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
         # In seconds what takes half an hour, and at the lab's confidence.
         monkeypatch.setattr(traffic_findings, "PROOF_SECONDS", 10)
         rate = int(re.search(r"-e canary_probe_rate=(\d+)", _refused(options))[1])
-        outcome = bake(
+        outcome = call(
+            bake,
             **{**options, "canary_interval_seconds": 1, "canary_bake_seconds": 4, "canary_hold_seconds": 120},
             canary_probe_rate=rate,
             gateway_url=live.told["gateway_url"],
@@ -419,5 +423,5 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
 
 def _refused(options):
     with pytest.raises(Refused) as refused:
-        canary_gate(**options)
+        call(canary_gate, **options)
     return str(refused.value)

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sides import SIGNED_OFF
-from task_migration.canary.canary_sample import CanaryBounds
 from task_migration.canary.canary_sampler import CanarySampler
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.metric_sources import source
 from task_migration.control import journal
+from task_migration.external.aws import Aws
 
 pytestmark = pytest.mark.alone
 
@@ -26,16 +27,10 @@ FIGURES = {
 @pytest.fixture
 def gauge(sides):
     with CanarySampler(
-        laravel_dsn=sides.laravel_dsn,
-        task_service_dsn=sides.task_service_dsn,
-        sync_health_ports={"forward": 1, "backward": 1},
-        task_service_url="",
-        task_service_ca_file="",
-        quarantine_signed_off=SIGNED_OFF,
-        source=source(FIGURES, aws_region="", aws_endpoint_url=""),
-        bounds=CanaryBounds(0.1, 200, 200, 70, 100, 95, 24, 3600),
+        CanarySettings(FIGURES, canary_window_seconds=600, quarantine_signed_off=SIGNED_OFF),
+        CanaryEndpoints(sides.laravel_dsn, sides.task_service_dsn, {"forward": 1, "backward": 1}),
+        source(FIGURES, Aws("")),
         recent_seconds=60,
-        window_seconds=600,
     ) as made:
         yield made
 

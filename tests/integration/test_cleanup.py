@@ -7,6 +7,7 @@ from functools import partial
 
 import psycopg
 import pytest
+from by_options import call
 from catalog_dump import catalog_of
 from lab.servers.postgres_server import free_port
 from sides import Sides
@@ -168,6 +169,7 @@ def test_while_a_sync_is_on_nothing_is_touched(world, name):
 
 def test_while_a_service_is_there_nothing_is_touched(world):
     run = partial(
+        call,
         services.services,
         name="consistency",
         **world.sides.both,

@@ -13,10 +13,12 @@ from lab.gateway.aws_emulator import AwsEmulator
 from lab.servers.postgres_server import free_port
 from moto.cloudwatch.exceptions import CloudWatchException
 from moto.cloudwatch.responses import CloudWatchResponse
-from published import Published
+from published import REGION, Published
 from task_migration.errors import Refused
 from task_migration.external import cloudwatch_publisher
+from task_migration.external.aws import Aws
 from task_migration.external.cloudwatch_publisher import MOST_DATA, CloudWatchPublisher
+from task_migration.options import arguments_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def publisher(published):
     made = []
 
     def make(**more):
-        made.append(CloudWatchPublisher(**{**published.told, **more}))
+        made.append(CloudWatchPublisher(**arguments_of(CloudWatchPublisher, {**published.told, **more})))
         return made[-1]
 
     yield make
@@ -122,7 +124,7 @@ def test_a_cloudwatch_that_is_away_holds_nobody_up_is_said_once_and_gets_what_it
     assert [line.split(":")[0] for line in caplog.messages] == [
         "metrics are not published to CloudWatch; everything else continues"
     ]
-    metrics._aws_endpoint_url = emulator.url  # it is back
+    metrics._aws = Aws(REGION, emulator.url)  # it is back
     metrics.put({"SyncApplied": 1}, "forward")
     wait_for(lambda: published.value("SyncApplied", direction="forward") == 21)
     assert caplog.messages[-1] == "metrics are published to CloudWatch again"
@@ -165,7 +167,7 @@ def test_a_fault_of_the_program_ends_nothing_and_is_named_without_its_text(publi
 
     metrics = publisher()
     with monkeypatch.context() as patch:
-        patch.setattr("task_migration.external.aws.client", client)
+        patch.setattr("task_migration.external.aws.Aws.client", client)
         metrics.put({"SyncApplied": 1}, "forward")
         wait_for(lambda: metrics.trouble)
     assert caplog.messages == ["metrics are not published to CloudWatch; everything else continues: RuntimeError"]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from by_options import call
 from carrying import carrying
 from sides import SIGNED_OFF
 from task_migration.compare.consistency import Inconsistent, consistency
@@ -41,7 +42,7 @@ def look(copied, told):
 
     def go(**more):
         ways = {"aws_region": "ap-northeast-1", "alert_command": told.command}
-        return consistency(**{**copied.both, **ways, "quarantine_signed_off": SIGNED_OFF, **more})
+        return call(consistency, **{**copied.both, **ways, "quarantine_signed_off": SIGNED_OFF, **more})
 
     return go
 

@@ -21,6 +21,7 @@ from task_migration import sql_files
 from task_migration.compare import consistency
 from task_migration.control import journal, sync_switch
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 from task_migration.finish import cleanup, uninstall
 from task_migration.outcome import Outcome
 from task_migration.postgres import database, grants
@@ -144,7 +145,7 @@ def test_the_whole_of_a_copy_is_made_and_proven_each_by_its_own_login(copied_by_
         application.execute("UPDATE tasks SET title = 'written meanwhile' WHERE id = 1")
     assert sides.drain().details["updated"] == 1
     assert sides.reconcile().details["differences"] == 0
-    consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws_region="ap-northeast-1")
+    consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws=Aws("ap-northeast-1"))
     journal.journal(laravel_dsn=sides.laravel_dsn, phase="2.2", item="phase", result="done")
     sync_switch.sync_switch(laravel_dsn=sides.laravel_dsn, name="sync_forward", state="on", reason="a test")
     owners = copied_by_role.asks(

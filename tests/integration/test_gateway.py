@@ -24,7 +24,7 @@ from lab.locations import AWS_REGION, REST_API_ID, STAGE, VARIABLE
 from lab.servers.postgres_server import free_port
 from lab.servers.processes import is_listening
 from serving import served
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 STAGE_OF = {"restApiId": REST_API_ID, "stageName": STAGE}
 CANARY = "/canarySettings"
@@ -70,7 +70,7 @@ def emulator():
 
 @pytest.fixture(scope="module")
 def client(emulator):
-    return aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=emulator.url)
+    return Aws(AWS_REGION, emulator.url).client("apigateway")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def log(tmp_path):
 @contextmanager
 def gateway_on(emulator_url, log, propagation_seconds=0.0):
     def client():
-        return aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=emulator_url, attempts=1)
+        return Aws(AWS_REGION, emulator_url).client("apigateway", attempts=1)
 
     application = LabGateway(StageSettings(client, REST_API_ID, STAGE, propagation_seconds), AccessLog(log))
     with served(application) as url, httpx.Client(base_url=url, trust_env=False, timeout=10) as http:

@@ -17,7 +17,7 @@ from lab.gateway.aws_emulator import AwsEmulator
 from lab.gateway.gateway_metrics import CpuMeter, GatewayMetricsPublisher, PublishedState, request_metrics
 from lab.locations import AWS_REGION
 from lab.servers.postgres_server import PostgresServer
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 LARAVEL, TASK_SERVICE = "127.0.0.1:8001", "127.0.0.1:8002"
 SIDES = {LARAVEL: "laravel", TASK_SERVICE: "task_service"}
@@ -30,7 +30,7 @@ STARTS = count(int(time.time()) // 60 * 60 - 7200, 300)
 @pytest.fixture(scope="module")
 def cloudwatch():
     with AwsEmulator() as emulator:
-        client = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url=emulator.url)
+        client = Aws(AWS_REGION, emulator.url).client("cloudwatch")
         client.emulator_url = emulator.url
         yield client
 
@@ -278,7 +278,7 @@ def test_killed_at_any_write_nothing_is_lost_or_counted_twice(world, number, don
 
 
 def test_what_came_while_aws_was_away_is_published_with_its_own_times(world):
-    nowhere = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url="http://127.0.0.1:1", attempts=1)
+    nowhere = Aws(AWS_REGION, "http://127.0.0.1:1").client("cloudwatch", attempts=1)
     publisher = world.publisher(nowhere)
     for seconds in (0.1, 1.1, 5.1):
         world.line(seconds)

@@ -18,8 +18,10 @@ from psycopg.types.json import Jsonb
 from task_migration import sql_files
 from task_migration.control import journal
 from task_migration.errors import Failed, Refused
+from task_migration.external.aws import Aws
 from task_migration.postgres import database
 from task_migration.report.status import status
+from task_migration.traffic.stage import Gateway
 
 VERDICT = {"passed": True, "schema_fingerprint": "as it is", "tables": {}, "differences": []}
 
@@ -411,7 +413,8 @@ def test_status_says_that_it_holds_and_first_of_all_that_it_does_not(dsn, larave
             laravel_dsn=dsn,
             task_service_dsn="",
             report_directory=str(tmp_path),
-            aws_region="ap-northeast-1",
+            gateway=Gateway(),
+            aws=Aws("ap-northeast-1"),
             laravel_timezone="UTC",
         )
 

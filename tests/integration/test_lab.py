@@ -31,7 +31,7 @@ from lab.locations import (
 from lab.servers.postgres_server import alive, main
 from lab.up import up
 from task_migration.errors import Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def through_the_gateway(details):
 
 def test_an_aws_that_was_killed_is_made_anew_under_the_same_names_and_points_at_laravel(standing):
     details = up(lab_directory=standing).details
-    client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=details["aws_endpoint_url"])
+    client = Aws(AWS_REGION, details["aws_endpoint_url"]).client("apigateway")
     patch = {"op": "replace", "path": f"/variables/{VARIABLE}", "value": details["task_service_upstream"]}
     client.update_stage(restApiId=REST_API_ID, stageName=STAGE, patchOperations=[patch])
     assert not up(lab_directory=standing).changed  # traffic may well be there
@@ -272,7 +272,7 @@ def test_an_aws_that_was_killed_is_made_anew_under_the_same_names_and_points_at_
 
 def test_a_stage_that_up_was_killed_before_making_is_made(standing):
     details = up(lab_directory=standing).details
-    client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=details["aws_endpoint_url"])
+    client = Aws(AWS_REGION, details["aws_endpoint_url"]).client("apigateway")
     client.delete_stage(restApiId=REST_API_ID, stageName=STAGE)
     kill(Locations(Path(standing)).processes(details)["gateway"])
     assert up(lab_directory=standing).changed

@@ -12,7 +12,7 @@ import pytest
 from lab.gateway.aws import ecs, ssm
 from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.errors import Failed, Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.traffic import flag_on_ec2, flag_on_ecs
 from task_migration.traffic.laravel_flag import laravel_flag
 
@@ -77,14 +77,14 @@ def client(emulator, monkeypatch):
     monkeypatch.setattr(ecs, "DEPLOYMENT_SECONDS", 0.15)
     monkeypatch.setattr(flag_on_ecs, "SHORTEST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(flag_on_ec2, "PAUSE_SECONDS", 0.05)
-    made = partial(aws.client, aws_region=REGION, aws_endpoint_url=emulator.url)
+    made = Aws(REGION, emulator.url).client
     yield made
     made("ssm").delete_parameters(Names=[PARAMETER])
 
 
 @pytest.fixture
 def turn(emulator):
-    return partial(laravel_flag, aws_region=REGION, aws_endpoint_url=emulator.url)
+    return partial(laravel_flag, aws=Aws(REGION, emulator.url))
 
 
 # On ECS
@@ -328,7 +328,7 @@ def by(folder, **more):
 @pytest.fixture
 def nowhere():
     """The flag of a Laravel for which AWS is not asked."""
-    return partial(laravel_flag, aws_region=REGION)
+    return partial(laravel_flag, aws=Aws(REGION))
 
 
 def test_by_command_it_is_turned_and_again_changes_nothing(tmp_path, nowhere):
@@ -414,7 +414,7 @@ def test_the_emulator_listens_on_loopback_until_it_is_told_to_end():
         try:
             url = process.stdout.readline().strip()
             assert url.startswith("http://127.0.0.1:")
-            sns = aws.client("sns", aws_region=REGION, aws_endpoint_url=url)
+            sns = Aws(REGION, url).client("sns")
             assert sns.create_topic(Name="alerts")["TopicArn"]
         finally:
             process.terminate()

@@ -10,7 +10,7 @@ import pytest
 from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.canary import metric_sources
 from task_migration.canary.metric_source import TrafficCounts, Unmeasured
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 REGION = "ap-northeast-1"
 START = datetime.now(UTC).replace(microsecond=0, second=0) - timedelta(hours=1)
@@ -42,10 +42,10 @@ class Published:
             "delay_seconds": 2,
         }
         self._url = url
-        self._cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=url)
+        self._cloudwatch = Aws(REGION, url).client("cloudwatch")
 
     def source(self, **changes):
-        return metric_sources.source({**self.settings, **changes}, aws_region=REGION, aws_endpoint_url=self._url)
+        return metric_sources.source({**self.settings, **changes}, Aws(REGION, self._url))
 
     def _put(self, namespace, second, metrics):
         data = [

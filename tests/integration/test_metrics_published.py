@@ -6,13 +6,14 @@ import threading
 import time
 
 import pytest
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from lab.servers.postgres_server import free_port
 from published import NAMESPACE, REGION, Published
 from sides import SIGNED_OFF
 from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.runtime import health_endpoint
 from task_migration.runtime.services import services
 from test_cloudwatch_publisher import silent, wait_for
@@ -43,7 +44,7 @@ def told(copied, tmp_path, published):
     sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on")
     yield values
     for name in ("sync_forward", "consistency"):
-        services(name=name, state="absent", **values)
+        call(services, name=name, state="absent", **values)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def kept(told):
     """``kept(name, **more)`` keeps a service alive that publishes; gives the port on which the sync tells."""
 
     def go(name, **more):
-        assert services(name=name, **{**told, **more}).changed
+        assert call(services, name=name, **{**told, **more}).changed
         return told["sync_health_ports"]["forward"]
 
     return go
@@ -113,7 +114,7 @@ def test_a_cloudwatch_that_never_answers_is_said_once_in_the_log_and_nothing_is_
 @pytest.fixture
 def alarm(emulator, published):
     """The alarm on the silence of the check, as Terraform makes it; ``alarm()`` tells whether it has its voice."""
-    cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url)
+    cloudwatch = Aws(REGION, emulator.url).client("cloudwatch")
     name = "task-service-local-migration-consistency-silent"
     cloudwatch.put_metric_alarm(
         AlarmName=name,
@@ -137,40 +138,40 @@ def alarm(emulator, published):
 
 def test_the_alarm_on_silence_has_a_voice_as_long_as_there_is_something_to_be_silent(told, alarm):
     check = {"name": "consistency", **told}
-    assert services(**check, check=True).changed
+    assert call(services, **check, check=True).changed
     assert not alarm()
-    assert services(**check).changed
+    assert call(services, **check).changed
     assert alarm()
-    assert not services(**check).changed
-    assert services(**check, state="absent", check=True).changed
+    assert not call(services, **check).changed
+    assert call(services, **check, state="absent", check=True).changed
     assert alarm()
-    assert services(**check, state="absent").changed
+    assert call(services, **check, state="absent").changed
     assert not alarm()
-    assert not services(**check, state="absent").changed
+    assert not call(services, **check, state="absent").changed
 
 
 def test_a_voice_that_was_taken_by_hand_is_given_again_and_is_a_change(told, alarm, emulator):
     check = {"name": "consistency", **told}
-    services(**check)
-    aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=emulator.url).disable_alarm_actions(
+    call(services, **check)
+    Aws(REGION, emulator.url).client("cloudwatch").disable_alarm_actions(
         AlarmNames=["task-service-local-migration-consistency-silent"]
     )
-    assert services(**check, check=True).changed
-    assert services(**check).changed
+    assert call(services, **check, check=True).changed
+    assert call(services, **check).changed
     assert alarm()
 
 
 def test_without_a_namespace_nobody_asks_for_an_alarm(told, alarm):
-    services(**{**told, "metrics_namespace": ""}, name="consistency")
+    call(services, **{**told, "metrics_namespace": ""}, name="consistency")
     assert not alarm()
 
 
 def test_an_alarm_that_can_not_be_reached_keeps_no_service_from_ending_and_says_what_to_type(told, alarm):
     check = {"name": "consistency", **told}
-    services(**check)
+    call(services, **check)
     with silent() as url:
         began = time.monotonic()
-        ended = services(**{**check, "aws_endpoint_url": url}, state="absent")
+        ended = call(services, **{**check, "aws_endpoint_url": url}, state="absent")
         assert time.monotonic() - began < 15
     assert ended.changed
     (line,) = ended.lines

@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from by_options import call
 from psycopg.types.json import Jsonb
 from sides import SIGNED_OFF, Sides
 from task_migration.control import journal
@@ -45,7 +46,8 @@ class Migration:
         self.began = datetime.now(UTC) - timedelta(days=35)
 
     def report(self, **more: Any) -> Outcome:
-        return migration_report.migration_report(
+        return call(
+            migration_report.migration_report,
             **{
                 "laravel_dsn": self.sides.laravel_dsn,
                 "task_service_dsn": self.sides.task_service_dsn,
@@ -57,7 +59,7 @@ class Migration:
                 "laravel_timezone": "Asia/Tokyo",
                 "schedule_begins": f"{self.began:%Y-%m-%d}",
                 **more,
-            }
+            },
         )
 
     def page(self, **more: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from stages import LARAVEL, TASKS, EmulatedStage, Killed, killed_after
 from task_migration.errors import Refused
@@ -28,13 +29,13 @@ def stage(emulator, monkeypatch):
 
 @pytest.fixture
 def promote(stage):
-    return partial(promotion, **stage.arguments)
+    return partial(call, promotion, **stage.arguments)
 
 
 def test_forward_back_forward(stage, promote):
     for _ in range(2):
         for goal in (5, 25, 50, 100):
-            weight(**stage.arguments, weight=goal)
+            call(weight, **stage.arguments, weight=goal)
         done = promote()
         assert done.changed
         assert done.message == "promotion: all requests go to the Task Service without a canary, read back"
@@ -46,8 +47,8 @@ def test_forward_back_forward(stage, promote):
         again = promote()
         assert not again.changed
         assert again.details["promoted_before"]
-        assert not weight(**stage.arguments, weight=100).changed
-        back = weight(**stage.arguments, weight=0)
+        assert not call(weight, **stage.arguments, weight=100).changed
+        back = call(weight, **stage.arguments, weight=0)
         assert (back.changed, back.details["before"], back.details["promoted_before"]) == (True, 100, True)
         assert stage.state == (LARAVEL, None)
 
@@ -81,7 +82,7 @@ def test_what_an_earlier_promotion_left_is_ended(stage, promote, percent):
 
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_killed_after_any_call_the_same_command_ends_right_and_so_does_the_way_back(stage, promote, monkeypatch, call):
-    for way, end in ((promote, (TASKS, None)), (partial(weight, **stage.arguments, weight=0), (LARAVEL, None))):
+    for way, end in ((promote, (TASKS, None)), (partial(call, weight, **stage.arguments, weight=0), (LARAVEL, None))):
         stage.set(LARAVEL, 100)
         with killed_after(monkeypatch, call), pytest.raises(Killed):
             promote()
@@ -107,5 +108,5 @@ def test_at_the_end_the_stage_says_that_there_is_no_way_back_and_nobody_is_sent_
     assert not promote(one_way=True).changed
     before = stage.told()
     with pytest.raises(Refused, match="Laravel refuses every write"):
-        weight(**stage.arguments, weight=0)
+        call(weight, **stage.arguments, weight=0)
     assert stage.told() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from sides import Sides
 from stages import LARAVEL, TASKS, EmulatedStage
@@ -40,7 +41,8 @@ class World:
         journal.journal(laravel_dsn=self.sides.laravel_dsn, phase=phase, item=item, result=result)
 
     def soak(self, hours=0.0, **more):
-        return soak_gate(
+        return call(
+            soak_gate,
             laravel_dsn=self.sides.laravel_dsn,
             task_service_dsn=self.sides.task_service_dsn,
             **self.stage.arguments,

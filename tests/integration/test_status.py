@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from by_options import call
 from task_migration.control import consistency_history, journal, migration_tests, operator_lock
 from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
@@ -38,7 +39,8 @@ class World:
 
     def status(self, phases=(), laravel_dsn=None, task_service_dsn=None, **more):
         dsn = self.task_service.dsn if task_service_dsn is None else task_service_dsn
-        return status(
+        return call(
+            status,
             laravel_dsn=laravel_dsn or self.laravel.dsn,
             task_service_dsn=dsn,
             phases=list(phases),
@@ -389,7 +391,8 @@ def test_a_torn_or_strange_line_is_no_migration_test(tmp_path):
 
 def test_what_a_real_verify_keeps_is_what_status_and_the_report_are_made_of(copied):
     def ask():
-        return status(
+        return call(
+            status,
             laravel_dsn=copied.laravel_dsn,
             task_service_dsn=copied.task_service_dsn,
             report_directory=str(copied.reports),

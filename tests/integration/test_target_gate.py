@@ -7,6 +7,7 @@ import subprocess
 
 import psycopg
 import pytest
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from lab.servers import laravel_tables as lab_laravel
 from lab.servers.postgres_server import free_port, wheel_binaries
@@ -42,7 +43,7 @@ def run(dsn, statement):
 
 
 def compare(dsns, environment="production", **more):
-    return target_gate(**dsns, migration_environment=environment, **{"aws_region": REGION, **more})
+    return call(target_gate, **dsns, migration_environment=environment, **{"aws_region": REGION, **more})
 
 
 def server_of(dsn):

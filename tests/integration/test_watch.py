@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from away import away
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from moto.cloudwatch.responses import CloudWatchResponse
 from published import Published
@@ -25,7 +26,7 @@ from task_migration.canary.watch import watch
 from task_migration.control import consistency_history, journal, operator_lock
 from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.postgres import database
 from task_migration.runtime import health_endpoint
 from task_migration.runtime.stop_signal import Stop
@@ -111,7 +112,7 @@ def watching(told, of_both):
     def go(**more):
         shown = []
         quick = {"watch_interval_seconds": 0.4, "watch_seconds": 0.9}
-        outcome = watch(**{**told, **of_both, **quick, **more}, listener=lambda one: shown.append(one.note))
+        outcome = call(watch, **{**told, **of_both, **quick, **more}, listener=lambda one: shown.append(one.note))
         return outcome, shown
 
     return go
@@ -287,19 +288,19 @@ def test_check_mode_looks_once_and_writes_nothing_down(dual_write, watching):
 
 
 def test_one_look_is_green_or_fails_with_what_to_type(told, api, sync):
-    outcome = dual_write_gate(**told)
+    outcome = call(dual_write_gate, **told)
     assert not outcome.changed
     assert (outcome.details["requests"], outcome.details["errors"]) == (20, 0)
     assert len(outcome.lines) == 6
     api.status = 503
     with pytest.raises(Failed, match=r"HTTP 503.*next: ansible-playbook rollback-2\.3\.yml"):
-        dual_write_gate(**told)
+        call(dual_write_gate, **told)
 
 
 def test_a_change_log_beyond_its_bound_keeps_a_gate_closed(dual_write, told):
     dual_write.laravel("UPDATE tasks SET description = 'written'")
     with pytest.raises(Failed, match="change log"):
-        dual_write_gate(**told, change_log_max_entries=1)
+        call(dual_write_gate, **told, change_log_max_entries=1)
 
 
 def test_an_address_without_tls_elsewhere_is_refused():
@@ -334,7 +335,7 @@ class Figures:
             "period_seconds": 1,
             "delay_seconds": 0,
         }
-        self._cloudwatch = aws.client("cloudwatch", aws_region=REGION, aws_endpoint_url=url)
+        self._cloudwatch = Aws(REGION, url).client("cloudwatch")
 
     def are(self, *, hits, of, errors=0, seconds=range(-10, 60)):
         """So many requests a second come to the Task Service, out of so many."""

@@ -6,6 +6,7 @@ from functools import partial
 from itertools import product
 
 import pytest
+from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from stages import CANARY, LARAVEL, TASKS, EmulatedStage, Killed, killed_after
 from task_migration.errors import Failed, Refused
@@ -33,7 +34,7 @@ def stage(emulator, monkeypatch):
 
 @pytest.fixture
 def to(stage):
-    return partial(weight, **stage.arguments)
+    return partial(call, weight, **stage.arguments)
 
 
 def test_each_step_is_in_force_when_the_verb_ends_and_again_changes_nothing(stage, to):
@@ -105,9 +106,9 @@ def test_killed_after_any_call_the_same_command_ends_right_and_so_does_the_way_b
 ):
     stage.set(*start)
     calls = len(to(weight=goal, check=True, **MEANT).lines)
-    for call, way in product(range(1, calls + 1), {goal, 0}):
+    for number, way in product(range(1, calls + 1), {goal, 0}):
         stage.set(*start)
-        with killed_after(monkeypatch, call), pytest.raises(Killed):
+        with killed_after(monkeypatch, number), pytest.raises(Killed):
             to(weight=goal, **MEANT)
         to(weight=way, **MEANT)
         assert stage.state == (LARAVEL, way or None)

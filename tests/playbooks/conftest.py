@@ -21,7 +21,7 @@ import pytest
 from lab.locations import AWS_REGION, REST_API_ID, STAGE, VARIABLE, Locations
 from lab.rehearsal.secret_scan import SecretScan
 from lab.servers.postgres_server import free_port
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.runtime import health_endpoint
 
 from .door import door
@@ -177,7 +177,7 @@ class Lab:
 
     def stage(self) -> dict[str, Any]:
         """The stage as API Gateway tells of it."""
-        client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=self.endpoints()["aws_endpoint_url"])
+        client = Aws(AWS_REGION, self.endpoints()["aws_endpoint_url"]).client("apigateway")
         told: dict[str, Any] = client.get_stage(restApiId=REST_API_ID, stageName=STAGE)
         return {name: told[name] for name in told if name not in ("ResponseMetadata", "lastUpdatedDate")}
 

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 from lab.locations import AWS_REGION
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.runtime import health_endpoint
 
 from .conftest import copied
@@ -49,7 +49,7 @@ def title(lab, key):
 
 def published(lab):
     """The metrics that the lab's CloudWatch has of this runbook."""
-    client = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url=lab.endpoints()["aws_endpoint_url"])
+    client = Aws(AWS_REGION, lab.endpoints()["aws_endpoint_url"]).client("cloudwatch")
     told = [{"Name": "Environment", "Value": "local"}]
     listed = client.list_metrics(Namespace="TaskMigration", Dimensions=told)["Metrics"]
     return {one["MetricName"] for one in listed}

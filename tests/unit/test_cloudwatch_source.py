@@ -10,6 +10,7 @@ from botocore.stub import ANY, Stubber
 from task_migration.canary import cloudwatch_source, metric_source, metric_sources
 from task_migration.canary.metric_source import TrafficCounts, Unmeasured
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 
 SETTINGS = {
     "kind": "cloudwatch",
@@ -65,7 +66,7 @@ def answered(token=None, messages=(), **series):
 def answering(*answers, routes=()):
     """A source whose CloudWatch lists these routes, None if it is not asked to, and gives these answers to
     GetMetricData; what it was asked, in order."""
-    source = metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    source = metric_sources.source(SETTINGS, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     asked = []
     source._client.meta.events.register(
         "before-parameter-build.cloudwatch.*", lambda params, model, **_: asked.append((model.name, dict(params)))
@@ -173,7 +174,7 @@ def test_only_the_task_routes_are_counted_and_every_method_of_theirs_but_that_of
 
 
 def test_the_list_of_metrics_is_read_to_its_end():
-    source = metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    source = metric_sources.source(SETTINGS, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     with Stubber(source._client) as stub:
         stub.add_response("list_metrics", listed(ROUTES[0], token="more"))
         expected = {"Namespace": ANY, "MetricName": ANY, "Dimensions": ANY, "NextToken": "more"}
@@ -239,7 +240,7 @@ def test_times_without_their_rank_are_not_measured():
 
 @pytest.mark.parametrize("call", ["list_metrics", "get_metric_data"])
 def test_an_error_of_aws_is_not_measured_and_the_next_look_logs_in_anew(call):
-    source = metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    source = metric_sources.source(SETTINGS, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     before = source._client
     with Stubber(before) as stub:
         if call == "get_metric_data":
@@ -314,7 +315,7 @@ def test_a_window_is_of_whole_periods_that_change_no_more(since, now, expected):
     def at(clock):
         return datetime.fromisoformat(f"2026-11-23T{clock}+00:00")
 
-    source = metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    source = metric_sources.source(SETTINGS, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     assert source.window(at(since), at(now)) == (expected and tuple(map(at, expected)))
 
 
@@ -344,11 +345,11 @@ WITHOUT = {name: value for name, value in SETTINGS.items() if name != "stage"}
 )  # fmt: skip
 def test_settings_that_cant_be_meant_are_refused_in_one_line(settings, said):
     with pytest.raises(Refused, match=said) as raised:
-        metric_sources.source(settings, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+        metric_sources.source(settings, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     assert "\n" not in str(raised.value)
     assert "roles/gate/README.md" in str(raised.value)
 
 
 def test_cloudwatch_elsewhere_is_asked_over_tls_alone():
     with pytest.raises(Refused, match="AWS may only be called over TLS"):
-        metric_sources.source(SETTINGS, aws_region="ap-northeast-1", aws_endpoint_url="http://aws.example.com")
+        metric_sources.source(SETTINGS, Aws("ap-northeast-1", "http://aws.example.com"))

@@ -6,10 +6,11 @@ import re
 
 import yaml
 from task_migration.canary import metric_sources
+from task_migration.external.aws import Aws
 
 
 def taken(settings):
-    found = metric_sources.source(settings, aws_region="ap-northeast-1", aws_endpoint_url="http://127.0.0.1:9")
+    found = metric_sources.source(settings, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     return found.name
 
 

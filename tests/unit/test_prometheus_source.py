@@ -14,6 +14,7 @@ from lab.servers.postgres_server import free_port
 from task_migration.canary import metric_sources
 from task_migration.canary.metric_source import TrafficCounts, Unmeasured
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 
 QUERIES = {
     "requests": 'sum(increase(requests_total{app="task-service"}[{seconds}s]))',
@@ -97,7 +98,7 @@ def settings(url="http://127.0.0.1:9090", queries=QUERIES, **changes):
 
 
 def source(*given, **changes):
-    return metric_sources.source(settings(*given, **changes), aws_region="ap-northeast-1", aws_endpoint_url="")
+    return metric_sources.source(settings(*given, **changes), Aws("ap-northeast-1", ""))
 
 
 def traffic(changes=(), status=200, queries=QUERIES):

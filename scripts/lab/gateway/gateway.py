@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 from lab.apps.task_api import serve
 from lab.gateway.stage_settings import GatewaySettings, StageSettings
@@ -225,7 +225,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     def client() -> Any:
-        return aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=asked.aws_endpoint_url, attempts=1)
+        return Aws(AWS_REGION, asked.aws_endpoint_url).client("apigateway", attempts=1)
 
     stage = StageSettings(client, asked.rest_api, asked.stage, asked.propagation_seconds)
     serve(

@@ -33,7 +33,7 @@ from typing import Any
 
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.runtime.stop_signal import Stop
 
 from lab.locations import API_NAME, AWS_REGION, DB_INSTANCE, LOAD_BALANCERS, STAGE, TARGET_GROUPS
@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds from a period's end to its figures")
     asked = parser.parse_args()
     ending = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
-    client = aws.client("cloudwatch", aws_region=AWS_REGION, aws_endpoint_url=asked.aws_endpoint_url, attempts=1)
+    client = Aws(AWS_REGION, asked.aws_endpoint_url).client("cloudwatch", attempts=1)
     publisher = GatewayMetricsPublisher(
         client,
         asked.access_log,

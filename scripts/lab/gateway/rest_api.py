@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from botocore.exceptions import ClientError
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 
 from lab.locations import API_NAME, AWS_REGION, REST_API_ID, STAGE, VARIABLE
 
@@ -18,7 +18,7 @@ def make(aws_endpoint_url: str, laravel_upstream: str, task_service_upstream: st
 
     One whose stage is there stays as it is, canary and all, unless its traffic goes to neither side as they are now.
     """
-    client = aws.client("apigateway", aws_region=AWS_REGION, aws_endpoint_url=aws_endpoint_url)
+    client = Aws(AWS_REGION, aws_endpoint_url).client("apigateway")
     try:
         stage = client.get_stage(restApiId=REST_API_ID, stageName=STAGE)
     except ClientError as error:

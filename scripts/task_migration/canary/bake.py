@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
 
 from task_migration import progress
 from task_migration.canary import canary_judgement, canary_metrics, traffic_findings
 from task_migration.canary.canary_gate import details, lines
 from task_migration.canary.canary_sample import CanaryBounds, CanaryFinding, CanarySample
 from task_migration.canary.canary_sampler import CanarySampler
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.metric_sources import source
 from task_migration.canary.synthetic_reads import SyntheticReads
 from task_migration.errors import Failed
+from task_migration.external.aws import Aws
 from task_migration.external.cloudwatch_publisher import CloudWatchPublisher
 from task_migration.outcome import Outcome
 from task_migration.times import duration
@@ -30,27 +31,10 @@ _LEAST_SECONDS = 1.0
 
 def bake(
     *,
-    laravel_dsn: str,
-    task_service_dsn: str,
-    sync_health_ports: Mapping[str, int],
-    task_service_url: str = "",
-    task_service_ca_file: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
-    quarantine_signed_off: Mapping[str, str] | None = None,
+    endpoints: CanaryEndpoints,
+    aws: Aws,
+    canary: CanarySettings,
     weight: int,
-    metric_source: Mapping[str, Any],
-    canary_error_rate_percent: float = 0.1,
-    canary_p95_ms: float = 200,
-    canary_p95_samples: int = 200,
-    canary_cpu_percent: float = 70,
-    canary_sync_latency_ms: float = 100,
-    canary_confidence_percent: float = 95,
-    canary_settle_seconds: float = 60,
-    canary_interval_seconds: float = 60,
-    canary_window_seconds: float = 86_400,
-    verdict_max_age_hours: float = 24,
-    consistency_every_seconds: int = 3600,
     canary_bake_seconds: float = 1800,
     canary_hold_seconds: float = 7200,
     canary_probe_rate: float = 0.0,
@@ -70,28 +54,8 @@ def bake(
     says what it would do; nothing is sent. Raises Refused before it begins if the inventory's values won't do; Failed
     as soon as a finding fails, or when ``canary_hold_seconds`` more have proven nothing.
     """
-    bounds = CanaryBounds(
-        canary_error_rate_percent,
-        canary_p95_ms,
-        canary_p95_samples,
-        canary_cpu_percent,
-        canary_sync_latency_ms,
-        canary_confidence_percent,
-        verdict_max_age_hours,
-        consistency_every_seconds,
-    )
-    gauge = CanarySampler(
-        laravel_dsn=laravel_dsn,
-        task_service_dsn=task_service_dsn,
-        sync_health_ports=sync_health_ports,
-        task_service_url=task_service_url,
-        task_service_ca_file=task_service_ca_file,
-        quarantine_signed_off=quarantine_signed_off or {},
-        source=source(metric_source, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url),
-        bounds=bounds,
-        recent_seconds=canary_interval_seconds,
-        window_seconds=canary_window_seconds,
-    )
+    bounds, interval = canary.bounds, canary.canary_interval_seconds
+    gauge = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
     probe = None
     if canary_probe_rate > 0:
         probe = SyntheticReads(
@@ -104,19 +68,16 @@ def bake(
         reads = f", sending {canary_probe_rate:g} reads a second through the gateway" if probe else ""
         return Outcome(
             False,
-            f"would judge {weight} % every {canary_interval_seconds:g} s for {_length(canary_bake_seconds)}{reads}, "
+            f"would judge {weight} % every {interval:g} s for {_length(canary_bake_seconds)}{reads}, "
             f"and hold it for {_length(canary_hold_seconds)} more while the figures prove nothing",
             {"verdict": "", "findings": [], "figures": {}, "confidence_percent": bounds.confidence_percent},
         )
     metrics = CloudWatchPublisher(
-        metrics_namespace=metrics_namespace,
-        migration_environment=migration_environment,
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
+        metrics_namespace=metrics_namespace, migration_environment=migration_environment, aws=aws
     )
     began = time.monotonic()
     with metrics, gauge, probe.sending() if probe else nullcontext():
-        now, settle = datetime.now(UTC), timedelta(seconds=canary_settle_seconds)
+        now, settle = datetime.now(UTC), timedelta(seconds=canary.canary_settle_seconds)
         shifts = gauge.shifts(weight)
         since = (shifts[-1] if shifts else now) + settle
         settled = began + max(0.0, (since - now).total_seconds())
@@ -124,9 +85,9 @@ def bake(
             note = f"until the weight is in force everywhere, {settled - began:.0f} s"
             listener(progress.Progress(f"waiting at {weight} %", 0, 0, "", _LEAST_SECONDS, note))
         for number in count(1):
-            time.sleep(max(0.0, settled + number * canary_interval_seconds - time.monotonic()))
+            time.sleep(max(0.0, settled + number * interval - time.monotonic()))
             sample = gauge.sample(weight, since, shifts)
-            baked = max(number * canary_interval_seconds, time.monotonic() - settled)
+            baked = max(number * interval, time.monotonic() - settled)
             findings = canary_judgement.judge(sample, bounds)
             verdict = canary_judgement.verdict_of(findings)
             metrics.put(canary_metrics.of_canary(sample, findings))

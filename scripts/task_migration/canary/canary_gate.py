@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from task_migration.canary import canary_judgement
 from task_migration.canary.canary_sample import CanaryBounds, CanaryFinding, CanarySample
 from task_migration.canary.canary_sampler import CanarySampler
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.metric_sources import source
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 
 PATIENCE_SECONDS = 20.0
@@ -20,27 +22,10 @@ PATIENCE_SECONDS = 20.0
 
 def canary_gate(
     *,
-    laravel_dsn: str,
-    task_service_dsn: str,
-    sync_health_ports: Mapping[str, int],
-    task_service_url: str = "",
-    task_service_ca_file: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
-    quarantine_signed_off: Mapping[str, str] | None = None,
+    endpoints: CanaryEndpoints,
+    aws: Aws,
+    canary: CanarySettings,
     weight: int,
-    metric_source: Mapping[str, Any],
-    canary_error_rate_percent: float = 0.1,
-    canary_p95_ms: float = 200,
-    canary_p95_samples: int = 200,
-    canary_cpu_percent: float = 70,
-    canary_sync_latency_ms: float = 100,
-    canary_confidence_percent: float = 95,
-    canary_settle_seconds: float = 60,
-    canary_interval_seconds: float = 60,
-    canary_window_seconds: float = 86_400,
-    verdict_max_age_hours: float = 24,
-    consistency_every_seconds: int = 3600,
     check: bool = False,
 ) -> Outcome:
     """Measures and judges, a few times if that proves nothing; in check mode it does the same, for it only ever looks.
@@ -49,38 +34,18 @@ def canary_gate(
     ``canary_settle_seconds`` more. Details: ``verdict``, ``findings``, ``figures`` and ``confidence_percent``. Raises
     Refused unless every finding is a pass; the message names those that are not.
     """
-    bounds = CanaryBounds(
-        canary_error_rate_percent,
-        canary_p95_ms,
-        canary_p95_samples,
-        canary_cpu_percent,
-        canary_sync_latency_ms,
-        canary_confidence_percent,
-        verdict_max_age_hours,
-        consistency_every_seconds,
-    )
-    gauge = CanarySampler(
-        laravel_dsn=laravel_dsn,
-        task_service_dsn=task_service_dsn,
-        sync_health_ports=sync_health_ports,
-        task_service_url=task_service_url,
-        task_service_ca_file=task_service_ca_file,
-        quarantine_signed_off=quarantine_signed_off or {},
-        source=source(metric_source, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url),
-        bounds=bounds,
-        recent_seconds=canary_interval_seconds,
-        window_seconds=canary_window_seconds,
-    )
+    bounds, interval = canary.bounds, canary.canary_interval_seconds
+    gauge = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
     began = time.monotonic()
     with gauge:
-        shifts, settle = gauge.shifts(weight), timedelta(seconds=canary_settle_seconds)
+        shifts, settle = gauge.shifts(weight), timedelta(seconds=canary.canary_settle_seconds)
         while True:
             sample = gauge.sample(weight, shifts[-1] + settle if shifts else None, shifts)
             findings = canary_judgement.judge(sample, bounds)
             patience = PATIENCE_SECONDS - (time.monotonic() - began)
-            if canary_judgement.verdict_of(findings) != "inconclusive" or patience < canary_interval_seconds:
+            if canary_judgement.verdict_of(findings) != "inconclusive" or patience < interval:
                 break
-            time.sleep(canary_interval_seconds)
+            time.sleep(interval)
     if bad := canary_judgement.not_passed(findings):
         raise _closed(weight, bad, bounds)
     return Outcome(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from task_migration import sql_files
 from task_migration.canary.api_probe import ApiProbe
-from task_migration.canary.canary_sample import CanaryBounds, CanarySample, SyncDirection, TrafficWindow
+from task_migration.canary.canary_sample import CanarySample, SyncDirection, TrafficWindow
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.dual_write_sampler import in_short
 from task_migration.canary.metric_source import MetricSource, TrafficCounts
 from task_migration.canary.traffic_findings import silent
@@ -74,29 +75,25 @@ class CanarySampler:
 
     def __init__(
         self,
-        *,
-        laravel_dsn: str,
-        task_service_dsn: str,
-        sync_health_ports: Mapping[str, int],
-        task_service_url: str,
-        task_service_ca_file: str,
-        quarantine_signed_off: Iterable[str],
+        settings: CanarySettings,
+        endpoints: CanaryEndpoints,
         source: MetricSource,
-        bounds: CanaryBounds,
+        *,
         recent_seconds: float,
-        window_seconds: float,
     ) -> None:
-        self._laravel = database.laravel(laravel_dsn)
-        self._task_service = database.task_service(task_service_dsn)
-        self._ports = {name: int(port) for name, port in sync_health_ports.items()}
+        self._laravel = database.laravel(endpoints.laravel_dsn)
+        self._task_service = database.task_service(endpoints.task_service_dsn)
+        self._ports = {name: int(port) for name, port in endpoints.sync_health_ports.items()}
         self._probe = (
-            ApiProbe(task_service_url, task_service_ca_file, _BURST_WINDOW_SECONDS) if task_service_url else None
+            ApiProbe(endpoints.task_service_url, endpoints.task_service_ca_file, _BURST_WINDOW_SECONDS)
+            if endpoints.task_service_url
+            else None
         )
-        self._signed_off = sorted(quarantine_signed_off)
+        self._signed_off = sorted(settings.quarantine_signed_off)
         self._source = source
-        self._bounds = bounds
+        self._bounds = settings.bounds
         self._recent_seconds = recent_seconds
-        self._window_seconds = window_seconds
+        self._window_seconds = settings.canary_window_seconds
         self._open: dict[str, database.Connection] = {}
         self._since: dict[str, float] = {}
         self._before: dict[tuple[datetime, datetime], TrafficCounts] = {}

@@ -3,7 +3,7 @@ carries. What can't be asked ends no watch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from task_migration.canary import canary_judgement, canary_metrics, canary_sample, rollback_conditions
+from task_migration.canary import canary_judgement, canary_metrics, canary_sample, metric_sources, rollback_conditions
 from task_migration.canary.canary_sampler import CanarySampler
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.dual_write_sampler import SyncFollower, in_short, stand
-from task_migration.canary.metric_source import MetricSource
 from task_migration.canary.rollback_conditions import Away, Condition
 from task_migration.errors import MigrationError
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.postgres import database
 from task_migration.traffic import stage
 
@@ -38,7 +38,7 @@ class CanaryCheck:
 class CanaryWatch:
     """Looks at the canary while its block runs, and keeps connections open as long as traffic is moved.
 
-    ``make_gauge`` is called anew when traffic moves again, so that nothing is remembered of what was before.
+    It takes samples with a new sampler when traffic moves again, so that nothing is remembered of what was before.
     ``recent_seconds`` is how far back the first look reaches, if the weight was in force by then. Raises Refused if the
     inventory's values won't do.
     """
@@ -46,30 +46,25 @@ class CanaryWatch:
     def __init__(
         self,
         gateway: stage.Gateway,
-        *,
-        make_gauge: Callable[[], CanarySampler],
-        source: MetricSource,
-        task_service: database.Side,
-        backward_port: int,
+        settings: CanarySettings,
+        endpoints: CanaryEndpoints,
         bounds: rollback_conditions.DualWriteBounds,
-        canary_bounds: canary_sample.CanaryBounds,
+        aws: Aws,
+        *,
         recent_seconds: float,
-        settle_seconds: float,
-        aws_region: str,
-        aws_endpoint_url: str,
     ) -> None:
+        source = metric_sources.source(settings.metric_source, aws)
+        stage.refuse_invalid(gateway)
         self._gateway = gateway
-        self._make_gauge = make_gauge
-        self._task_service = task_service
-        self._backward_port = backward_port
+        self._make_gauge = partial(CanarySampler, settings, endpoints, source, recent_seconds=recent_seconds)
+        self._task_service = database.task_service(endpoints.task_service_dsn)
+        self._backward_port = int(endpoints.sync_health_ports["backward"])
         self._bounds = bounds
-        self._canary_bounds = canary_bounds
+        self._canary_bounds = settings.bounds
         self._figures_take = timedelta(seconds=source.delay_seconds + 2 * source.period_seconds)
         self._recent = timedelta(seconds=max(recent_seconds, source.period_seconds))
-        self._settle = timedelta(seconds=settle_seconds)
-        self._connect = partial(
-            aws.client, "apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=ATTEMPTS
-        )
+        self._settle = timedelta(seconds=settings.canary_settle_seconds)
+        self._connect = partial(aws.client, "apigateway", attempts=ATTEMPTS)
         self._client: Any = self._connect()
         self._open = ExitStack()
         self._measured_by: tuple[CanarySampler, SyncFollower] | None = self._instruments()
@@ -115,7 +110,7 @@ class CanaryWatch:
 
     def _instruments(self) -> tuple[CanarySampler, SyncFollower]:
         gauge = self._open.enter_context(self._make_gauge())
-        return gauge, SyncFollower(self._backward_port, self._bounds.latency_ms)
+        return gauge, SyncFollower(self._backward_port, self._bounds.trigger_latency_ms)
 
     def _forget(self) -> None:
         self._open.close()

@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 from task_migration.canary.metric_source import DELAY, PERIOD, MetricSource, TrafficCounts, Unmeasured
 from task_migration.errors import MigrationError
-from task_migration.external import aws
+from task_migration.external.aws import Aws, translated_errors
 from task_migration.external.inventory_mapping import TEXT, Setting
 
 ATTEMPTS = 3
@@ -92,13 +92,11 @@ class CloudWatchSource(MetricSource):
 
     name = "CloudWatch"
 
-    def __init__(self, settings: CloudWatchSettings, *, aws_region: str, aws_endpoint_url: str = "") -> None:
+    def __init__(self, settings: CloudWatchSettings, aws: Aws) -> None:
         self._settings = settings
         self.period_seconds = settings.period_seconds
         self.delay_seconds = settings.delay_seconds
-        self._connect = partial(
-            aws.client, "cloudwatch", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=ATTEMPTS
-        )
+        self._connect = partial(aws.client, "cloudwatch", attempts=ATTEMPTS)
         self._client = self._connect()
 
     def traffic(self, start: datetime, end: datetime, slow_ms: float) -> TrafficCounts:
@@ -209,7 +207,7 @@ class CloudWatchSource(MetricSource):
     def _asking(self, doing: str) -> Iterator[Any]:
         try:
             self._client = self._client or self._connect()
-            with aws.translated_errors(doing):
+            with translated_errors(doing):
                 yield self._client
         except MigrationError as error:
             # Credentials that are renewed meanwhile are seen by a new client alone.

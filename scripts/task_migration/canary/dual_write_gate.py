@@ -21,11 +21,7 @@ def dual_write_gate(
     sync_health_ports: Mapping[str, int],
     task_service_url: str = "",
     task_service_ca_file: str = "",
-    trigger_error_rate_percent: float = 5,
-    trigger_latency_ms: float = 500,
-    change_log_warn_entries: int = 100_000,
-    change_log_max_entries: int = 1_000_000,
-    consistency_every_seconds: int = 3600,
+    bounds: DualWriteBounds,
     check: bool = False,
 ) -> Outcome:
     """Measures once and judges. Details: ``conditions``, and ``requests`` and ``errors`` of the Task Service's API.
@@ -33,13 +29,6 @@ def dual_write_gate(
     In check mode it does the same: it only ever looks. Raises Failed if a condition is breached or red; one that is
     unknown is said and stops nothing.
     """
-    bounds = DualWriteBounds(
-        trigger_error_rate_percent,
-        trigger_latency_ms,
-        change_log_warn_entries,
-        change_log_max_entries,
-        consistency_every_seconds,
-    )
     probe = ApiProbe(task_service_url, task_service_ca_file, BURST_WINDOW_SECONDS) if task_service_url else None
     probed = probe.burst() if probe else None
     measuring = DualWriteSampler(database.laravel(laravel_dsn), int(sync_health_ports["forward"]), probe, bounds)

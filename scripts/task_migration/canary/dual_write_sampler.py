@@ -68,7 +68,7 @@ class DualWriteSampler:
     ) -> None:
         self._laravel = laravel
         self._task_service = task_service
-        self._forward = SyncFollower(health_port, bounds.latency_ms)
+        self._forward = SyncFollower(health_port, bounds.trigger_latency_ms)
         self._probe = probe
         self.position: sync_switch.Position | None = None
         """How the switch stood at the last sample; None if nobody could ask."""

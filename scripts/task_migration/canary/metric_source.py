@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from task_migration.errors import MigrationError
 from task_migration.external.inventory_mapping import Setting, is_a, seconds
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,19 @@ from task_migration.canary.cloudwatch_source import CloudWatchSettings, CloudWat
 from task_migration.canary.metric_source import MetricSource
 from task_migration.canary.prometheus_source import PrometheusQueries, PrometheusSettings, PrometheusSource
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 from task_migration.external.inventory_mapping import read_settings
 
 KINDS = ("cloudwatch", "prometheus")
 _NEXT_STEP = "fill in metric_source in the inventory as roles/gate/README.md shows"
 
 
-def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: str) -> MetricSource:
+def source(settings: Mapping[str, Any], aws: Aws) -> MetricSource:
     """The source that the inventory's ``metric_source`` names. Raises Refused for settings that can't be meant."""
-    # Each of the two takes its interface from here.
-
     kind = settings.get("kind")
     given = {name: value for name, value in settings.items() if name != "kind"}
     if kind == "cloudwatch":
-        return CloudWatchSource(cloudwatch_settings(settings), aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+        return CloudWatchSource(cloudwatch_settings(settings), aws)
     if kind == "prometheus":
         told = read_settings(PrometheusSettings, given, named="metric_source of kind prometheus", next_step=_NEXT_STEP)
         queries = read_settings(PrometheusQueries, told.queries, named="metric_source.queries", next_step=_NEXT_STEP)
@@ -37,7 +36,5 @@ def source(settings: Mapping[str, Any], *, aws_region: str, aws_endpoint_url: st
 
 def cloudwatch_settings(settings: Mapping[str, Any]) -> CloudWatchSettings:
     """The inventory's ``metric_source`` of kind cloudwatch. Raises Refused for settings that can't be meant."""
-    from task_migration.canary.cloudwatch_source import CloudWatchSettings
-
     given = {name: value for name, value in settings.items() if name != "kind"}
     return read_settings(CloudWatchSettings, given, named="metric_source of kind cloudwatch", next_step=_NEXT_STEP)

@@ -43,13 +43,13 @@ _OF_TRAFFIC = {"error rate", "p95", "hits", "gateway"}
 
 @dataclass(frozen=True)
 class DualWriteBounds:
-    """What is allowed. The first two are the plan's."""
+    """What is allowed: the inventory's values. The first two are the plan's."""
 
-    error_rate_percent: float
-    latency_ms: float
-    log_warn_entries: int
-    log_max_entries: int
-    consistency_every_seconds: int
+    trigger_error_rate_percent: float = 5
+    trigger_latency_ms: float = 500
+    change_log_warn_entries: int = 100_000
+    change_log_max_entries: int = 1_000_000
+    consistency_every_seconds: int = 3600
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def breached(conditions: Iterable[Condition]) -> list[Condition]:
 
 
 def _error_rate(sample: DualWriteSample, bounds: DualWriteBounds) -> Condition:
-    allowed = f"{bounds.error_rate_percent:g} %"
+    allowed = f"{bounds.trigger_error_rate_percent:g} %"
 
     def says(grade: Grade, measured: str) -> Condition:
         return Condition("error rate of the Task Service's API", grade, measured, allowed)
@@ -168,7 +168,7 @@ def _error_rate(sample: DualWriteSample, bounds: DualWriteBounds) -> Condition:
         return says("unknown", f"only {api.requests} requests")
     rate = 100 * api.errors / api.requests
     measured = f"{rate:.1f} %, {api.errors} of {api.requests} requests" + (f", {api.error}" if api.error else "")
-    if rate <= bounds.error_rate_percent:
+    if rate <= bounds.trigger_error_rate_percent:
         return says("fine", measured)
     return says("breached" if api.errors > 1 else "warns", measured)
 
@@ -200,14 +200,14 @@ def _is_whole(check: Check) -> bool:
 
 def _api_latency(sample: DualWriteSample, bounds: DualWriteBounds) -> Condition:
     def says(grade: Grade, measured: str) -> Condition:
-        return Condition("latency of the Task Service's API", grade, measured, f"p95 {bounds.latency_ms:g} ms")
+        return Condition("latency of the Task Service's API", grade, measured, f"p95 {bounds.trigger_latency_ms:g} ms")
 
     api = sample.api
     if api is None:
         return says("unknown", "the inventory's task_service_url is empty")
     if api.p95_ms is None or api.answered < LEAST_REQUESTS:
         return says("unknown", f"only {api.answered} answers")
-    return says("breached" if api.p95_ms > bounds.latency_ms else "fine", f"p95 {api.p95_ms:.0f} ms")
+    return says("breached" if api.p95_ms > bounds.trigger_latency_ms else "fine", f"p95 {api.p95_ms:.0f} ms")
 
 
 def _sync_latency(name: str, sync: Sync, bounds: DualWriteBounds) -> Condition:
@@ -215,14 +215,16 @@ def _sync_latency(name: str, sync: Sync, bounds: DualWriteBounds) -> Condition:
     longest = STANDSTILL_SECONDS if is_steady else FAILOVER_SECONDS
 
     def says(grade: Grade, measured: str) -> Condition:
-        return Condition(name, grade, measured, f"p95 {bounds.latency_ms:g} ms, no write waiting for {longest:g} s")
+        return Condition(
+            name, grade, measured, f"p95 {bounds.trigger_latency_ms:g} ms, no write waiting for {longest:g} s"
+        )
 
     if sync.pending is None:
         return says("unknown", sync.trouble)
     oldest, lag = sync.oldest_seconds or 0.0, sync.lag_ms
     parts = [f"p95 {lag:.0f} ms" if lag is not None else "nothing carried in 10 s"]
     parts.append(f"{sync.pending:,} writes wait, the oldest for {oldest:.1f} s" if sync.pending else "nothing waits")
-    slow = lag is not None and lag > bounds.latency_ms
+    slow = lag is not None and lag > bounds.trigger_latency_ms
     if slow and sync.slow_seconds >= SLOW_SECONDS:
         parts.append(f"so for {sync.slow_seconds:.0f} s")
     if (oldest > longest and sync.away != "laravel") or (slow and sync.slow_seconds >= SLOW_SECONDS):
@@ -248,13 +250,13 @@ def _sync(name: str, sync: Sync) -> Condition:
 
 def _change_log(forward: Sync, bounds: DualWriteBounds) -> Condition:
     def says(grade: Grade, measured: str) -> Condition:
-        allowed = f"{bounds.log_max_entries:,} entries, warns from {bounds.log_warn_entries:,}"
+        allowed = f"{bounds.change_log_max_entries:,} entries, warns from {bounds.change_log_warn_entries:,}"
         return Condition("change log", grade, measured, allowed)
 
     if forward.pending is None:
         return says("unknown", forward.trouble)
     measured = f"{forward.pending:,} entries"
     # To stop the sync would only make it longer, so this takes nothing back.
-    if forward.pending > bounds.log_max_entries:
+    if forward.pending > bounds.change_log_max_entries:
         return says("red", measured)
-    return says("warns" if forward.pending > bounds.log_warn_entries else "fine", measured)
+    return says("warns" if forward.pending > bounds.change_log_warn_entries else "fine", measured)

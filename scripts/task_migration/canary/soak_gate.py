@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from task_migration import sql_files, times
 from task_migration.control import checklist, journal
 from task_migration.errors import Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.sync import change_log, fence
@@ -31,13 +31,8 @@ def soak_gate(
     *,
     laravel_dsn: str,
     task_service_dsn: str,
-    gateway_rest_api_id: str,
-    gateway_stage: str,
-    gateway_variable: str,
-    laravel_upstream: str,
-    task_service_upstream: str,
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    gateway: stage.Gateway,
+    aws: Aws,
     soak_hours: float,
     check: bool = False,
 ) -> Outcome:
@@ -46,13 +41,7 @@ def soak_gate(
     It begins with the promotion, or with the fence if that was put on later. Details: ``since`` (ISO 8601), ``hours``,
     ``promoted_at``, ``fenced_since``, ``pending``, the entries on either log. Raises Refused with what it lacks.
     """
-    where = stage.gateway(
-        gateway_rest_api_id=gateway_rest_api_id,
-        gateway_stage=gateway_stage,
-        gateway_variable=gateway_variable,
-        laravel_upstream=laravel_upstream,
-        task_service_upstream=task_service_upstream,
-    )
+    stage.refuse_invalid(gateway)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
     with database.translated_errors(laravel), database.connect(laravel, "soak") as here:
         promoted_at = _promoted_at(here)
@@ -61,8 +50,7 @@ def soak_gate(
         pending = {"laravel": _carried(here)}
     with database.translated_errors(task_service), database.connect(task_service, "soak") as there:
         pending["task_service"] = _carried(there)
-    client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
-    _refuse_unless_promoted(stage.read(client, where))
+    _refuse_unless_promoted(stage.read(aws.client("apigateway"), gateway))
     since = max(promoted_at, fenced_since)
     _refuse_too_short(since, now, soak_hours)
     return Outcome(

@@ -8,25 +8,23 @@ it ends with one only when nobody else is at work.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
-from typing import Any
 
 from task_migration import progress, times
-from task_migration.canary import canary_metrics, canary_sample, rollback_conditions
+from task_migration.canary import canary_metrics, rollback_conditions
 from task_migration.canary.api_probe import ApiProbe, ApiProbeResult
-from task_migration.canary.canary_sampler import CanarySampler
+from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.canary_watch import CanaryCheck, CanaryWatch
 from task_migration.canary.dual_write_sampler import DualWriteSampler, in_short
-from task_migration.canary.metric_sources import source
 from task_migration.canary.rollback_conditions import Condition, DualWriteBounds, DualWriteSample
 from task_migration.control import checklist, journal, operator_lock, phase_gate, sync_switch
 from task_migration.errors import MigrationError, Refused
 from task_migration.external import alert, cloudwatch_publisher
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
-from task_migration.traffic import stage
+from task_migration.traffic.stage import Gateway
 
 WRITE_DOWN_SECONDS = 3600.0
 _LEAST_SECONDS = 1.0
@@ -35,37 +33,13 @@ _LEAST_SECONDS = 1.0
 
 def watch(
     *,
-    laravel_dsn: str,
-    task_service_dsn: str,
-    sync_health_ports: Mapping[str, int],
-    task_service_url: str = "",
-    task_service_ca_file: str = "",
-    trigger_error_rate_percent: float = 5,
-    trigger_latency_ms: float = 500,
-    change_log_warn_entries: int = 100_000,
-    change_log_max_entries: int = 1_000_000,
-    consistency_every_seconds: int = 3600,
+    endpoints: CanaryEndpoints,
+    bounds: DualWriteBounds,
+    canary: CanarySettings,
+    gateway: Gateway,
+    aws: Aws,
     alert_topic_arn: str = "",
     alert_command: Sequence[str] = (),
-    aws_region: str,
-    aws_endpoint_url: str = "",
-    gateway_rest_api_id: str = "",
-    gateway_stage: str = "",
-    gateway_variable: str = "",
-    laravel_upstream: str = "",
-    task_service_upstream: str = "",
-    quarantine_signed_off: Mapping[str, str] | None = None,
-    metric_source: Mapping[str, Any],
-    canary_error_rate_percent: float = 0.1,
-    canary_p95_ms: float = 200,
-    canary_p95_samples: int = 200,
-    canary_cpu_percent: float = 70,
-    canary_sync_latency_ms: float = 100,
-    canary_confidence_percent: float = 95,
-    canary_settle_seconds: float = 60,
-    canary_interval_seconds: float = 60,
-    canary_window_seconds: float = 86_400,
-    verdict_max_age_hours: float = 24,
     watch_interval_seconds: float = 30,
     watch_seconds: float = 0,
     migration_environment: str = "",
@@ -86,87 +60,39 @@ def watch(
     ``cause`` in one line, ``takes_back`` ("2.4" the canary, which goes first, "2.3" the dual write, "" nothing),
     ``conditions``, ``requests``, ``errors``. Raises Refused if the sync is off already, and no traffic is moved.
     """
-    bounds = DualWriteBounds(
-        trigger_error_rate_percent,
-        trigger_latency_ms,
-        change_log_warn_entries,
-        change_log_max_entries,
-        consistency_every_seconds,
-    )
-    laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
-    canary = None
-    if gateway_rest_api_id:
-        canary_bounds = canary_sample.CanaryBounds(
-            canary_error_rate_percent,
-            canary_p95_ms,
-            canary_p95_samples,
-            canary_cpu_percent,
-            canary_sync_latency_ms,
-            canary_confidence_percent,
-            verdict_max_age_hours,
-            consistency_every_seconds,
-        )
-        figures = source(metric_source, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    laravel_dsn = endpoints.laravel_dsn
+    laravel, task_service = database.laravel(laravel_dsn), database.task_service(endpoints.task_service_dsn)
+    moved = None
+    if gateway.gateway_rest_api_id:
         # No look leaves a gap to the one before.
-        recent_seconds = max(watch_interval_seconds, canary_interval_seconds)
-        canary = CanaryWatch(
-            stage.gateway(
-                gateway_rest_api_id=gateway_rest_api_id,
-                gateway_stage=gateway_stage,
-                gateway_variable=gateway_variable,
-                laravel_upstream=laravel_upstream,
-                task_service_upstream=task_service_upstream,
-            ),
-            make_gauge=partial(
-                CanarySampler,
-                laravel_dsn=laravel_dsn,
-                task_service_dsn=task_service_dsn,
-                sync_health_ports=sync_health_ports,
-                task_service_url=task_service_url,
-                task_service_ca_file=task_service_ca_file,
-                quarantine_signed_off=quarantine_signed_off or {},
-                source=figures,
-                bounds=canary_bounds,
-                recent_seconds=recent_seconds,
-                window_seconds=canary_window_seconds,
-            ),
-            source=figures,
-            task_service=task_service,
-            backward_port=int(sync_health_ports["backward"]),
-            bounds=bounds,
-            canary_bounds=canary_bounds,
-            recent_seconds=recent_seconds,
-            settle_seconds=canary_settle_seconds,
-            aws_region=aws_region,
-            aws_endpoint_url=aws_endpoint_url,
-        )
-    _refuse_if_off(laravel, canary)
-    probe = ApiProbe(task_service_url, task_service_ca_file, watch_interval_seconds) if task_service_url else None
-    measuring = DualWriteSampler(laravel, int(sync_health_ports["forward"]), probe, bounds, task_service)
-    told = _Told(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+        recent = max(watch_interval_seconds, canary.canary_interval_seconds)
+        moved = CanaryWatch(gateway, canary, endpoints, bounds, aws, recent_seconds=recent)
+    _refuse_if_off(laravel, moved)
+    probe = None
+    if endpoints.task_service_url:
+        probe = ApiProbe(endpoints.task_service_url, endpoints.task_service_ca_file, watch_interval_seconds)
+    measuring = DualWriteSampler(laravel, int(endpoints.sync_health_ports["forward"]), probe, bounds, task_service)
+    told = _Told(alert_topic_arn, alert_command, aws)
     metrics = cloudwatch_publisher.CloudWatchPublisher(
-        metrics_namespace=metrics_namespace,
-        migration_environment=migration_environment,
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
+        metrics_namespace=metrics_namespace, migration_environment=migration_environment, aws=aws
     )
 
     def look(api: ApiProbeResult | None = None) -> tuple[DualWriteSample, list[Condition], str]:
-        seen = canary.look() if canary else CanaryCheck([], "")
+        seen = moved.look() if moved else CanaryCheck([], "")
         sample = measuring.sample(api)
-        share = canary.share if canary else None
+        share = moved.share if moved else None
         if not check:
             metrics.put({**canary_metrics.of_watch(sample, share), **seen.figures})
         return sample, [*rollback_conditions.judge(sample, bounds, share or 0), *seen.conditions], seen.told
 
     if check:
-        with canary or nullcontext():
+        with moved or nullcontext():
             _, found, _ = look(probe.burst(0) if probe else None)
-        return _ended("looked once", found, probe, 0, _takes_back(laravel_dsn, canary, found))
+        return _ended("looked once", found, probe, 0, _takes_back(laravel_dsn, moved, found))
     began = written = time.monotonic()
     count = _Count(laravel_dsn, probe)
     hindrance = ""
-    with metrics, canary or nullcontext(), probe.asking() if probe else nullcontext():
+    with metrics, moved or nullcontext(), probe.asking() if probe else nullcontext():
         for number in range(1, 1 << 62):
             due = began + number * watch_interval_seconds
             time.sleep(max(0.0, (min(due, began + watch_seconds) if watch_seconds else due) - time.monotonic()))
@@ -182,7 +108,7 @@ def watch(
             listener(progress.Progress("watching", 0, 0, "", max(seconds, _LEAST_SECONDS), note))
             if position is not None and not position.is_on and (ended := _no_way_back(laravel_dsn)):
                 return _ended(ended, [], probe, seconds)
-            if position is not None and not position.is_on and not (canary and canary.may_have_moved):
+            if position is not None and not position.is_on and not (moved and moved.may_have_moved):
                 count.write_down()
                 return _ended(_off(position), [], probe, seconds)
             # What hindered it may have mended what was breached, so that is looked at once more.
@@ -195,7 +121,7 @@ def watch(
                 written = time.monotonic()
                 count.write_down()
     count.write_down()
-    return _ended(f"{seconds:.0f} s are over", found, probe, seconds, _takes_back(laravel_dsn, canary, found))
+    return _ended(f"{seconds:.0f} s are over", found, probe, seconds, _takes_back(laravel_dsn, moved, found))
 
 
 def line(sample: DualWriteSample, found: Sequence[Condition], number: int, canary: str) -> str:
@@ -318,13 +244,8 @@ class _Told:
     """Tells somebody once when a condition gets red, when the change log warns, and when a known one gets unknown. What
     is not there any more is forgotten."""
 
-    def __init__(self, topic_arn: str, command: Sequence[str], aws_region: str, aws_endpoint_url: str) -> None:
-        self._ways = {
-            "alert_topic_arn": topic_arn,
-            "alert_command": command,
-            "aws_region": aws_region,
-            "aws_endpoint_url": aws_endpoint_url,
-        }
+    def __init__(self, topic_arn: str, command: Sequence[str], aws: Aws) -> None:
+        self._topic_arn, self._command, self._aws = topic_arn, command, aws
         self._before: dict[str, str] = {}
 
     def of(self, found: Sequence[Condition]) -> None:
@@ -344,7 +265,13 @@ class _Told:
     def _tell(self, one: Condition, breached: Sequence[Condition]) -> bool:
         message = "; ".join(map(str, [one, *breached]))
         try:
-            alert.alert(subject=f"Task migration: {one.name}: {one.grade}", message=message, **self._ways)  # type: ignore[arg-type]
+            alert.alert(
+                subject=f"Task migration: {one.name}: {one.grade}",
+                message=message,
+                aws=self._aws,
+                alert_topic_arn=self._topic_arn,
+                alert_command=self._command,
+            )
         except MigrationError:
             return False
         return True

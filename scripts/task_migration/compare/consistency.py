@@ -19,6 +19,7 @@ from task_migration.compare.verdict_details import row_reasons, verdict_details
 from task_migration.control import consistency_history
 from task_migration.errors import Failed, MigrationError
 from task_migration.external import alert, cloudwatch_publisher
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.prepare import row_accounts
@@ -76,8 +77,7 @@ class AlertTarget:
 
     alert_topic_arn: str
     alert_command: Sequence[str]
-    aws_region: str
-    aws_endpoint_url: str
+    aws: Aws
 
 
 def consistency(
@@ -89,8 +89,7 @@ def consistency(
     quarantine_signed_off: dict[str, str] | None = None,
     alert_topic_arn: str = "",
     alert_command: Sequence[str] = (),
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     migration_environment: str = "",
     metrics_namespace: str = "",
     check: bool = False,
@@ -106,12 +105,9 @@ def consistency(
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
-    target = AlertTarget(alert_topic_arn, alert_command, aws_region, aws_endpoint_url)
+    target = AlertTarget(alert_topic_arn, alert_command, aws)
     metrics = cloudwatch_publisher.CloudWatchPublisher(
-        metrics_namespace=metrics_namespace,
-        migration_environment=migration_environment,
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
+        metrics_namespace=metrics_namespace, migration_environment=migration_environment, aws=aws
     )
     started = time.monotonic()
     try:
@@ -245,10 +241,9 @@ def _send_alert(result: CheckResult, before: str, target: AlertTarget) -> bool:
         alert.alert(
             subject=subject,
             message=text,
-            aws_region=target.aws_region,
+            aws=target.aws,
             alert_topic_arn=target.alert_topic_arn,
             alert_command=target.alert_command,
-            aws_endpoint_url=target.aws_endpoint_url,
         )
     except MigrationError as error:
         _log.error("%s", error)

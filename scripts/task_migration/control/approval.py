@@ -19,6 +19,7 @@ from task_migration.control import checklist, journal
 from task_migration.control.journal import JournalEntry
 from task_migration.errors import Refused
 from task_migration.external import caller_identity
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 
@@ -67,8 +68,7 @@ def approval(
     plan: str,
     approval_max_age_hours: float,
     aws_account_id: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     check: bool = False,
 ) -> Outcome:
     """Shows the plan with this digest, and approves it for so many hours; again, it changes nothing.
@@ -77,7 +77,7 @@ def approval(
     operator types then. Raises Refused if no such plan waits, if a newer one of its phase does, if what the journal
     holds is not what the digest says, and to whoever planned it.
     """
-    me = caller_identity.who(aws_account_id=aws_account_id, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    me = caller_identity.who(aws, aws_account_id)
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.read_only(side, "approval") as connection:
         now = journal.now(connection)

@@ -13,6 +13,7 @@ from task_migration.control import approval, checklist, journal
 from task_migration.control.journal import JournalEntry
 from task_migration.errors import Refused
 from task_migration.external import caller_identity
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 
@@ -28,8 +29,7 @@ def approval_gate(
     approvals_required: int,
     approval_max_age_hours: float,
     aws_account_id: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     check: bool = False,
 ) -> Outcome:
     """Shows the plan with its digest, and refuses it until so many others approved it; check mode only shows it.
@@ -47,7 +47,7 @@ def approval_gate(
     details = {"digest": digest, "evidence": {}}
     beside = {**(beside or {}), **_read(report)}
     lines = approval.shown(acts, beside)
-    me = caller_identity.who(aws_account_id=aws_account_id, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    me = caller_identity.who(aws, aws_account_id)
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.read_only(side, "plan") as connection:
         now = journal.now(connection)

@@ -14,7 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from task_migration.control.environment_stamp import Identity, Stamp, identity
 from task_migration.errors import MigrationError, Refused
-from task_migration.external import aws, caller_identity
+from task_migration.external import caller_identity
+from task_migration.external.aws import ATTEMPTS, READ_TIMEOUT_SECONDS, Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 
@@ -31,8 +32,7 @@ def target_gate(
     laravel_system_identifier: str = "",
     task_service_system_identifier: str = "",
     aws_account_id: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     environment_confirmation: Literal["ask", "none"] = "none",
     answer: str = "",
     way_home: bool = False,
@@ -50,7 +50,7 @@ def target_gate(
     unknown: list[str] = []
     if aws_account_id:
         try:
-            compared["aws"] = _account(aws_account_id, aws_region, aws_endpoint_url, way_home)
+            compared["aws"] = _account(aws, aws_account_id, way_home)
         except _Wrong:
             raise
         except MigrationError as error:
@@ -94,12 +94,11 @@ class _Wrong(Refused):
     """Somebody else's target, and not one that gave no answer."""
 
 
-def _account(aws_account_id: str, aws_region: str, aws_endpoint_url: str, way_home: bool) -> str:
+def _account(aws: Aws, aws_account_id: str, way_home: bool) -> str:
     found = caller_identity.caller(
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
-        attempts=1 if way_home else aws.ATTEMPTS,
-        read_timeout_seconds=WAY_HOME_SECONDS if way_home else aws.READ_TIMEOUT_SECONDS,
+        aws,
+        attempts=1 if way_home else ATTEMPTS,
+        read_timeout_seconds=WAY_HOME_SECONDS if way_home else READ_TIMEOUT_SECONDS,
     )
     if found.account != aws_account_id:
         raise _Wrong(
@@ -110,14 +109,14 @@ def _account(aws_account_id: str, aws_region: str, aws_endpoint_url: str, way_ho
         )
     # Our own calls go to the inventory's region whatever the shell says; Terraform reads the shell.
     region = "" if way_home else caller_identity.region_of_shell()
-    if region not in ("", aws_region):
+    if region not in ("", aws.aws_region):
         raise _Wrong(
             "this shell is set to another AWS region",
             measured=region,
-            allowed=f"{aws_region}, as the inventory says (aws_region), or none",
-            next_step=f"export AWS_REGION={aws_region}, {_AGAIN}",
+            allowed=f"{aws.aws_region}, as the inventory says (aws_region), or none",
+            next_step=f"export AWS_REGION={aws.aws_region}, {_AGAIN}",
         )
-    return f"account {found.account}, {aws_region}"
+    return f"account {found.account}, {aws.aws_region}"
 
 
 def _refuse_another(side: database.Side, found: Identity, environment: str, wanted: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from task_migration.errors import MigrationError
-from task_migration.external import aws
+from task_migration.external.aws import Aws, translated_errors
 
 CONNECT_SECONDS, READ_SECONDS = 2.0, 3.0
 """There is one try only, because a rollback may be waiting for it."""
@@ -30,9 +30,7 @@ def alarm_name(migration_environment: str, service: str) -> str:
     return f"task-service-{migration_environment}-migration-{service.replace('_', '-')}-silent"
 
 
-def set_enabled(
-    service: str, wanted: bool, *, migration_environment: str, aws_region: str, aws_endpoint_url: str, check: bool
-) -> AlarmActions:
+def set_enabled(service: str, wanted: bool, *, migration_environment: str, aws: Aws, check: bool) -> AlarmActions:
     """Enables or disables the actions of a service's alarm. Without such an alarm there is nothing to do.
 
     Raises nothing: an alarm must not prevent a service from starting or stopping.
@@ -41,18 +39,16 @@ def set_enabled(
     try:
         client = aws.client(
             "cloudwatch",
-            aws_region=aws_region,
-            aws_endpoint_url=aws_endpoint_url,
             attempts=1,
             connect_timeout_seconds=CONNECT_SECONDS,
             read_timeout_seconds=READ_SECONDS,
         )
-        with aws.translated_errors("read CloudWatch alarms"):
+        with translated_errors("read CloudWatch alarms"):
             found = client.describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm"])["MetricAlarms"]
         if not found or found[0]["ActionsEnabled"] == wanted:
             return AlarmActions()
         if not check:
-            with aws.translated_errors(f"{'enable' if wanted else 'disable'} the actions of an alarm", writes=True):
+            with translated_errors(f"{'enable' if wanted else 'disable'} the actions of an alarm", writes=True):
                 call = client.enable_alarm_actions if wanted else client.disable_alarm_actions
                 call(AlarmNames=[name])
     except MigrationError as error:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from task_migration.errors import Failed, MigrationError
-from task_migration.external import aws, local_command
+from task_migration.external import local_command
+from task_migration.external.aws import Aws, translated_errors
 from task_migration.outcome import Outcome
 
 TIMEOUT_SECONDS = 10.0
@@ -55,10 +56,9 @@ def alert(
     *,
     subject: str,
     message: str,
-    aws_region: str,
+    aws: Aws,
     alert_topic_arn: str = "",
     alert_command: Sequence[str] = (),
-    aws_endpoint_url: str = "",
     check: bool = False,
 ) -> Outcome:
     """Sends one message through every channel in the inventory, both at the same time, for ``TIMEOUT_SECONDS`` at most.
@@ -71,9 +71,7 @@ def alert(
     subject, message = legal(subject), _cut(message.strip() or subject)
     attempts = []
     if alert_topic_arn:
-        attempts.append(
-            _Attempt(alert_topic_arn, lambda: _publish(alert_topic_arn, subject, message, aws_region, aws_endpoint_url))
-        )
+        attempts.append(_Attempt(alert_topic_arn, lambda: _publish(aws, alert_topic_arn, subject, message)))
     if alert_command:
         attempts.append(_Attempt(f"the command {alert_command[0]}", lambda: _run(alert_command, subject, message)))
     if not attempts:
@@ -116,16 +114,14 @@ def _cut(message: str) -> str:
     return message.encode()[:LONGEST_MESSAGE_BYTES].decode(errors="ignore")
 
 
-def _publish(topic_arn: str, subject: str, message: str, region: str, endpoint_url: str) -> str:
+def _publish(aws: Aws, topic_arn: str, subject: str, message: str) -> str:
     sns = aws.client(
         "sns",
-        aws_region=region,
-        aws_endpoint_url=endpoint_url,
         attempts=2,
         connect_timeout_seconds=SNS_CONNECT_SECONDS,
         read_timeout_seconds=SNS_READ_SECONDS,
     )
-    with aws.translated_errors("publish the alert", writes=True):
+    with translated_errors("publish the alert", writes=True):
         sns.publish(TopicArn=topic_arn, Subject=subject, Message=message)
     return ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,43 +52,50 @@ class NotThere(Refused):
     """The resource does not exist in this account and region."""
 
 
-def client(
-    service: str,
-    *,
-    aws_region: str,
-    aws_endpoint_url: str = "",
-    attempts: int = ATTEMPTS,
-    connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-    read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
-) -> Any:
-    """Returns a boto3 client of ``service`` ("ssm"). It finds credentials as the AWS CLI does.
+@dataclass(frozen=True)
+class Aws:
+    """Where AWS is called: the inventory's values. ``aws_endpoint_url`` replaces the region's endpoint, "" keeps it;
+    environment variables for endpoints are ignored."""
 
-    ``aws_endpoint_url`` replaces the region's own endpoint, "" keeps it; environment variables for endpoints are
-    ignored. An endpoint on this machine is an emulator: it gets no real credentials, and no proxy is used. Raises
-    Refused for an endpoint elsewhere without TLS.
-    """
-    import boto3
-    from botocore.config import Config
+    aws_region: str
+    aws_endpoint_url: str = ""
 
-    emulated = bool(aws_endpoint_url) and on_this_machine(urlsplit(aws_endpoint_url).hostname or "nowhere")
-    if aws_endpoint_url and not emulated and urlsplit(aws_endpoint_url).scheme != "https":
-        raise Refused(
-            "AWS may only be called over TLS",
-            measured=f"aws_endpoint_url={aws_endpoint_url}",
-            allowed="https, or an emulator on this machine",
-            next_step="correct aws_endpoint_url in the inventory; leave it empty for AWS itself",
+    def client(
+        self,
+        service: str,
+        *,
+        attempts: int = ATTEMPTS,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+    ) -> Any:
+        """Returns a boto3 client of ``service`` ("ssm"). It finds credentials as the AWS CLI does.
+
+        An endpoint on this machine is an emulator: it gets no real credentials, and no proxy is used. Raises Refused
+        for an endpoint elsewhere without TLS.
+        """
+        import boto3
+        from botocore.config import Config
+
+        url = self.aws_endpoint_url
+        emulated = bool(url) and on_this_machine(urlsplit(url).hostname or "nowhere")
+        if url and not emulated and urlsplit(url).scheme != "https":
+            raise Refused(
+                "AWS may only be called over TLS",
+                measured=f"aws_endpoint_url={url}",
+                allowed="https, or an emulator on this machine",
+                next_step="correct aws_endpoint_url in the inventory; leave it empty for AWS itself",
+            )
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=connect_timeout_seconds,
+            read_timeout=read_timeout_seconds,
+            ignore_configured_endpoint_urls=True,
+            **({"proxies": {}} if emulated else {}),
         )
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=connect_timeout_seconds,
-        read_timeout=read_timeout_seconds,
-        ignore_configured_endpoint_urls=True,
-        **({"proxies": {}} if emulated else {}),
-    )
-    with translated_errors(f"use {service}"):
-        # A new session each time, so that renewed credentials are used.
-        session = _stand_in() if emulated else boto3.session.Session()
-        return session.client(service, region_name=aws_region, endpoint_url=aws_endpoint_url or None, config=config)
+        with translated_errors(f"use {service}"):
+            # A new session each time, so that renewed credentials are used.
+            session = _stand_in() if emulated else boto3.session.Session()
+            return session.client(service, region_name=self.aws_region, endpoint_url=url or None, config=config)
 
 
 @cache

@@ -7,7 +7,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from task_migration.external import aws
+from task_migration.external.aws import ATTEMPTS, READ_TIMEOUT_SECONDS, Aws, translated_errors
 
 
 @dataclass(frozen=True)
@@ -18,34 +18,22 @@ class Caller:
     arn: str
 
 
-def caller(
-    *,
-    aws_region: str,
-    aws_endpoint_url: str = "",
-    attempts: int = aws.ATTEMPTS,
-    read_timeout_seconds: float = aws.READ_TIMEOUT_SECONDS,
-) -> Caller:
+def caller(aws: Aws, *, attempts: int = ATTEMPTS, read_timeout_seconds: float = READ_TIMEOUT_SECONDS) -> Caller:
     """Returns the caller by AWS STS, which needs no permission. Raises Refused if STS cannot be called."""
-    client = aws.client(
-        "sts",
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
-        attempts=attempts,
-        read_timeout_seconds=read_timeout_seconds,
-    )
-    with aws.translated_errors("read the identity of these credentials"):
+    client = aws.client("sts", attempts=attempts, read_timeout_seconds=read_timeout_seconds)
+    with translated_errors("read the identity of these credentials"):
         identity = client.get_caller_identity()
     return Caller(str(identity["Account"]), str(identity["Arn"]))
 
 
-def who(*, aws_account_id: str, aws_region: str, aws_endpoint_url: str = "") -> str:
+def who(aws: Aws, aws_account_id: str) -> str:
     """Returns the principal's ARN if the inventory has an account, else login@host, as in the journal.
 
     AWS guarantees an ARN, so it identifies a person if the credentials are personal. A login is weaker: a user of this
     machine can set its environment to another name. It prevents mistakes, not fraud.
     """
     if aws_account_id:
-        return caller(aws_region=aws_region, aws_endpoint_url=aws_endpoint_url).arn
+        return caller(aws).arn
     return login()
 
 

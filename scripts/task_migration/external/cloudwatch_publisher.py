@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from task_migration.errors import MigrationError, Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws, translated_errors
 
 MOST_DATA = 1000
 """What one PutMetricData accepts (API reference); no more is kept while CloudWatch is unreachable."""
@@ -29,6 +29,7 @@ PATIENCE_SECONDS = 1.0
 """How long ``close`` waits for values that are being sent: a rollback may be waiting."""
 LONGEST_NAMESPACE = 255
 _NAMESPACE = re.compile(r"(?!AWS/)[0-9A-Za-z._/#:-]+")
+_NOWHERE = Aws("")
 
 _log = logging.getLogger(__name__)
 
@@ -49,17 +50,10 @@ class CloudWatchPublisher:
     works again, and is never raised.
     """
 
-    def __init__(
-        self,
-        *,
-        metrics_namespace: str = "",
-        migration_environment: str = "",
-        aws_region: str = "",
-        aws_endpoint_url: str = "",
-    ) -> None:
+    def __init__(self, *, metrics_namespace: str = "", migration_environment: str = "", aws: Aws = _NOWHERE) -> None:
         self._namespace = checked(metrics_namespace)
         self._environment = migration_environment
-        self._aws_region, self._aws_endpoint_url = aws_region, aws_endpoint_url
+        self._aws = aws
         self._client: Any = None
         self._waiting: list[dict[str, Any]] = []
         self._lock = threading.Lock()
@@ -130,15 +124,13 @@ class CloudWatchPublisher:
         if not data:
             return
         try:
-            self._client = self._client or aws.client(
+            self._client = self._client or self._aws.client(
                 "cloudwatch",
-                aws_region=self._aws_region,
-                aws_endpoint_url=self._aws_endpoint_url,
                 attempts=1,
                 connect_timeout_seconds=CONNECT_SECONDS,
                 read_timeout_seconds=READ_SECONDS,
             )
-            with aws.translated_errors("publish metrics", writes=True):
+            with translated_errors("publish metrics", writes=True):
                 self._client.put_metric_data(Namespace=self._namespace, MetricData=data)
         except Exception as error:  # no error may stop the process that measures
             # Only a new client uses renewed credentials.

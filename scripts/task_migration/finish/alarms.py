@@ -12,7 +12,7 @@ from typing import Any
 from task_migration.canary.cloudwatch_source import CloudWatchSettings
 from task_migration.canary.metric_sources import cloudwatch_settings
 from task_migration.errors import Failed
-from task_migration.external import aws
+from task_migration.external.aws import Aws, translated_errors
 from task_migration.outcome import Outcome
 
 PERIOD_SECONDS = 60
@@ -28,8 +28,7 @@ def alarms(
     canary_p95_ms: float = 200,
     canary_cpu_percent: float = 70,
     alert_topic_arn: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     check: bool = False,
 ) -> Outcome:
     """Makes an alarm for each bound, puts right what differs, and reads them back; again, it changes nothing.
@@ -49,12 +48,12 @@ def alarms(
         )
     bounds = {"error": canary_error_rate_percent, "p95": canary_p95_ms, "cpu": canary_cpu_percent}
     wanted = _alarms(settings, bounds, f"task-service-{migration_environment}", alert_topic_arn)
-    client = aws.client("cloudwatch", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
+    client = aws.client("cloudwatch")
     there = _read(client, list(wanted))
     other = [name for name, alarm in wanted.items() if _differs(alarm, there.get(name))]
     if other and not check:
         for name in other:
-            with aws.translated_errors("make alarms", writes=True):
+            with translated_errors("make alarms", writes=True):
                 client.put_metric_alarm(**wanted[name])
         there = _read(client, other)
         if unlike := [name for name in other if _differs(wanted[name], there.get(name))]:
@@ -149,7 +148,7 @@ def _dimensions(dimensions: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _read(client: Any, names: list[str]) -> dict[str, dict[str, Any]]:
-    with aws.translated_errors("look at alarms"):
+    with translated_errors("look at alarms"):
         found = client.describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm"])["MetricAlarms"] if names else []
     return {one["AlarmName"]: one for one in found}
 

@@ -149,12 +149,8 @@ def _secret(arn: str, region: str, renewed: bool) -> dict[str, str]:
 
 
 def _secrets_manager(region: str) -> Any:
-    return aws.client(
-        "secretsmanager",
-        aws_region=region,
-        # The standard name for another address of this one service, such as a VPC endpoint's.
-        aws_endpoint_url=os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER", ""),
-    )
+    # The standard name for another address of this one service, such as a VPC endpoint's.
+    return aws.Aws(region, os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER", "")).client("secretsmanager")
 
 
 def _understood(arn: str, text: str) -> dict[str, str]:
@@ -180,7 +176,7 @@ def _managed(given: Mapping[str, Any], renewed: bool) -> str:
     if renewed:
         _SEEN.pop(key, None)
     if key not in _SEEN:
-        client = aws.client("rds", aws_region=region, aws_endpoint_url=os.environ.get("AWS_ENDPOINT_URL_RDS", ""))
+        client = aws.Aws(region, os.environ.get("AWS_ENDPOINT_URL_RDS", "")).client("rds")
         with aws.translated_errors(f"look at the database {name}"):
             (instance,) = client.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
         _SEEN[key] = {"arn": instance.get("MasterUserSecret", {}).get("SecretArn", "")}
@@ -214,7 +210,7 @@ def _token(given: Mapping[str, Any]) -> str:
             measured=f"passfile={IAM}, and no user",
             next_step="name user in the inventory's connection string",
         )
-    client = aws.client("rds", aws_region=region)
+    client = aws.Aws(region).client("rds")
     with aws.translated_errors(f"log in to {host} as {user}"):
         token: str = client.generate_db_auth_token(
             DBHostname=host, Port=int(given.get("port", 5432)), DBUsername=user, Region=region

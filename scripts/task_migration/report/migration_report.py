@@ -18,11 +18,13 @@ from task_migration import sql_files
 from task_migration.control import checklist, journal, migration_tests
 from task_migration.errors import MigrationError
 from task_migration.external import atomic_file
+from task_migration.external.aws import Aws
 from task_migration.mapping import table_mapping
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.report import migration_page, risks, status, success_criteria, sync_report, timeline
 from task_migration.runtime import configuration, latency
+from task_migration.traffic.stage import Gateway
 
 _FILE = "report/migration_report.sql"
 VERDICTS = 200
@@ -44,13 +46,8 @@ def migration_report(
     consistency_every_seconds: int = 3600,
     change_log_warn_entries: int = 100_000,
     sync_health_ports: Mapping[str, int] | None = None,
-    gateway_rest_api_id: str = "",
-    gateway_stage: str = "",
-    gateway_variable: str = "",
-    laravel_upstream: str = "",
-    task_service_upstream: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    gateway: Gateway,
+    aws: Aws,
     schedule_begins: str = "",
     laravel_timezone: str,
     canary_confidence_percent: float = 95,
@@ -71,13 +68,8 @@ def migration_report(
         consistency_every_seconds=consistency_every_seconds,
         change_log_warn_entries=change_log_warn_entries,
         sync_health_ports=sync_health_ports,
-        gateway_rest_api_id=gateway_rest_api_id,
-        gateway_stage=gateway_stage,
-        gateway_variable=gateway_variable,
-        laravel_upstream=laravel_upstream,
-        task_service_upstream=task_service_upstream,
-        aws_region=aws_region,
-        aws_endpoint_url=aws_endpoint_url,
+        gateway=gateway,
+        aws=aws,
         schedule_begins=schedule_begins,
         laravel_timezone=laravel_timezone,
         canary_confidence_percent=canary_confidence_percent,

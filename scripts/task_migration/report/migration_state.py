@@ -21,7 +21,7 @@ from task_migration.control import (
 )
 from task_migration.control.checklist import Checked, Evidence, PhaseState
 from task_migration.errors import MigrationError
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.postgres import database, schema_drift
 from task_migration.prepare import copy_ledger
 from task_migration.runtime import health_endpoint
@@ -185,12 +185,11 @@ def sync_states(switches: Mapping[str, sync_switch.Position], ports: Mapping[str
     return found
 
 
-def traffic_share(gateway: Mapping[str, str], aws_region: str, aws_endpoint_url: str) -> TrafficShare:
+def traffic_share(gateway: stage.Gateway, aws: Aws) -> TrafficShare:
     """Reads the share from API Gateway, in one attempt: status is not kept waiting for AWS."""
     try:
-        where = stage.gateway(**gateway)
-        client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url, attempts=1)
-        found = stage.read(client, where)
+        stage.refuse_invalid(gateway)
+        found = stage.read(aws.client("apigateway", attempts=1), gateway)
         stage.refuse_foreign(found)
     except MigrationError as error:
         return TrafficShare(trouble=_trouble(error))

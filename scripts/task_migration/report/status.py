@@ -15,6 +15,7 @@ from typing import Any
 from task_migration import times
 from task_migration.control import checklist, consistency_history, journal, migration_tests, run_log, schedule_gate
 from task_migration.errors import Refused
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.report.migration_state import (
@@ -28,6 +29,7 @@ from task_migration.report.migration_state import (
     traffic_share,
 )
 from task_migration.report.next_step import next_step
+from task_migration.traffic.stage import Gateway
 
 
 def status(
@@ -40,13 +42,8 @@ def status(
     consistency_every_seconds: int = 3600,
     change_log_warn_entries: int = 100_000,
     sync_health_ports: Mapping[str, int] | None = None,
-    gateway_rest_api_id: str = "",
-    gateway_stage: str = "",
-    gateway_variable: str = "",
-    laravel_upstream: str = "",
-    task_service_upstream: str = "",
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    gateway: Gateway,
+    aws: Aws,
     schedule_begins: str = "",
     laravel_timezone: str,
     canary_confidence_percent: float = 95,
@@ -79,15 +76,8 @@ def status(
     )
     syncs = sync_states(laravel.switches, sync_health_ports or {})
     traffic = None
-    if gateway_rest_api_id:
-        gateway = {
-            "gateway_rest_api_id": gateway_rest_api_id,
-            "gateway_stage": gateway_stage,
-            "gateway_variable": gateway_variable,
-            "laravel_upstream": laravel_upstream,
-            "task_service_upstream": task_service_upstream,
-        }
-        traffic = traffic_share(gateway, aws_region, aws_endpoint_url)
+    if gateway.gateway_rest_api_id:
+        traffic = traffic_share(gateway, aws)
     kept = schedule_gate.kept(schedule_begins, state.standing, laravel_timezone, laravel.now)
     following = next_step(state)
     shown = phases or known

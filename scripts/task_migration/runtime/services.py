@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from task_migration.errors import Refused
 from task_migration.external import alarm_actions, cloudwatch_publisher
+from task_migration.external.aws import Aws
 from task_migration.mapping import mapping_directory
 from task_migration.outcome import Outcome
 from task_migration.runtime import configuration, health_endpoint
@@ -56,8 +57,7 @@ def services(
     quarantine_signed_off: Mapping[str, str] | None = None,
     alert_topic_arn: str = "",
     alert_command: Sequence[str] = (),
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     metrics_namespace: str = "",
     check: bool = False,
 ) -> Outcome:
@@ -72,11 +72,6 @@ def services(
     """
     if ends_with_the_job():
         return _of_the_machine(name, state, sync_health_ports)
-    where = {
-        "migration_environment": migration_environment,
-        "aws_region": aws_region,
-        "aws_endpoint_url": aws_endpoint_url,
-    }
     plan = _Plan(
         name,
         tuple(service_name(migration_environment, name, worker) for worker in range(1, MOST_WORKERS + 1)),
@@ -87,8 +82,11 @@ def services(
     keeper = host(service_kind, UNITS if service_kind == "systemd" else service_directory)
 
     def voiced() -> alarm_actions.AlarmActions:
-        return (
-            alarm_actions.set_enabled(name, state == "present", check=check, **where) if metrics_namespace else NO_ALARM
+        if not metrics_namespace:
+            return NO_ALARM
+        wanted = state == "present"
+        return alarm_actions.set_enabled(
+            name, wanted, migration_environment=migration_environment, aws=aws, check=check
         )
 
     if state == "absent":
@@ -104,7 +102,11 @@ def services(
         service_token_file=service_token_file,
         ca_file=task_service_ca_file,
     )
-    metrics = {"metrics_namespace": cloudwatch_publisher.checked(metrics_namespace), **where}
+    metrics = {
+        "metrics_namespace": cloudwatch_publisher.checked(metrics_namespace),
+        "migration_environment": migration_environment,
+        **asdict(aws),
+    }
     checks = {
         "quarantine_signed_off": dict(quarantine_signed_off or {}),
         "alert_topic_arn": alert_topic_arn,

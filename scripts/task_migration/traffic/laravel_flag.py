@@ -7,12 +7,11 @@ flag is turned on before any traffic moves to the Task Service, and off after al
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from task_migration import progress
 from task_migration.errors import Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.external.inventory_mapping import read_settings
 from task_migration.outcome import Outcome
 from task_migration.traffic.flag_by_command import CommandFlag, CommandFlagSettings
@@ -38,8 +37,7 @@ def laravel_flag(
     *,
     state: Literal["on", "off"],
     laravel_flag: Mapping[str, Any],
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    aws: Aws,
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
@@ -52,9 +50,7 @@ def laravel_flag(
     """
     value = {"on": "true", "off": "false"}[state]
     kind = str(laravel_flag.get("kind", "none"))
-    switcher = _switcher(
-        kind, laravel_flag, partial(aws.client, aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
-    )
+    switcher = _switcher(kind, laravel_flag, aws.client)
     if switcher is None:
         return Outcome(
             False, "Laravel's flag: nothing to do, laravel_flag is not set in the inventory", {"kind": "none"}

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 from task_migration import progress
 from task_migration.errors import Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.traffic import stage_change
-from task_migration.traffic.stage import Stage, gateway, read, refuse_foreign
+from task_migration.traffic.stage import Gateway, Stage, read, refuse_foreign, refuse_invalid
 from task_migration.traffic.stage_change import Change
 
 
 def promotion(
     *,
-    gateway_rest_api_id: str,
-    gateway_stage: str,
-    gateway_variable: str,
-    laravel_upstream: str,
-    task_service_upstream: str,
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    gateway: Gateway,
+    aws: Aws,
     one_way: bool = False,
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
@@ -35,15 +30,9 @@ def promotion(
     (ISO 8601, "" where AWS does not return it). Raises Refused below 100 percent and for a stage with settings that
     are not the runbook's, Failed if the stage does not have what was written.
     """
-    where = gateway(
-        gateway_rest_api_id=gateway_rest_api_id,
-        gateway_stage=gateway_stage,
-        gateway_variable=gateway_variable,
-        laravel_upstream=laravel_upstream,
-        task_service_upstream=task_service_upstream,
-    )
-    client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
-    before = read(client, where)
+    refuse_invalid(gateway)
+    client = aws.client("apigateway")
+    before = read(client, gateway)
     refuse_foreign(before)
     if before.share != 100:
         raise Refused(

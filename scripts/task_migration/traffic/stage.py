@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,21 +26,22 @@ _VALUE = re.compile(r"[A-Za-z0-9\-._~:/?#&=,]{1,512}")
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where API Gateway divides traffic, and how: the inventory's values. Made by ``gateway``."""
+    """Where API Gateway divides traffic, and how: the inventory's values, "" while traffic cannot be moved."""
 
-    rest_api_id: str
-    stage: str
-    variable: str
-    laravel_upstream: str
-    task_service_upstream: str
+    gateway_rest_api_id: str = ""
+    gateway_stage: str = ""
+    gateway_variable: str = ""
+    laravel_upstream: str = ""
+    task_service_upstream: str = ""
 
     @property
     def title(self) -> str:
-        return f"the stage {self.stage} of {self.rest_api_id}"
+        return f"the stage {self.gateway_stage} of {self.gateway_rest_api_id}"
 
     def command(self, operation: str) -> str:
         """Returns the AWS CLI command for one patch operation."""
-        where = f"--rest-api-id {shlex.quote(self.rest_api_id)} --stage-name {shlex.quote(self.stage)}"
+        api, name = shlex.quote(self.gateway_rest_api_id), shlex.quote(self.gateway_stage)
+        where = f"--rest-api-id {api} --stage-name {name}"
         return f"aws apigateway update-stage {where} --patch-operations {operation}"
 
 
@@ -68,7 +69,7 @@ class Stage:
     @property
     def upstream(self) -> str | None:
         """The value of the variable, used by requests outside the canary."""
-        return self.variables.get(self.gateway.variable)
+        return self.variables.get(self.gateway.gateway_variable)
 
     @property
     def promoted(self) -> bool:
@@ -79,13 +80,13 @@ class Stage:
     @property
     def is_one_way(self) -> bool:
         """Whether the migration is past its point of no return: Laravel refuses writes, so no traffic may go there."""
-        return f"{self.gateway.variable}{ONE_WAY}" in self.variables
+        return f"{self.gateway.gateway_variable}{ONE_WAY}" in self.variables
 
     @property
     def has_canary(self) -> bool:
         """Whether a canary sends its percentage, which may be 0, to the Task Service."""
         overrides = self.canary.overrides if self.canary else {}
-        return overrides.get(self.gateway.variable) == self.gateway.task_service_upstream
+        return overrides.get(self.gateway.gateway_variable) == self.gateway.task_service_upstream
 
     @property
     def share(self) -> float:
@@ -100,23 +101,23 @@ class Stage:
         canary = self.canary
         return {
             "deployment_id": self.deployment_id,
-            "variable": self.gateway.variable,
+            "variable": self.gateway.gateway_variable,
             "value": self.upstream,
             "canary": canary
             and {
                 "percent": canary.percent,
                 "deployment_id": canary.deployment_id,
-                "value": canary.overrides.get(self.gateway.variable),
+                "value": canary.overrides.get(self.gateway.gateway_variable),
                 "uses_cache": canary.uses_cache,
             },
-            "other_variables": sorted(self.variables.keys() - {self.gateway.variable}),
+            "other_variables": sorted(self.variables.keys() - {self.gateway.gateway_variable}),
             "cache": self.cache_enabled,
         }
 
     @property
     def summary(self) -> str:
         """How the stage divides traffic, for the operator."""
-        value = f"{self.gateway.variable}={self.upstream}"
+        value = f"{self.gateway.gateway_variable}={self.upstream}"
         return f"{value}, {f'a canary at {self.canary.percent:g} %' if self.canary else 'no canary'}"
 
     def divides_as(self, other: Stage) -> bool:
@@ -125,22 +126,9 @@ class Stage:
         return mine == others
 
 
-def gateway(
-    *,
-    gateway_rest_api_id: str,
-    gateway_stage: str,
-    gateway_variable: str,
-    laravel_upstream: str,
-    task_service_upstream: str,
-) -> Gateway:
-    """Returns the inventory's values. Raises Refused if one is empty, or is not valid for API Gateway."""
-    given = {
-        "gateway_rest_api_id": gateway_rest_api_id,
-        "gateway_stage": gateway_stage,
-        "gateway_variable": gateway_variable,
-        "laravel_upstream": laravel_upstream,
-        "task_service_upstream": task_service_upstream,
-    }
+def refuse_invalid(gateway: Gateway) -> None:
+    """Raises Refused if a value of the inventory is empty, or is not valid for API Gateway."""
+    given = asdict(gateway)
     correct = "correct it in the inventory's group_vars/all.yml"
     empty = [name for name, value in given.items() if not value]
     if empty:
@@ -148,10 +136,10 @@ def gateway(
             f"cannot move traffic: {', '.join(empty)} {'are' if len(empty) > 1 else 'is'} empty in the inventory",
             next_step="set it in the inventory's group_vars/all.yml",
         )
-    if not _NAME.fullmatch(gateway_variable):
+    if not _NAME.fullmatch(gateway.gateway_variable):
         raise Refused(
             "gateway_variable in the inventory is not a valid name of a stage variable",
-            measured=gateway_variable,
+            measured=gateway.gateway_variable,
             allowed="up to 64 letters, digits and _",
             next_step=correct,
         )
@@ -163,20 +151,19 @@ def gateway(
                 allowed="a host, with a port if needed, such as tasks.example.com:8443",
                 next_step=correct,
             )
-    if laravel_upstream == task_service_upstream:
+    if gateway.laravel_upstream == gateway.task_service_upstream:
         raise Refused(
             "laravel_upstream and task_service_upstream in the inventory are the same",
-            measured=laravel_upstream,
+            measured=gateway.laravel_upstream,
             allowed="two different hosts",
             next_step=correct,
         )
-    return Gateway(gateway_rest_api_id, gateway_stage, gateway_variable, laravel_upstream, task_service_upstream)
 
 
 def read(client: Any, gateway: Gateway) -> Stage:
     """Reads the stage from AWS. ``client`` is one of apigateway."""
     with aws.translated_errors(f"read {gateway.title}"):
-        answer = client.get_stage(restApiId=gateway.rest_api_id, stageName=gateway.stage)
+        answer = client.get_stage(restApiId=gateway.gateway_rest_api_id, stageName=gateway.gateway_stage)
     found = answer.get("canarySettings")
     canary = found and StageCanary(
         percent=float(found.get("percentTraffic", 0.0)),
@@ -199,15 +186,15 @@ def refuse_foreign(stage: Stage) -> None:
     where = stage.gateway
     if stage.upstream is None:
         raise Refused(
-            f"{where.title} has no variable {where.variable}",
+            f"{where.title} has no variable {where.gateway_variable}",
             measured=f"its variables: {', '.join(sorted(stage.variables)) or 'none'}",
-            allowed=f"{where.variable}, from which the integrations of the task routes take their host",
+            allowed=f"{where.gateway_variable}, from which the integrations of the task routes take their host",
             next_step="deploy the integrations with that variable, or correct gateway_variable in the inventory",
         )
     if stage.upstream not in (where.laravel_upstream, where.task_service_upstream):
         raise Refused(
             f"{where.title} sends the task routes to a host that is neither side's",
-            measured=f"{where.variable}={stage.upstream}",
+            measured=f"{where.gateway_variable}={stage.upstream}",
             allowed=f"{where.laravel_upstream} or {where.task_service_upstream}",
             next_step="correct laravel_upstream and task_service_upstream in the inventory",
         )
@@ -216,7 +203,7 @@ def refuse_foreign(stage: Stage) -> None:
         raise Refused(
             f"{where.title} has a canary that is not the runbook's",
             measured="; ".join(foreign),
-            allowed=f"no canary, or one that overrides {where.variable}={where.task_service_upstream} alone",
+            allowed=f"no canary, or one that overrides {where.gateway_variable}={where.task_service_upstream} alone",
             next_step=f"find out who created it; to remove it: {where.command('op=remove,path=/canarySettings')}",
         )
 
@@ -224,7 +211,7 @@ def refuse_foreign(stage: Stage) -> None:
 def _foreign(stage: Stage) -> Iterator[str]:
     """Yields what in the canary is not the runbook's. A canary at 0 % without overrides is: its creation was
     interrupted."""
-    canary, variable = stage.canary, stage.gateway.variable
+    canary, variable = stage.canary, stage.gateway.gateway_variable
     if canary is None:
         return
     if canary.deployment_id != stage.deployment_id:

@@ -38,12 +38,12 @@ class Change:
 def make_canary(stage: Stage) -> Change:
     """A canary at 0 %, which moves no traffic yet."""
     where = stage.gateway
-    overrides = {where.variable: where.task_service_upstream}
+    overrides = {where.gateway_variable: where.task_service_upstream}
     return Change(
         "the canary is created at 0 %",
         (
             _replace(f"{_CANARY}/percentTraffic", "0.0"),
-            _replace(f"{_CANARY}/stageVariableOverrides/{where.variable}", where.task_service_upstream),
+            _replace(f"{_CANARY}/stageVariableOverrides/{where.gateway_variable}", where.task_service_upstream),
             _replace(f"{_CANARY}/useStageCache", "false"),
         ),
         replace(stage, canary=StageCanary(0.0, stage.deployment_id, overrides, False)),
@@ -63,7 +63,7 @@ def set_percent(stage: Stage, percent: float) -> Change:
 
 def make_one_way(stage: Stage) -> Change:
     """A second variable, which marks that no traffic may go to Laravel any more."""
-    name = f"{stage.gateway.variable}{ONE_WAY}"
+    name = f"{stage.gateway.gateway_variable}{ONE_WAY}"
     return Change(
         f"{name} marks the point of no return",
         (_replace(f"/variables/{name}", "true"),),
@@ -76,7 +76,7 @@ def promote(stage: Stage) -> Change:
     if the operations are applied slowly or in part."""
     assert stage.canary is not None
     return Change(
-        f"{stage.gateway.variable} is set to {stage.gateway.task_service_upstream}",
+        f"{stage.gateway.gateway_variable} is set to {stage.gateway.task_service_upstream}",
         (
             _replace(f"{_CANARY}/percentTraffic", "100.0"),
             {"op": "copy", "from": f"{_CANARY}/stageVariableOverrides", "path": "/variables"},
@@ -92,9 +92,9 @@ def undo_promote(stage: Stage) -> Change:
     """The variable takes Laravel's value again."""
     where = stage.gateway
     return Change(
-        f"{where.variable} is set to {where.laravel_upstream}",
-        (_replace(f"/variables/{where.variable}", where.laravel_upstream),),
-        replace(stage, variables={**stage.variables, where.variable: where.laravel_upstream}),
+        f"{where.gateway_variable} is set to {where.laravel_upstream}",
+        (_replace(f"/variables/{where.gateway_variable}", where.laravel_upstream),),
+        replace(stage, variables={**stage.variables, where.gateway_variable: where.laravel_upstream}),
     )
 
 
@@ -167,7 +167,9 @@ def _update(client: Any, change: Change) -> None:
         with aws.translated_errors(f"change {where.title}", writes=True):
             try:
                 client.update_stage(
-                    restApiId=where.rest_api_id, stageName=where.stage, patchOperations=list(change.operations)
+                    restApiId=where.gateway_rest_api_id,
+                    stageName=where.gateway_stage,
+                    patchOperations=list(change.operations),
                 )
                 return
             except client.exceptions.ConflictException as error:

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from task_migration import progress
 from task_migration.errors import Failed, Refused
-from task_migration.external import aws
+from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 from task_migration.traffic import stage_change
-from task_migration.traffic.stage import ONE_WAY, Stage, gateway, read, refuse_cache, refuse_foreign
+from task_migration.traffic.stage import ONE_WAY, Gateway, Stage, read, refuse_cache, refuse_foreign, refuse_invalid
 from task_migration.traffic.stage_change import Change
 
 WEIGHTS = (0, 5, 25, 50, 100)
@@ -23,13 +23,8 @@ _CANARY = "ansible-playbook phase-2.4-canary.yml"
 
 def weight(
     *,
-    gateway_rest_api_id: str,
-    gateway_stage: str,
-    gateway_variable: str,
-    laravel_upstream: str,
-    task_service_upstream: str,
-    aws_region: str,
-    aws_endpoint_url: str = "",
+    gateway: Gateway,
+    aws: Aws,
     weight: int,
     force: bool = False,
     reason: str = "",
@@ -44,19 +39,13 @@ def weight(
     does not return it). Raises Refused for a weight out of order and for a stage with settings that are not the
     runbook's, Failed if the stage does not have what was written.
     """
-    where = gateway(
-        gateway_rest_api_id=gateway_rest_api_id,
-        gateway_stage=gateway_stage,
-        gateway_variable=gateway_variable,
-        laravel_upstream=laravel_upstream,
-        task_service_upstream=task_service_upstream,
-    )
-    client = aws.client("apigateway", aws_region=aws_region, aws_endpoint_url=aws_endpoint_url)
-    before = read(client, where)
+    refuse_invalid(gateway)
+    client = aws.client("apigateway")
+    before = read(client, gateway)
     if weight == 0 and before.is_one_way:
         raise Refused(
             "no traffic may go to Laravel: it is past the point of no return, and Laravel refuses every write",
-            measured=f"{where.title} has the variable {where.variable}{ONE_WAY}",
+            measured=f"{gateway.title} has the variable {gateway.gateway_variable}{ONE_WAY}",
             allowed="100 % to the Task Service",
             next_step="fix the Task Service",
         )
@@ -105,7 +94,7 @@ def _sends_users(stage: Stage) -> bool:
     """Returns whether a canary that is not the runbook's sends users to the Task Service, and Laravel serves the
     others."""
     where, canary = stage.gateway, stage.canary
-    override = canary.overrides.get(where.variable) if canary else None
+    override = canary.overrides.get(where.gateway_variable) if canary else None
     return (
         canary is not None
         and canary.percent > 0

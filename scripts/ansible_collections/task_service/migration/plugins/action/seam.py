@@ -26,6 +26,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.mapping import mapping_directory
+from task_migration.options import arguments_of
 from task_migration.outcome import Outcome
 from task_migration.parameters import parameters
 
@@ -91,7 +92,7 @@ class ActionModule(ActionBase):
                 "variable": variable,
             }
             asked_for = provided.keys() & inspect.signature(verb).parameters.keys()
-            outcome = verb(**options, **{name: provided[name] for name in asked_for})
+            outcome = verb(**arguments_of(verb, options), **{name: provided[name] for name in asked_for})
             result = {
                 "changed": outcome.changed,
                 "msg": outcome.message,
