@@ -80,11 +80,11 @@ def test_what_an_earlier_promotion_left_is_ended(stage, promote, percent):
     assert stage.state == (TASKS, None)
 
 
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_killed_after_any_call_the_same_command_ends_right_and_so_does_the_way_back(stage, promote, monkeypatch, call):
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_killed_after_any_call_the_same_command_ends_right_and_so_does_the_way_back(stage, promote, monkeypatch, calls):
     for way, end in ((promote, (TASKS, None)), (partial(call, weight, **stage.arguments, weight=0), (LARAVEL, None))):
         stage.set(LARAVEL, 100)
-        with killed_after(monkeypatch, call), pytest.raises(Killed):
+        with killed_after(monkeypatch, calls), pytest.raises(Killed):
             promote()
         way()
         assert stage.state == end

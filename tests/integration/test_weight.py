@@ -255,14 +255,14 @@ def test_conflicts_without_end_touch_nothing_and_say_what_to_wait_for(stage, to)
 
 def test_a_stage_that_is_not_read_as_it_was_written_is_a_failure(stage, to, monkeypatch):
     monkeypatch.setattr(stage_change, "READ_BACK_SECONDS", 0.05)
-    made = aws.client
+    made = aws.Aws.client
 
-    def client(*names, **values):
-        true = made(*names, **values)
+    def client(self, *names, **values):
+        true = made(self, *names, **values)
         true.update_stage = lambda **_: {}
         return true
 
-    monkeypatch.setattr(aws, "client", client)
+    monkeypatch.setattr(aws.Aws, "client", client)
     with pytest.raises(
         Failed, match=r"does not have what was written; 0 % goes to the Task Service; .*allowed: .*a canary at 0 %"
     ):
