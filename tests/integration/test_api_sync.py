@@ -14,6 +14,7 @@ from lab.apps.task_service_app import TaskServiceApi
 from serving import served
 from sides import Sides
 from task_migration.errors import Failed, Refused
+from task_migration.external.retry import Backoff
 from task_migration.sync import api_client, capture, sync_worker
 from task_migration.sync.sync_worker import SyncSettings, SyncWorker
 from workers import capture_there, standing
@@ -44,7 +45,7 @@ def url(ground: Sides, token_file: Path) -> Iterator[str]:
 
 @pytest.fixture
 def worker(ground: Sides, url: str, token_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncWorker]:
-    monkeypatch.setattr(api_client, "BACKOFF_SECONDS", 0.005)
+    monkeypatch.setattr(api_client, "BACKOFF", Backoff(0.005, 5.0, jitter=1.0))
     settings = {**ground.both, "sink": "api", "task_service_url": url, "service_token_file": str(token_file)}
     made = SyncWorker(SyncSettings.from_dict(settings), "forward")
     made.connect()

@@ -13,6 +13,7 @@ from lab.gateway.aws import ecs, ssm
 from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.errors import Failed, Refused
 from task_migration.external.aws import Aws
+from task_migration.external.retry import Backoff
 from task_migration.traffic import flag_on_ec2, flag_on_ecs
 from task_migration.traffic.laravel_flag import laravel_flag
 
@@ -75,7 +76,7 @@ def instances(tmp_path):
 def client(emulator, monkeypatch):
     """Clients of an AWS in which no parameter is yet, and where nobody waits longer than must be."""
     monkeypatch.setattr(ecs, "DEPLOYMENT_SECONDS", 0.15)
-    monkeypatch.setattr(flag_on_ecs, "SHORTEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(flag_on_ecs, "BACKOFF", Backoff(0.05, 10.0, factor=1.5))
     monkeypatch.setattr(flag_on_ec2, "PAUSE_SECONDS", 0.05)
     made = Aws(REGION, emulator.url).client
     yield made

@@ -9,6 +9,7 @@ from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from stages import LARAVEL, TASKS, EmulatedStage, Killed, killed_after
 from task_migration.errors import Refused
+from task_migration.external.retry import Backoff
 from task_migration.traffic import stage_change
 from task_migration.traffic.promotion import promotion
 from task_migration.traffic.weight import weight
@@ -22,8 +23,8 @@ def emulator():
 
 @pytest.fixture
 def stage(emulator, monkeypatch):
-    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "CONFLICT_BACKOFF", Backoff(0.001, 0.008))
+    monkeypatch.setattr(stage_change, "READ_BACK_BACKOFF", Backoff(0.001, 2.0))
     return EmulatedStage(emulator)
 
 

@@ -11,6 +11,7 @@ from lab.gateway.aws_emulator import AwsEmulator
 from stages import CANARY, LARAVEL, TASKS, EmulatedStage, Killed, killed_after
 from task_migration.errors import Failed, Refused
 from task_migration.external import aws
+from task_migration.external.retry import Backoff
 from task_migration.traffic import stage_change
 from task_migration.traffic.weight import WEIGHTS, weight
 
@@ -27,8 +28,8 @@ def emulator():
 
 @pytest.fixture
 def stage(emulator, monkeypatch):
-    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "CONFLICT_BACKOFF", Backoff(0.001, 0.008))
+    monkeypatch.setattr(stage_change, "READ_BACK_BACKOFF", Backoff(0.001, 2.0))
     return EmulatedStage(emulator)
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise, product
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from task_migration.errors import Failed, Refused
+from task_migration.external.retry import Backoff
 from task_migration.parameters import parameters
 from task_migration.progress import no_listener
 from task_migration.traffic import promotion, stage_change, weight
@@ -110,8 +111,8 @@ LOST = ReadTimeoutError(endpoint_url="https://apigateway")
 
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch):
-    monkeypatch.setattr(stage_change, "SHORTEST_CONFLICT_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(stage_change, "SHORTEST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(stage_change, "CONFLICT_BACKOFF", Backoff(0.001, 0.008))
+    monkeypatch.setattr(stage_change, "READ_BACK_BACKOFF", Backoff(0.001, 2.0))
     monkeypatch.setattr(stage_change, "READ_BACK_SECONDS", 0.05)
 
 

@@ -7,7 +7,6 @@ process: it says so on /health, and goes on by itself when it is right.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import psycopg
 
 from task_migration.errors import MigrationError, Refused
 from task_migration.external.cloudwatch_publisher import CloudWatchPublisher
+from task_migration.external.retry import Backoff
 from task_migration.postgres.database import Unreachable
 from task_migration.runtime import health_endpoint, latency, sync_metrics
 from task_migration.runtime.stop_signal import Stop
@@ -27,7 +27,7 @@ LOOK_SECONDS = 1.0
 BLOCKED_SECONDS = 5.0
 HISTORY_SECONDS = 10
 PUBLISH_SECONDS = 60
-SHORTEST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 0.1, 5.0
+RECONNECT_BACKOFF = Backoff(0.1, 5.0, jitter=0.5)
 PAUSED_SECONDS = 0.2
 # How long to wait after a batch that found nothing, by how long ago there was work. All stay well below the second
 # within which the switch must be honoured.
@@ -146,9 +146,8 @@ class _Loop:
             return BLOCKED_SECONDS
         if self._vitals.become("reconnecting", said):
             _log.warning("sync %s reconnecting: %s", self._vitals.direction, said)
-        longest: float = min(LONGEST_BACKOFF_SECONDS, SHORTEST_BACKOFF_SECONDS * 2 ** min(self._failures, 10))
         self._failures += 1
-        return longest * random.uniform(0.5, 1)
+        return RECONNECT_BACKOFF.seconds(self._failures)
 
     def _pause(self, seconds: float) -> None:
         """Waits, or less if it is to stop, and goes on writing the lag's history meanwhile."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import threading
 import time
@@ -31,10 +30,10 @@ from uuid import UUID
 import httpx
 
 from task_migration.errors import Refused
+from task_migration.external.retry import Backoff, retried
 from task_migration.external.web_address import checked_api, trust
 
-BACKOFF_SECONDS = 0.2
-LONGEST_BACKOFF_SECONDS = 5.0
+BACKOFF = Backoff(0.2, 5.0, jitter=1.0)
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 2.0
 """Shorter than Node's 5 s, so that a request does not meet a connection that is just being closed."""
@@ -158,27 +157,36 @@ class ApiClient:
         self._client.close()
 
     def _settle(self, key: int, task: dict[str, Any] | None, batch: _Batch) -> _Answer:
-        """Asks until the answer is final, the tries are used up, or another request has found the API unwell."""
+        """Sends one request until its answer is final, its attempts are used up, or another request has found the API
+        unwell."""
         request = f"POST {_PATH}" if task is not None else f"DELETE {_PATH}/{key}"
         answer = _Answer("again")
         tries, renewed = 0, False
-        while not batch.unwell.is_set():
-            answer = self._ask(key, task)
-            if answer.meaning in ("done", "refused"):
-                break
-            if answer.meaning == "wrong token":
+
+        def ask() -> _Answer:
+            nonlocal answer, tries, renewed
+            while not batch.unwell.is_set():
+                answer = self._ask(key, task)
+                if answer.meaning != "wrong token":
+                    tries += 1
+                    break
                 problem = self._renew() if not renewed else f"{self._token_file} was read again"
                 if problem:
                     batch.stop(f"the service token is not accepted: {request} {answer.said} (task {key}); {problem}")
                 renewed = True
-                continue
-            tries += 1
-            if tries >= self._attempts:
-                often = "1 try" if tries == 1 else f"{tries} tries"
-                batch.stop(f"{request} {answer.said} in {often} (task {key})")
-                return _Answer("failed", answer.said)
-            longest = min(LONGEST_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (tries - 1))
-            self._sleep(max(random.uniform(0, longest), answer.wait_seconds))
+            return answer
+
+        retried(
+            ask,
+            backoff=BACKOFF,
+            until=lambda given: given.meaning != "again" or batch.unwell.is_set(),
+            attempts=self._attempts,
+            sleep=lambda seconds: self._sleep(max(seconds, answer.wait_seconds)),
+        )
+        if answer.meaning == "again" and tries >= self._attempts:
+            often = "1 try" if tries == 1 else f"{tries} tries"
+            batch.stop(f"{request} {answer.said} in {often} (task {key})")
+            return _Answer("failed", answer.said)
         return answer
 
     def _renew(self) -> str:

@@ -10,18 +10,18 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import Annotated, Any
 
-from task_migration import backoff, progress
+from task_migration import progress
 from task_migration.errors import Failed, Refused
 from task_migration.external import aws
 from task_migration.external.inventory_mapping import TEXT, TIMEOUT
+from task_migration.external.retry import Backoff, retried
 from task_migration.traffic import flag_parameter
 
 APPEARS_WITHIN_SECONDS = 60.0
 """ECS's answers may be late: for so long a deployment that was started may be missing in them."""
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+BACKOFF = Backoff(0.5, 10.0, factor=1.5)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class EcsFlag:
         """Waits until the deployment is complete. botocore's waiter services_stable would also accept a deployment that
         a circuit breaker rolled back."""
         started, seen = time.monotonic(), False
-        for attempt in count():
+
+        def is_complete() -> bool:
+            nonlocal seen
             service = self._service()
             primary, waited = self._primary(service), time.monotonic() - started
             own = next((one for one in service["deployments"] if one["id"] == deployment), None)
@@ -82,13 +84,15 @@ class EcsFlag:
             if primary["id"] != deployment and (seen or waited > APPEARS_WITHIN_SECONDS):
                 raise self._failure("another deployment replaced the one that was started", value, primary)
             if own and own["rolloutState"] == "COMPLETED":
-                return
+                return True
             if waited > self._settings.timeout_seconds:
                 raise self._failure(f"ECS is still deploying after {waited:.0f} s", value, own or primary)
             if own:
                 running, desired = int(own["runningCount"]), int(own["desiredCount"])
                 listener(progress.Progress("waiting for new tasks", running, desired, "tasks", waited))
-            time.sleep(backoff.pause(attempt, SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+            return False
+
+        retried(is_complete, backoff=BACKOFF, until=bool)
 
     def _service(self) -> Any:
         with aws.translated_errors(f"read the ECS service {self._settings.service}"):

@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
-from task_migration import backoff, progress
+from task_migration import progress
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.external import aws
+from task_migration.external.retry import Backoff, retried
 from task_migration.traffic.stage import ONE_WAY, Stage, StageCanary, read
 
 CONFLICT_ATTEMPTS = 8
-SHORTEST_CONFLICT_PAUSE_SECONDS, LONGEST_CONFLICT_PAUSE_SECONDS = 0.25, 2.0
+CONFLICT_BACKOFF = Backoff(0.25, 2.0, jitter=0.5)
 READ_BACK_SECONDS = 30.0
 """For so long AWS may still return the stage as it was before."""
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+READ_BACK_BACKOFF = Backoff(0.1, 2.0)
 
 _CANARY = "/canarySettings"
 
@@ -160,41 +160,40 @@ def _is_made(client: Any, change: Change) -> bool:
 
 def _update(client: Any, change: Change) -> None:
     """Calls UpdateStage. Retries a conflict with another change, which botocore does not retry."""
-    where, conflict = change.after.gateway, ""
-    for attempt in range(CONFLICT_ATTEMPTS):
-        if attempt:
-            time.sleep(backoff.pause(attempt - 1, SHORTEST_CONFLICT_PAUSE_SECONDS, LONGEST_CONFLICT_PAUSE_SECONDS))
-        with aws.translated_errors(f"change {where.title}", writes=True):
-            try:
-                client.update_stage(
-                    restApiId=where.gateway_rest_api_id,
-                    stageName=where.gateway_stage,
-                    patchOperations=list(change.operations),
-                )
-                return
-            except client.exceptions.ConflictException as error:
-                conflict = " ".join(str(error).split())
-    raise Refused(
-        f"another process is changing {where.title}",
-        measured=f"{CONFLICT_ATTEMPTS} attempts, the last: {conflict}",
-        allowed="one change at a time",
-        next_step="wait for the deployment of this API to finish, then run the same command again",
-    )
+    where = change.after.gateway
+    operations = list(change.operations)
+    with aws.translated_errors(f"change {where.title}", writes=True):
+        try:
+            retried(
+                lambda: client.update_stage(
+                    restApiId=where.gateway_rest_api_id, stageName=where.gateway_stage, patchOperations=operations
+                ),
+                backoff=CONFLICT_BACKOFF,
+                on=client.exceptions.ConflictException,
+                attempts=CONFLICT_ATTEMPTS,
+            )
+        except client.exceptions.ConflictException as conflict:
+            raise Refused(
+                f"another process is changing {where.title}",
+                measured=f"{CONFLICT_ATTEMPTS} attempts, the last: {' '.join(str(conflict).split())}",
+                allowed="one change at a time",
+                next_step="wait for the deployment of this API to finish, then run the same command again",
+            ) from conflict
 
 
 def _read_back(client: Any, change: Change) -> Stage:
     """Reads the stage until it has what was written."""
-    until = time.monotonic() + READ_BACK_SECONDS
-    for attempt in count():
-        stage = read(client, change.after.gateway)
-        if stage.divides_as(change.after):
-            break
-        if time.monotonic() > until:
-            raise Failed(
-                f"{stage.gateway.title} does not have what was written; {stage.share:g} % goes to the Task Service",
-                measured=f"after {READ_BACK_SECONDS:g} s {stage.summary}",
-                allowed=change.after.summary,
-                next_step="make sure that no other process changes the stage, then run the same command again",
-            )
-        time.sleep(backoff.pause(attempt, SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
+    stage = retried(
+        lambda: read(client, change.after.gateway),
+        backoff=READ_BACK_BACKOFF,
+        until=lambda found: found.divides_as(change.after),
+        seconds=READ_BACK_SECONDS,
+    )
+    if not stage.divides_as(change.after):
+        raise Failed(
+            f"{stage.gateway.title} does not have what was written; {stage.share:g} % goes to the Task Service",
+            measured=f"after {READ_BACK_SECONDS:g} s {stage.summary}",
+            allowed=change.after.summary,
+            next_step="make sure that no other process changes the stage, then run the same command again",
+        )
     return stage
