@@ -104,7 +104,7 @@ def test_both_applications_go_on_and_laravel_stays_fenced(world):
     world.sides.target("UPDATE tasks SET title = 'the Task Service goes on' WHERE id = 60")
     world.sides.target("DELETE FROM tasks WHERE id = 62")
     ((said,),) = world.sides.ours("SELECT obj_description('cognito_user_mapping'::regclass)")
-    assert "it follows users.cognito_sub no more" in said
+    assert "no longer follows users.cognito_sub" in said
 
 
 def test_without_rows_held_back_not_even_the_schema_is_left_there(world):
@@ -127,7 +127,7 @@ def test_a_write_that_gave_way_stays(world, side):
 
 def test_what_is_not_ours_is_named_and_left(world):
     world.sides.ours("CREATE TABLE task_migration.somebodys (id int)")
-    with pytest.raises(Failed, match="something temporary is left; measured: table somebodys in Laravel's database;"):
+    with pytest.raises(Failed, match="temporary objects are left; measured: table somebodys in Laravel's database;"):
         world.clean()
     world.sides.ours("DROP TABLE task_migration.somebodys")
     assert not world.clean().changed
@@ -145,7 +145,7 @@ def test_killed_anywhere_the_same_command_ends_right(world, monkeypatch, step):
     true, count = cleanup.sql_files.statement, iter(range(1, 99))
 
     def statement(file, name, **names):
-        if file == "finish/cleanup.sql" and name.startswith(("drop", "say")) and next(count) == step:
+        if file == "finish/cleanup.sql" and name.startswith(("drop", "comment")) and next(count) == step:
             raise KeyboardInterrupt
         return true(file, name, **names)
 
@@ -162,7 +162,9 @@ def test_killed_anywhere_the_same_command_ends_right(world, monkeypatch, step):
 def test_while_a_sync_is_on_nothing_is_touched(world, name):
     world.switch(name, "on")
     before = world.state()
-    with pytest.raises(Refused, match=rf"has to be off before its change log goes; measured: there is switch {name};"):
+    with pytest.raises(
+        Refused, match=rf"stop the sync before its change log is removed; measured: on or installed: switch {name};"
+    ):
         world.clean()
     assert world.state() == before
 
@@ -181,7 +183,7 @@ def test_while_a_service_is_there_nothing_is_touched(world):
     )
     run()
     try:
-        with pytest.raises(Refused, match="measured: there is task-migration-test-consistency;"):
+        with pytest.raises(Refused, match="measured: on or installed: task-migration-test-consistency;"):
             world.clean()
     finally:
         run(state="absent")
@@ -190,7 +192,7 @@ def test_while_a_service_is_there_nothing_is_touched(world):
 
 def test_without_the_fence_nothing_is_touched(world):
     fence.fence(laravel_dsn=world.sides.laravel_dsn, state="absent", check=False)
-    with pytest.raises(Refused, match="the fence does not stand"):
+    with pytest.raises(Refused, match="the fence is not active"):
         world.clean()
     assert capture.capture(laravel_dsn=world.sides.laravel_dsn, check=True).changed is False
 

@@ -139,8 +139,11 @@ def test_what_still_refers_to_what_went_is_named_by_file_and_line(laravel: Larav
     ]
     (doubt,) = done.details["doubtful"]
     assert doubt.startswith("13: Route::resources(['tasks'")
-    assert f"left, look at it: routes/web.php:{doubt}" in done.lines
-    assert "5 places still refer to what went; 1 statements of routes/web.php were left in doubt" in done.message
+    assert f"left, check it: routes/web.php:{doubt}" in done.lines
+    assert (
+        "5 places still refer to removed code; 1 statements of routes/web.php were left and need a check"
+        in done.message
+    )
 
 
 def test_check_mode_predicts_and_leaves_not_one_byte(laravel: Laravel) -> None:
@@ -158,7 +161,7 @@ def test_where_the_code_is_gone_already_there_is_nothing_to_do(laravel: Laravel)
     laravel.git("merge", "-q", BRANCH)
     again = laravel.remove()
     assert (again.changed, again.details["commit"]) == (False, "")
-    assert "holds no task code" in again.message
+    assert "no task code is there" in again.message
 
 
 @pytest.mark.parametrize("name", ["app/Models/Task.php", "notes.txt"])
@@ -174,11 +177,11 @@ def test_a_branch_with_anything_else_on_it_is_refused(laravel: Laravel) -> None:
     done = laravel.remove()
     (laravel.folder / "composer.json").write_text('{"changed": true}\n')
     laravel.commit("the application goes on")
-    with pytest.raises(Refused, match=r"holds something else; measured: \w+ Remove the task code.*git branch -D"):
+    with pytest.raises(Refused, match=r"exists with other content; measured: \w+ Remove the task code.*git branch -D"):
         laravel.remove()
     laravel.git("checkout", "-q", "-B", BRANCH, "main")
     laravel.git("checkout", "-q", "main")
-    with pytest.raises(Refused, match=r"holds something else; measured: .* the application goes on"):
+    with pytest.raises(Refused, match=r"exists with other content; measured: .* the application goes on"):
         laravel.remove()
     laravel.git("branch", "-q", "-D", BRANCH)
     assert laravel.remove().details["commit"] != done.details["commit"]

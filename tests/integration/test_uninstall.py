@@ -94,7 +94,7 @@ def test_every_half_done_state_leads_back_to_the_catalog_before(
         assert _rows(sides) == rows
 
     again = _withdraw(sides)
-    assert (again.changed, again.message) == (False, "Laravel's database: nothing of ours is there")
+    assert (again.changed, again.message) == (False, "Laravel's database: no object of the runbook is there")
     assert not _withdraw(sides, check=True).changed
     sides.laravel("UPDATE tasks SET title = 'Laravel goes on alone' WHERE id = 1")
     sides.laravel("UPDATE users SET cognito_sub = 'new' WHERE id = 8")

@@ -80,15 +80,15 @@ def test_unsigned_it_shows_the_report_to_read_and_touches_nothing(promoted):
     path = ran.errors[0].partition("next: read ")[2].partition(",")[0]
     assert path.endswith(".html")
     assert path.rpartition("/")[2] in promoted.reports()
-    assert "goes from Laravel's database: trigger task_migration_delete on cognito_user_mapping, " in ran.said
-    assert "stays in Laravel's database: tasks, task_tag, tags, task_images, fenced, until 2099-12-31" in ran.said
+    assert "is removed from Laravel's database: trigger task_migration_delete on cognito_user_mapping, " in ran.said
+    assert "remains in Laravel's database: tasks, task_tag, tags, task_images, fenced, until 2099-12-31" in ran.said
 
 
 def test_check_says_what_would_happen_and_touches_nothing(promoted, checkout):
     before = promoted.untouched(), promoted.reports(), git(checkout, "for-each-ref")
     ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}", "--check")
     assert (promoted.untouched(), promoted.reports(), git(checkout, "for-each-ref")) == before
-    assert "clean-up: would take away" in ran.said
+    assert "clean-up: would remove" in ran.said
 
 
 def test_it_takes_two_people(promoted, checkout):
@@ -105,7 +105,7 @@ def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_
     promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Carry over what was written meanwhile")
     promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
     assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
-    promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: took away")
+    promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: removed")
     ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}")
     assert done(promoted)[-6:] == [
         *("last_writes", "cleanup", "laravel_code", "monitoring", "completion_report", "phase")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from task_migration.finish import php_routes
-from task_migration.finish.php_routes import Unreadable, declared
+from task_migration.finish.php_routes import UnreadablePhp, declared_classes
 
 KEPT = """<?php
 
@@ -53,8 +53,8 @@ IN_DOUBT = [
 ]
 
 
-def without(text: str, path: str) -> php_routes.Taken:
-    return php_routes.without(text.encode(), path)
+def without(text: str, path: str) -> php_routes.WithoutRoutes:
+    return php_routes.without_routes(text.encode(), path)
 
 
 def test_what_is_not_below_the_path_stays_byte_for_byte() -> None:
@@ -96,7 +96,7 @@ def test_two_on_one_line_and_windows_line_ends() -> None:
 
 @pytest.mark.parametrize("text", ["<?php\nf(\n", "<?php\n'x\n", "<?php\n/* x", "<html>", "<?php\n)"])
 def test_php_that_is_not_understood_is_not_touched(text: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadablePhp):
         without(text, "tasks")
 
 
@@ -119,6 +119,6 @@ def test_text_of_any_kind_hides_no_route() -> None:
 def test_what_a_file_declares_is_named_in_full() -> None:
     text = "// class No\nfinal readonly class A {}\ninterface B {}\nenum C: int {}\ntrait D {}\n"
     of_tasks = ["App\\Task\\A", "App\\Task\\B", "App\\Task\\C", "App\\Task\\D"]
-    assert list(declared(f"<?php\nnamespace App\\Task;\n{text}".encode())) == of_tasks
-    assert list(declared(f"<?php\nnamespace App\\Task {{\n{text}}}\n".encode())) == of_tasks
-    assert list(declared(b"<?php\nclass A {}\n")) == ["A"]
+    assert list(declared_classes(f"<?php\nnamespace App\\Task;\n{text}".encode())) == of_tasks
+    assert list(declared_classes(f"<?php\nnamespace App\\Task {{\n{text}}}\n".encode())) == of_tasks
+    assert list(declared_classes(b"<?php\nclass A {}\n")) == ["A"]

@@ -1,1 +1,1 @@
-"""Removes what was temporary, and Laravel's task code; creates the alarms that stay."""
+"""Removes what was temporary, and Laravel's task code; creates the alarms that remain."""

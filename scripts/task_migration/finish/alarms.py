@@ -1,7 +1,7 @@
-"""The alarms that stay when the migration is over: the plan's bounds on the Task Service, kept by CloudWatch.
+"""Creates the alarms that remain after the migration: the plan's bounds on the Task Service, in CloudWatch.
 
-They read the metrics that the canary was judged by. Where these are in Prometheus, so are the alerting rules, and
-nothing can be made here.
+They use the metrics by which the canary was judged. If those are in Prometheus, the alerting rules belong there too,
+and nothing is created here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from task_migration.external.aws import Aws, translated_errors
 from task_migration.outcome import Outcome
 
 PERIOD_SECONDS = 60
-_LOOKS, _BAD_LOOKS = 5, 3
+_PERIODS, _BAD_PERIODS = 5, 3
 _ELB, _RDS = "AWS/ApplicationELB", "AWS/RDS"
 
 
@@ -31,48 +31,50 @@ def alarms(
     aws: Aws,
     check: bool = False,
 ) -> Outcome:
-    """Makes an alarm for each bound, puts right what differs, and reads them back; again, it changes nothing.
+    """Creates an alarm for each bound, updates those that differ, and reads them back. A second run changes nothing.
 
-    Error rate and p95 of the API, CPU of the database, and whether any target of the load balancer is well: each is in
-    alarm when 3 of 5 minutes are out of bounds. They tell ``alert_topic_arn``, "" for nobody. Details: ``alarms``,
-    their names; ``made``, how many were made or put right. None where ``metric_source`` is not CloudWatch's. Raises
-    Failed if an alarm does not read back as it was put.
+    The bounds: error rate and p95 of the API, CPU of the database, and at least one healthy target of the load
+    balancer. An alarm fires when 3 of 5 minutes are out of bounds, and notifies ``alert_topic_arn`` ("" for no one).
+    Details: ``alarms``, their names; ``made``, how many were created or updated. There are none if ``metric_source`` is
+    not CloudWatch's. Raises Failed if an alarm does not read back as it was written.
     """
     settings = cloudwatch_settings(metric_source) if metric_source.get("kind") == "cloudwatch" else None
     if settings is None:
         return Outcome(
             False,
-            "monitoring: the figures are not in CloudWatch, so the alarms are kept elsewhere, by hand",
+            "alarms: the metrics are not in CloudWatch, so the alarms must be set up elsewhere, by hand",
             {"alarms": [], "made": 0},
-            ("when they are set up: ansible-playbook phase-2.5-cleanup.yml -e confirm=monitoring",),
+            ("once they are set up: ansible-playbook phase-2.5-cleanup.yml -e confirm=monitoring",),
         )
     bounds = {"error": canary_error_rate_percent, "p95": canary_p95_ms, "cpu": canary_cpu_percent}
     wanted = _alarms(settings, bounds, f"task-service-{migration_environment}", alert_topic_arn)
     client = aws.client("cloudwatch")
-    there = _read(client, list(wanted))
-    other = [name for name, alarm in wanted.items() if _differs(alarm, there.get(name))]
-    if other and not check:
-        for name in other:
-            with translated_errors("make alarms", writes=True):
+    existing = _read(client, list(wanted))
+    outdated = [name for name, alarm in wanted.items() if _differences(alarm, existing.get(name))]
+    if outdated and not check:
+        for name in outdated:
+            with translated_errors("create alarms", writes=True):
                 client.put_metric_alarm(**wanted[name])
-        there = _read(client, other)
-        if unlike := [name for name in other if _differs(wanted[name], there.get(name))]:
+        existing = _read(client, outdated)
+        if differing := [name for name in outdated if _differences(wanted[name], existing.get(name))]:
             raise Failed(
-                "CloudWatch does not tell of the alarms as they were made",
-                measured=", ".join(f"{name}: {', '.join(_differs(wanted[name], there.get(name)))}" for name in unlike),
+                "CloudWatch does not return the alarms as they were written",
+                measured=", ".join(
+                    f"{name}: {', '.join(_differences(wanted[name], existing.get(name)))}" for name in differing
+                ),
                 next_step="run the same command again",
             )
-    would = "would make or put right" if check else "made or put right"
-    said = f"{would} {len(other)} of {len(wanted)} alarms" if other else f"{len(wanted)} alarms are as they should be"
-    told = alert_topic_arn or "nobody: alert_topic_arn is empty"
-    lines = (*(f"{name}: {alarm['AlarmDescription']}" for name, alarm in wanted.items()), f"they tell {told}")
-    return Outcome(bool(other), f"monitoring: {said}", {"alarms": list(wanted), "made": len(other)}, lines)
+    verb = "would create or update" if check else "created or updated"
+    message = f"{verb} {len(outdated)} of {len(wanted)} alarms" if outdated else f"{len(wanted)} alarms are up to date"
+    notified = alert_topic_arn or "no one: alert_topic_arn is empty"
+    lines = (*(f"{name}: {alarm['AlarmDescription']}" for name, alarm in wanted.items()), f"they notify {notified}")
+    return Outcome(bool(outdated), f"alarms: {message}", {"alarms": list(wanted), "made": len(outdated)}, lines)
 
 
 def _alarms(
     settings: CloudWatchSettings, bounds: Mapping[str, float], prefix: str, topic: str
 ) -> dict[str, dict[str, Any]]:
-    """Each alarm by its name, as PutMetricAlarm takes it."""
+    """Returns each alarm by its name, as PutMetricAlarm takes it."""
     balancer = {"LoadBalancer": settings.load_balancer}
     target = {"TargetGroup": settings.target_group, **balancer}
     counts = {
@@ -111,7 +113,7 @@ def _alarms(
             "TreatMissingData": "breaching",
         },
         "targets": {
-            "AlarmDescription": "no target of the Task Service is well",
+            "AlarmDescription": "no target of the Task Service is healthy",
             **_metric(_ELB, "HealthyHostCount", target),
             "Statistic": "Minimum",
             "Threshold": 1.0,
@@ -121,8 +123,8 @@ def _alarms(
     }
     common = {
         "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "EvaluationPeriods": _LOOKS,
-        "DatapointsToAlarm": _BAD_LOOKS,
+        "EvaluationPeriods": _PERIODS,
+        "DatapointsToAlarm": _BAD_PERIODS,
         "AlarmActions": [topic] if topic else [],
         "OKActions": [topic] if topic else [],
     }
@@ -148,15 +150,15 @@ def _dimensions(dimensions: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _read(client: Any, names: list[str]) -> dict[str, dict[str, Any]]:
-    with translated_errors("look at alarms"):
+    with translated_errors("read alarms"):
         found = client.describe_alarms(AlarmNames=names, AlarmTypes=["MetricAlarm"])["MetricAlarms"] if names else []
     return {one["AlarmName"]: one for one in found}
 
 
-def _differs(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> list[str]:
-    """What of an alarm is not as it should be; all of it where there is none. Orders of lists mean nothing."""
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> list[str]:
+    """Returns the settings of an alarm that differ. The order in a list does not count."""
     if found is None:
-        return ["there is none"]
+        return ["missing"]
     return [name for name, value in wanted.items() if _plain(found.get(name)) != _plain(value)]
 
 

@@ -1,8 +1,7 @@
-"""The end of the migration: everything temporary goes from both databases and from this machine, and what is left is
-asked of the catalogs.
+"""The end of the migration: removes everything temporary from both databases and this machine, and checks the catalogs.
 
-What stays, stays on purpose: the fence on the tables that Laravel keeps, the journal with the verdicts and the checks,
-and rows that exist nowhere else (a write that gave way in a conflict, what was held back from the Task Service).
+These remain on purpose: the fence on the tables that Laravel keeps, the journal with the verdicts and the checks, and
+rows that exist nowhere else (the losing write of a conflict, and rows that were held back from the Task Service).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from task_migration.sync import capture, fence
 _FILE = "finish/cleanup.sql"
 _SWITCHES: tuple[sync_switch.Name, ...] = ("sync_forward", "sync_backward")
 _RECORDS: Mapping[str, tuple[str, ...]] = {"laravel": ("conflict",), "task_service": ("conflict", "quarantine")}
-"""Kept while they hold a row."""
+"""Tables that remain while they hold a row."""
 _JOURNAL = {"journal", "journal_end", "verdict", "consistency"}
 _JOURNALS_FUNCTIONS = {"chain_entry", "refuse_rewriting"}
 _OF_THE_COPY = ("lane", "copy_chunk", "deferred_ddl")
@@ -37,8 +36,8 @@ _SAME_COMMAND = "run the same command again"
 
 
 @dataclass(frozen=True)
-class _Thing:
-    """Something of ours in a database: a trigger ("name on table"), a table, a sequence or a function."""
+class _DatabaseObject:
+    """An object that the runbook created: a trigger ("name on table"), a table, a sequence or a function."""
 
     kind: str
     name: str
@@ -58,31 +57,34 @@ def cleanup(
     lock_timeout_seconds: float = 2,
     check: bool = False,
 ) -> Outcome:
-    """Takes capture off both sides, and every other temporary thing, and then asks both catalogs what is left.
+    """Removes capture from both sides, and every other temporary object, then checks both catalogs.
 
-    It may be run from any half-done state, and again. ``fence_until`` ("2026-12-31") is when Laravel's kept tables are
-    to be decided on; nothing happens by itself then. Details: ``removed`` and ``kept`` by side, ``fence_until``. Raises
-    Refused while a sync is on or Laravel is not fenced, Failed if anything temporary is left.
+    It may be run from any half-done state, and again. ``fence_until`` ("2026-12-31") is the day on which you decide
+    what happens to Laravel's tables; nothing happens automatically on that day. Details: ``removed`` and ``kept`` by
+    side, ``fence_until``. Raises Refused while a sync is on or Laravel is not fenced, Failed if a temporary object is
+    left.
     """
-    _refuse_no_date(fence_until)
+    _require_future_date(fence_until)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
-    before: dict[str, list[_Thing]] = {side.name: _things(side) for side in (laravel, task_service)}
-    kept: dict[str, list[_Thing]] = {side.name: _kept(side, before[side.name]) for side in (laravel, task_service)}
-    temporary = {side: [one for one in found if one not in kept[side]] for side, found in before.items()}
-    told = configuration_file(service_directory)
-    files = [str(told)] if told.exists() else []
-    _refuse_unfenced(laravel)
+    before: dict[str, list[_DatabaseObject]] = {side.name: _objects(side) for side in (laravel, task_service)}
+    remaining: dict[str, list[_DatabaseObject]] = {
+        side.name: _remaining(side, before[side.name]) for side in (laravel, task_service)
+    }
+    temporary = {side: [one for one in found if one not in remaining[side]] for side, found in before.items()}
+    configuration = configuration_file(service_directory)
+    files = [str(configuration)] if configuration.exists() else []
+    _require_fence(laravel)
     number = sum(map(len, temporary.values())) + len(files)
     details = {
         "removed": {side: list(map(str, found)) for side, found in temporary.items()} | {"machine": files},
-        "kept": {side: list(map(str, found)) for side, found in kept.items()},
+        "kept": {side: list(map(str, found)) for side, found in remaining.items()},
         "fence_until": fence_until,
     }
-    lines = tuple(_lines(temporary, files, kept, fence_until))
+    lines = tuple(_lines(temporary, files, remaining, fence_until))
     if check or not number:
-        said = f"would take away {number} temporary things" if number else "nothing temporary is left on either side"
-        return Outcome(number > 0, f"clean-up: {said}", details, lines)
-    _refuse_what_runs(laravel, _services(migration_environment, service_kind, service_directory))
+        message = f"would remove {number} temporary objects" if number else "nothing temporary is left on either side"
+        return Outcome(number > 0, f"clean-up: {message}", details, lines)
+    _require_sync_stopped(laravel, _services(migration_environment, service_kind, service_directory))
     for side in (laravel, task_service):
         capture.capture(
             laravel_dsn=laravel_dsn,
@@ -92,89 +94,92 @@ def cleanup(
             lock_timeout_seconds=lock_timeout_seconds,
             check=False,
         )
-        _take_the_rest(side, lock_timeout_seconds)
-    _unlink(told)
+        _remove_the_rest(side, lock_timeout_seconds)
+    _unlink(configuration)
     left = [
         f"{one} in {side.title}"
         for side in (laravel, task_service)
-        for found in [_things(side)]
+        for found in [_objects(side)]
         for one in found
-        if one not in _kept(side, found)
+        if one not in _remaining(side, found)
     ]
     if left:
         raise Failed(
-            "something temporary is left",
+            "temporary objects are left",
             measured=", ".join(left),
             allowed="none",
-            next_step=f"what is not ours has to go by hand; then {_SAME_COMMAND}",
+            next_step=f"remove by hand what the runbook did not create; then {_SAME_COMMAND}",
         )
-    return Outcome(True, f"clean-up: took away {number} temporary things; nothing temporary is left", details, lines)
+    return Outcome(True, f"clean-up: removed {number} temporary objects; nothing temporary is left", details, lines)
 
 
 def configuration_file(service_directory: str) -> Path:
-    """What the syncs were told."""
+    """The file with the settings of the syncs."""
     return Path(os.path.abspath(service_directory), "sync.json")
 
 
-def _refuse_no_date(fence_until: str) -> None:
+def _require_future_date(fence_until: str) -> None:
     try:
-        is_to_come = date.fromisoformat(fence_until) >= datetime.now(UTC).date()
+        is_future = date.fromisoformat(fence_until) >= datetime.now(UTC).date()
     except ValueError:
-        is_to_come = False
-    if not is_to_come:
+        is_future = False
+    if not is_future:
+        state = "not a future date" if fence_until else "not set"
         raise Refused(
-            "nobody has said for how long Laravel keeps its task tables, fenced",
+            f"fence_until is {state}: until when does Laravel keep its fenced task tables?",
             measured=f"fence_until is {fence_until!r}",
-            allowed="a day to come, such as 2026-12-31, on which somebody decides what becomes of them",
+            allowed="a future date, such as 2026-12-31, on which you decide what happens to them",
             next_step="set fence_until in the inventory",
         )
 
 
-def _refuse_unfenced(laravel: database.Side) -> None:
+def _require_fence(laravel: database.Side) -> None:
     with database.translated_errors(laravel), database.connect(laravel, "cleanup") as connection:
         missing = fence.missing(connection)
     if missing:
         raise Refused(
-            "Laravel could write tasks that nobody would carry: the fence does not stand",
-            measured=f"none in force on {', '.join(missing)}",
+            "the fence is not active, so Laravel could write tasks that are never synced",
+            measured=f"no active fence on {', '.join(missing)}",
             allowed="the fence on every task table",
             next_step="ansible-playbook status.yml",
         )
 
 
-def _refuse_what_runs(laravel: database.Side, names: Iterable[str]) -> None:
+def _require_sync_stopped(laravel: database.Side, names: Iterable[str]) -> None:
     with database.translated_errors(laravel), database.connect(laravel, "cleanup") as connection:
         running = [*names, *(f"switch {name}" for name in _SWITCHES if sync_switch.is_on(connection, name))]
     if running:
         raise Refused(
-            "what carries changes has to be off before its change log goes",
-            measured=f"there is {', '.join(running)}",
+            "stop the sync before its change log is removed",
+            measured=f"on or installed: {', '.join(running)}",
             allowed="no service, and both switches off",
-            next_step="ansible-playbook phase-2.5-cleanup.yml, which takes them away first",
+            next_step="ansible-playbook phase-2.5-cleanup.yml removes them first",
         )
 
 
 def _services(migration_environment: str, kind: Literal["systemd", "process"], directory: str) -> list[str]:
-    keeper = service_host.host(kind, services.UNITS if kind == "systemd" else directory)
+    host = service_host.host(kind, services.UNITS if kind == "systemd" else directory)
     names = (
         services.service_name(migration_environment, name, worker)
         for name in services.NAMES
         for worker in range(1, services.MOST_WORKERS + 1)
     )
-    return [name for name in names if keeper.installed(name)]
+    return [name for name in names if host.installed(name)]
 
 
-def _things(side: database.Side) -> list[_Thing]:
+def _objects(side: database.Side) -> list[_DatabaseObject]:
     with database.translated_errors(side), database.connect(side, "cleanup") as connection:
-        return [_Thing(*row) for row in connection.execute(sql_files.statement(_FILE, "things of ours"))]
+        return [
+            _DatabaseObject(*row) for row in connection.execute(sql_files.statement(_FILE, "objects of the runbook"))
+        ]
 
 
-def _kept(side: database.Side, found: Iterable[_Thing]) -> list[_Thing]:
+def _remaining(side: database.Side, found: Iterable[_DatabaseObject]) -> list[_DatabaseObject]:
     with database.translated_errors(side), database.connect(side, "cleanup") as connection:
-        return [one for one in found if _stays(connection, one)]
+        return [one for one in found if _remains(connection, one)]
 
 
-def _stays(connection: database.Connection, one: _Thing) -> bool:
+def _remains(connection: database.Connection, one: _DatabaseObject) -> bool:
     if one.kind == "table" and one.name in _RECORDS[connection.side.name]:
         return not _is_empty(connection, one.name)
     if connection.side.name == "task_service":
@@ -186,39 +191,43 @@ def _stays(connection: database.Connection, one: _Thing) -> bool:
     return one.kind == "table" and one.name in _JOURNAL
 
 
-def _take_the_rest(side: database.Side, lock_timeout: float) -> None:
-    """What capture leaves: the copy's and the sync's own tables, what a wait for quiet left behind, the followers."""
-    things = _things(side)
+def _remove_the_rest(side: database.Side, lock_timeout: float) -> None:
+    """Removes what capture leaves: the tables of the copy and the sync, what quiesce created, the triggers on users."""
+    objects = _objects(side)
     with database.translated_errors(side), database.connect(side, "clean up") as connection:
-        if any(one.name.startswith("task_migration_follow_") or one.name == "follow_cognito_sub" for one in things):
-            with_lock_retry(side, connection, lock_timeout, "taking the triggers off users", _stop_following)
+        if any(one.name.startswith("task_migration_follow_") or one.name == "follow_cognito_sub" for one in objects):
+            with_lock_retry(side, connection, lock_timeout, "removing the triggers on users", _stop_following)
         tables = ["switch"] if side.name == "laravel" else [*_OF_THE_COPY, *_RECORDS["task_service"]]
         for table in tables:
-            if _Thing("table", table) in things and (table not in _EMPTY_ONLY or _is_empty(connection, table)):
-                connection.execute(sql_files.statement(_FILE, "drop table", table=_ours(table)))
-        for one in things:
+            if _DatabaseObject("table", table) in objects and (
+                table not in _EMPTY_ONLY or _is_empty(connection, table)
+            ):
+                connection.execute(sql_files.statement(_FILE, "drop table", table=_qualified(table)))
+        for one in objects:
             if one.kind == "sequence" and one.name.startswith("written_"):
-                connection.execute(sql_files.statement(_FILE, "drop sequence", sequence=_ours(one.name)))
-            if one == _Thing("function", "count_written"):
-                connection.execute(sql_files.statement(_FILE, "drop function", function=_ours(one.name)))
+                connection.execute(sql_files.statement(_FILE, "drop sequence", sequence=_qualified(one.name)))
+            if one == _DatabaseObject("function", "count_written"):
+                connection.execute(sql_files.statement(_FILE, "drop function", function=_qualified(one.name)))
         empty = connection.execute(sql_files.statement(_FILE, "schema is empty")).fetchone()
         if empty and empty[0]:
             connection.execute(sql_files.statement(_FILE, "drop schema"))
 
 
 def _stop_following(connection: database.Connection) -> None:
-    """The table of who is who stays, as the plan keeps it; whoever finds it reads how old it is."""
+    """Removes the triggers on users. cognito_user_mapping remains, as in the plan, with a comment on how old it is."""
     connection.execute(sql_files.statement(_FILE, "drop followers"))
-    said = f"As of {times.when(datetime.now(UTC))}, the end of the migration: it follows users.cognito_sub no more."
-    connection.execute(sql_files.statement(_FILE, "say how old cognito_user_mapping is", comment=sql.Literal(said)))
+    comment = (
+        f"As of {times.when(datetime.now(UTC))}, the end of the migration. It no longer follows users.cognito_sub."
+    )
+    connection.execute(sql_files.statement(_FILE, "comment on cognito_user_mapping", comment=sql.Literal(comment)))
 
 
 def _is_empty(connection: database.Connection, table: str) -> bool:
-    row = connection.execute(sql_files.statement(_FILE, "is empty", table=_ours(table))).fetchone()
+    row = connection.execute(sql_files.statement(_FILE, "is empty", table=_qualified(table))).fetchone()
     return bool(row and row[0])
 
 
-def _ours(name: str) -> sql.Identifier:
+def _qualified(name: str) -> sql.Identifier:
     return sql.Identifier("task_migration", name)
 
 
@@ -227,25 +236,25 @@ def _unlink(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise Failed(
-            f"{path} could not be taken away, the last of all",
+            f"could not remove {path}; everything else is removed",
             measured=error.strerror or str(error),
-            next_step=f"take it away by hand, then {_SAME_COMMAND}",
+            next_step=f"remove it by hand, then {_SAME_COMMAND}",
         ) from error
 
 
 def _lines(
-    temporary: Mapping[str, Iterable[_Thing]],
+    temporary: Mapping[str, Iterable[_DatabaseObject]],
     files: Iterable[str],
-    kept: Mapping[str, Iterable[_Thing]],
+    remaining: Mapping[str, Iterable[_DatabaseObject]],
     fence_until: str,
 ) -> Iterable[str]:
     titles = {"laravel": "Laravel's database", "task_service": "the Task Service's database"}
     for side, found in temporary.items():
         if names := ", ".join(map(str, found)):
-            yield f"goes from {titles[side]}: {names}"
-    yield from (f"goes from this machine: {file}" for file in files)
+            yield f"is removed from {titles[side]}: {names}"
+    yield from (f"is removed from this machine: {file}" for file in files)
     tables = ", ".join(capture.task_tables("laravel"))
-    yield f"stays in Laravel's database: {tables}, fenced, until {fence_until}; cognito_user_mapping, as it is now"
-    for side, found in kept.items():
+    yield f"remains in Laravel's database: {tables}, fenced, until {fence_until}; cognito_user_mapping, as it is now"
+    for side, found in remaining.items():
         if names := ", ".join(one.name for one in found if one.kind == "table"):
-            yield f"stays in {titles[side]}, for the record: {names}"
+            yield f"remains in {titles[side]}, for the record: {names}"

@@ -1,8 +1,8 @@
--- The end of the migration: what is there of ours in either database, and taking away what no other file takes away.
+-- The end of the migration: lists the objects of the runbook in a database, and drops those that no other file drops.
 
--- name: things of ours
--- Everything in the schema task_migration, and the triggers on the application's tables. What belongs to another thing
--- (an index, the sequence of an identity column) goes with it.
+-- name: objects of the runbook
+-- Everything in the schema task_migration, and the triggers on the application's tables. An object that depends on another
+-- one (an index, the sequence of an identity column) is dropped with it.
 SELECT kind, name FROM (
     SELECT 'trigger' AS kind, t.tgname || ' on ' || c.relname AS name
     FROM pg_trigger t
@@ -22,7 +22,7 @@ SELECT kind, name FROM (
     FROM pg_proc p
     JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = 'task_migration'
-) things
+) objects
 ORDER BY kind DESC, name;
 
 -- name: is empty
@@ -42,11 +42,11 @@ DROP TRIGGER IF EXISTS task_migration_follow_insert ON users;
 DROP TRIGGER IF EXISTS task_migration_follow_update ON users;
 DROP FUNCTION IF EXISTS task_migration.follow_cognito_sub();
 
--- name: say how old cognito_user_mapping is
+-- name: comment on cognito_user_mapping
 COMMENT ON TABLE public.cognito_user_mapping IS {comment};
 
 -- name: drop schema
--- With anything in it that nobody knows it stays, and is named.
+-- No CASCADE: with an unknown object in it, the schema remains and the object is reported.
 DROP SCHEMA IF EXISTS task_migration;
 
 -- name: schema is empty

@@ -1,7 +1,7 @@
-"""Taking the routes below one path out of a routes file of Laravel's, and nothing else, byte for byte.
+"""Removes the routes below one path from a routes file of Laravel, and nothing else, byte for byte.
 
-tree-sitter's grammar says what the file's statements are. A route goes when its path, with the prefixes of its groups,
-is written out; what is put together at run time is left where it is, and named.
+tree-sitter parses the file into statements. A route is removed if its path, with the prefixes of its groups, is written
+out as text. A path that is built at run time is left in place and reported.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _PLACE_OF_URI = {
     **dict.fromkeys(("redirect", "permanentRedirect", *_RESOURCES), 0),
     "match": 1,
 }
-"""Which argument of these methods is the path."""
+"""The position of the path among the arguments of these methods."""
 _NO_ROUTES = {"php_tag", "comment", "namespace_use_declaration"}
 
 
-class Unreadable(Exception):
-    """The file holds PHP that is not understood here."""
+class UnreadablePhp(Exception):
+    """The file cannot be parsed as PHP."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """``text`` without the routes; ``removed``, their lines as "12: Route::get('/tasks'"; ``doubtful``, the same of
-    statements that speak of the path and were left, since nobody can tell whether they are its routes."""
+class WithoutRoutes:
+    """``text`` without the routes. ``removed`` are their lines as "12: Route::get('/tasks'". ``doubtful`` are
+    statements that mention the path and were left, because it is not clear whether they are its routes."""
 
     text: bytes
     removed: list[str] = field(default_factory=list)
@@ -46,16 +46,16 @@ class _Call:
     arguments: list[Node]
 
 
-def without(text: bytes, path: str) -> Taken:
-    """The file without the routes of ``path`` ("tasks": /tasks and all below it). Raises Unreadable."""
+def without_routes(text: bytes, path: str) -> WithoutRoutes:
+    """Returns the file without the routes of ``path`` ("tasks": /tasks and all below it). Raises UnreadablePhp."""
     cuts: list[Node] = []
     doubtful: list[Node] = []
     _walk(_parsed(text), path, cuts, doubtful)
-    return Taken(_cut(text, cuts), [_told(one) for one in cuts], [_told(one) for one in doubtful])
+    return WithoutRoutes(_cut(text, cuts), [_summary(one) for one in cuts], [_summary(one) for one in doubtful])
 
 
 def without_imports(text: bytes, names: set[str]) -> bytes:
-    """The file without the ``use`` of these classes, unless what they are called here is still spoken of."""
+    """Returns the file without the ``use`` of these classes, unless it still uses their names."""
     cuts = []
     for statement in _parsed(text).named_children:
         if (imported := _imported(statement)) and imported[0] in names:
@@ -65,8 +65,8 @@ def without_imports(text: bytes, names: set[str]) -> bytes:
     return _cut(text, cuts)
 
 
-def declared(text: bytes) -> list[str]:
-    """The full names of the classes, interfaces, traits and enums that a PHP file declares."""
+def declared_classes(text: bytes) -> list[str]:
+    """Returns the full names of the classes, interfaces, traits and enums that a PHP file declares."""
     return list(_declared(Parser(_LANGUAGE).parse(text).root_node, ""))
 
 
@@ -86,35 +86,35 @@ def _declared(block: Node, namespace: str) -> Iterator[str]:
 def _parsed(text: bytes) -> Node:
     root = Parser(_LANGUAGE).parse(text).root_node
     if all(one.type != "php_tag" for one in root.children):
-        raise Unreadable("it holds no PHP")
+        raise UnreadablePhp("it is not PHP")
     if root.has_error:
         row = _first_error(root).start_point.row
-        raise Unreadable(f"line {row + 1}: {text.splitlines()[row].decode(errors='replace').strip()[:60]}")
+        raise UnreadablePhp(f"line {row + 1}: {text.splitlines()[row].decode(errors='replace').strip()[:60]}")
     return root
 
 
 def _first_error(node: Node) -> Node:
-    """The innermost place at which the grammar gave up."""
-    wrong = next((one for one in node.children if one.has_error or one.is_error or one.is_missing), None)
-    return node if wrong is None else _first_error(wrong)
+    """Returns the innermost place that could not be parsed."""
+    broken = next((one for one in node.children if one.has_error or one.is_error or one.is_missing), None)
+    return node if broken is None else _first_error(broken)
 
 
 def _walk(block: Node, path: str, cuts: list[Node], doubtful: list[Node]) -> None:
-    """Looks at each statement of a block; into groups that add nothing to the path, too."""
+    """Checks each statement of a block, and of groups in it that add nothing to the path."""
     for statement in block.named_children:
         if statement.type in _NO_ROUTES:
             continue
-        verdict, body = _judged(_chain(statement), path)
-        if verdict:
+        is_route, body = _is_route(_chain(statement), path)
+        if is_route:
             cuts.append(statement)
         elif body:
             _walk(body, path, cuts, doubtful)
-        elif verdict is None and _speaks_of(_text(statement), path):
+        elif is_route is None and _mentions(_text(statement), path):
             doubtful.append(statement)
 
 
-def _judged(calls: list[_Call], path: str) -> tuple[bool | None, Node | None]:
-    """Whether these calls are a route of the path (None: nobody can tell); and the body of a group to look into."""
+def _is_route(calls: list[_Call], path: str) -> tuple[bool | None, Node | None]:
+    """Returns whether these calls are a route of the path (None: not known), and the body of a group to check."""
     prefixes = [_literal(call.arguments[0]) if call.arguments else None for call in calls if call.name == "prefix"]
     for call in calls:
         if call.name == "group":
@@ -140,13 +140,13 @@ def _is_below(uri: str, path: str) -> bool:
     return uri.strip("/").split("/")[0] == path
 
 
-def _speaks_of(statement: str, path: str) -> bool:
-    said = re.escape(path)
-    return bool(re.search(rf"""['"]/?{said}(?:['"/.{{])|/{said}\b""", statement))
+def _mentions(statement: str, path: str) -> bool:
+    escaped = re.escape(path)
+    return bool(re.search(rf"""['"]/?{escaped}(?:['"/.{{])|/{escaped}\b""", statement))
 
 
 def _chain(statement: Node) -> list[_Call]:
-    """The calls of ``Route::a(...)->b(...);``, and [] for any other statement."""
+    """Returns the calls of ``Route::a(...)->b(...);``, and [] for any other statement."""
     calls: list[_Call] = []
     call = statement.named_child(0) if statement.type == "expression_statement" else None
     while call is not None and call.type in ("member_call_expression", "scoped_call_expression"):
@@ -162,7 +162,7 @@ def _chain(statement: Node) -> list[_Call]:
 
 
 def _literal(argument: Node) -> str | None:
-    """The text of an argument that is one string, None of any other."""
+    """Returns the text of an argument that is one string, None for any other."""
     string = argument.named_child(0) if len(argument.named_children) == 1 else None
     if string is None or string.type not in ("string", "encapsed_string"):
         return None
@@ -172,7 +172,7 @@ def _literal(argument: Node) -> str | None:
 
 
 def _prefix_among(attributes: Node) -> str | None:
-    """The prefix among a group's attributes, "" without one; None if it is not written out."""
+    """Returns the prefix among a group's attributes, "" without one, None if it is not written out as text."""
     array = attributes.named_child(0)
     if array is None or array.type != "array_creation_expression":
         return None
@@ -185,13 +185,13 @@ def _prefix_among(attributes: Node) -> str | None:
 
 
 def _closure(argument: Node) -> Node | None:
-    """The body of a function that is an argument."""
+    """Returns the body of a function that is an argument."""
     function = argument.named_child(0)
     return function.child_by_field_name("body") if function is not None and "anonymous" in function.type else None
 
 
 def _imported(statement: Node) -> tuple[str, str] | None:
-    """The class that a ``use`` of one class names, and what it is called in this file."""
+    """Returns the class of a ``use`` statement, and its name in this file; None for other statements."""
     clauses = [one for one in statement.named_children if one.type == "namespace_use_clause"]
     if statement.type != "namespace_use_declaration" or len(clauses) != 1:
         return None
@@ -207,7 +207,7 @@ def _cut(text: bytes, statements: list[Node]) -> bytes:
 
 
 def _whole_lines(text: bytes, start: int, end: int) -> tuple[int, int]:
-    """With the line's indentation and its end, where nothing else stands on the line but a comment."""
+    """Extends the range to the whole line, if nothing else but a comment is on it."""
     line = text.rfind(b"\n", 0, start) + 1
     after = re.compile(rb"[ \t]*(?://[^\n]*|#(?!\[)[^\n]*)?(?:\r?\n|$)").match(text, end)
     if text[line:start].strip() or after is None:
@@ -219,6 +219,6 @@ def _text(node: Node) -> str:
     return (node.text or b"").decode(errors="replace")
 
 
-def _told(statement: Node) -> str:
-    """One statement by its line and its first words."""
+def _summary(statement: Node) -> str:
+    """Returns the line number and the first words of a statement."""
     return f"{statement.start_point.row + 1}: {' '.join(_text(statement)[:200].split(';')[0].split())[:60]}"

@@ -1,4 +1,4 @@
-"""Taking everything of ours out of Laravel's database: the way back of phase 2.1."""
+"""Removes everything that the runbook created from Laravel's database: the rollback of phase 2.1."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def uninstall(
     """Removes the fence, capture, the mapping table and the schema task_migration from Laravel's database.
 
     The journal is written to ``report_directory`` first. It may be run from any half-done state, and again. Details:
-    ``journal``, the file. Ends with a look at the catalogs; raises Failed if a thing of ours is left.
+    ``journal``, the file. Raises Failed if the catalogs still hold an object of the runbook at the end.
     """
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.connect(side, "withdraw") as connection:
         left = _left(connection)
         if check or not left:
-            message = f"would take away {len(left)} things of ours" if left else "nothing of ours is there"
+            message = (
+                f"would remove {len(left)} objects of the runbook" if left else "no object of the runbook is there"
+            )
             return Outcome(bool(left), f"Laravel's database: {message}", lines=tuple(left))
         exported = journal.export(connection, report_directory)
     fence.fence(laravel_dsn=laravel_dsn, state="absent", lock_timeout_seconds=lock_timeout_seconds, check=False)
@@ -39,22 +41,22 @@ def uninstall(
         remaining = _left(connection)
     if remaining:
         raise Failed(
-            "things of ours are left in Laravel's database",
+            "objects of the runbook are left in Laravel's database",
             measured=", ".join(remaining),
             allowed="none",
             next_step="run the same command again",
         )
-    kept = f"; journal kept in {exported}" if exported else ""
+    stored = f"; the journal is stored in {exported}" if exported else ""
     return Outcome(
         True,
-        f"Laravel's database: took away {len(left)} things of ours{kept}",
+        f"Laravel's database: removed {len(left)} objects of the runbook{stored}",
         {"removed": left, "journal": str(exported) if exported else None},
         tuple(left),
     )
 
 
 def _left(connection: database.Connection) -> list[str]:
-    return [name for (name,) in connection.execute(sql_files.statement(_FILE, "things of ours"))]
+    return [name for (name,) in connection.execute(sql_files.statement(_FILE, "objects of the runbook"))]
 
 
 def _drop(connection: database.Connection) -> None:
