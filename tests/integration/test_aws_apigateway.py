@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
-from lab.gateway.aws.apigateway import TROUBLE_TAG
+from lab.gateway.aws.apigateway import FAILURE_TAG
 from lab.gateway.aws_emulator import AwsEmulator
 from task_migration.external.aws import Aws
 
@@ -169,7 +169,7 @@ NO_VALUE = (
     "'_', ':', '/', '?', '&', '=', and ','."
 )
 NO_PERCENT = "Invalid percent traffic value {}. Must be between 0.0 and 100.0"
-HAS_A_CANARY = "Stage lab has a canary, and takes no other deployment until it is disabled"
+HAS_A_CANARY = "Stage lab has a canary and accepts no other deployment until it is disabled"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_stage_with_a_canary_takes_no_other_deployment(api):
 
 def trouble(api, told):
     arn = f"arn:aws:apigateway:{REGION}::/restapis/{api.id}/stages/lab"
-    api.client.tag_resource(resourceArn=arn, tags={TROUBLE_TAG: told})
+    api.client.tag_resource(resourceArn=arn, tags={FAILURE_TAG: told})
 
 
 CONFLICT = (
@@ -373,7 +373,7 @@ def test_as_many_updates_as_were_asked_for_meet_a_conflict(api):
         assert api.seen() == ("base", VARIABLES, None)
     api.update(CANARY_IS_MADE)
     assert api.seen() == ("base", VARIABLES, canary(percent=5.0))
-    assert api.stage()["tags"] == {TROUBLE_TAG: "conflict 0"}
+    assert api.stage()["tags"] == {FAILURE_TAG: "conflict 0"}
 
 
 def test_as_many_updates_as_were_asked_for_are_too_many(api, emulator):
@@ -391,7 +391,7 @@ def test_as_many_updates_as_were_asked_for_are_too_many(api, emulator):
 
 def test_a_trouble_that_is_not_known_is_said(api):
     trouble(api, "conflict")
-    assert "can be 'conflict N' or 'throttle N'" in refusal(lambda: api.update(CANARY_IS_MADE))[2]
+    assert "allowed: 'conflict N' or 'throttle N'" in refusal(lambda: api.update(CANARY_IS_MADE))[2]
 
 
 # The rest of an API

@@ -239,7 +239,7 @@ def test_a_resource_is_chosen_by_how_exact_it_is():
     ranked = sorted(resources, key=lambda one: one.rank)
 
     def first(path):
-        return next((one.path, found) for one in ranked if (found := one.found(path)) is not None)
+        return next((one.path, found) for one in ranked if (found := one.match(path)) is not None)
 
     assert first("/a/b") == ("/a/b", {})
     assert first("/a/7") == ("/a/{id}", {"method.request.path.id": "7"})

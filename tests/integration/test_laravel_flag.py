@@ -423,7 +423,7 @@ def test_the_emulator_listens_on_loopback_until_it_is_told_to_end():
 
 
 def test_the_emulator_refuses_a_port_that_is_taken(emulator):
-    with pytest.raises(Refused, match="is taken"):
+    with pytest.raises(Refused, match="is in use"):
         AwsEmulator(int(emulator.url.rpartition(":")[2])).start()
 
 

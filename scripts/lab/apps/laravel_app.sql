@@ -1,6 +1,6 @@
--- What Laravel's app asks and writes, as its login, in sessions of the application's time zone. {document} is the JSON of
--- the task t, whose owner is the user `owner`; times leave as UTC. A statement that saves gives no row if nothing would
--- change, as Eloquent writes nothing then.
+-- The statements of Laravel's application. They run as its login, in its time zone. {document} is the JSON of the task t
+-- of the user `owner`, with times in UTC. A statement that saves returns no row if nothing would change, because Eloquent
+-- then writes nothing.
 
 -- name: document
 json_build_object(
@@ -14,9 +14,9 @@ json_build_object(
     'approved_at', to_char(t.approved_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'approved_by', (SELECT cognito_sub FROM users approver WHERE approver.id = t.approved_by_user_id),
     'tags', coalesce(
-        (SELECT json_agg(borne.name ORDER BY borne.name)
+        (SELECT json_agg(named.name ORDER BY named.name)
          FROM (SELECT DISTINCT tag.name COLLATE "C" AS name
-               FROM task_tag JOIN tags tag ON tag.id = task_tag.tag_id WHERE task_tag.task_id = t.id) AS borne), '[]'),
+               FROM task_tag JOIN tags tag ON tag.id = task_tag.tag_id WHERE task_tag.task_id = t.id) AS named), '[]'),
     'created_at', to_char(t.created_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'updated_at', to_char(t.updated_at::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'group', CASE WHEN t.group_task_id IS NOT NULL THEN json_build_object(
@@ -45,15 +45,15 @@ FROM (
 ) AS t JOIN users owner ON owner.id = t.user_id;
 
 -- name: create
-WITH made AS (
+WITH written AS (
     INSERT INTO tasks (user_id, title, description, priority, is_completed, created_at, updated_at)
     VALUES (%(user)s, %(title)s, %(description)s, %(priority)s, false, %(now)s, %(now)s)
     RETURNING *
 )
-SELECT {document}::text FROM made t JOIN users owner ON owner.id = t.user_id;
+SELECT {document}::text FROM written t JOIN users owner ON owner.id = t.user_id;
 
 -- name: update
--- Every column is judged by the row as it is when it is locked: the sync may have written it since.
+-- Compares with the row as it is when it is locked, because the sync may have written it since it was read.
 WITH changed AS (
     UPDATE tasks t
     SET title = CASE WHEN f.fields ? 'title' THEN f.fields ->> 'title' ELSE t.title END,
@@ -79,7 +79,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t JOIN users owner ON owner.id = t.user_id;
 
 -- name: uncomplete
--- What is not done can't have been approved.
+-- A task that is not completed cannot be approved.
 WITH changed AS (
     UPDATE tasks
     SET is_completed = false, completed_at = NULL, approved_at = NULL, approved_by_user_id = NULL, updated_at = %(now)s
@@ -90,7 +90,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t JOIN users owner ON owner.id = t.user_id;
 
 -- name: approve
--- Any user may.
+-- Any user may do this.
 WITH changed AS (
     UPDATE tasks SET approved_at = %(now)s, approved_by_user_id = %(user)s, updated_at = %(now)s
     WHERE id = %(task)s AND deleted_at IS NULL
@@ -141,13 +141,13 @@ new AS (INSERT INTO task_tag (task_id, tag_id) SELECT %(task)s, id FROM kept ON 
 SELECT count(*) FROM new;
 
 -- name: add image
-WITH made AS (
+WITH written AS (
     INSERT INTO task_images (task_id, file_path, created_at, updated_at)
     SELECT id, %(s3_key)s, %(now)s, %(now)s FROM tasks
     WHERE id = %(task)s AND user_id = %(user)s AND deleted_at IS NULL
     RETURNING *
 )
-SELECT json_build_object('id', id, 'task_id', task_id, 's3_key', file_path)::text FROM made;
+SELECT json_build_object('id', id, 'task_id', task_id, 's3_key', file_path)::text FROM written;
 
 -- name: remove image
 DELETE FROM task_images image USING tasks t

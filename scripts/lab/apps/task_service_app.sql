@@ -1,5 +1,5 @@
--- What the Task Service's app asks and writes. {document} is the JSON of the task t; times leave as UTC. Its `now` is in
--- milliseconds, as Sequelize writes times. The unique keys of group_tasks and task_approvals are the schema's.
+-- The statements of the Task Service's application. {document} is the JSON of the task t, with times in UTC. `now` is in
+-- milliseconds, as Sequelize writes times. The schema has the unique keys of group_tasks and task_approvals.
 
 -- name: document
 json_build_object(
@@ -36,16 +36,16 @@ SELECT coalesce(json_agg({document} ORDER BY t.id DESC), '[]')::text
 FROM (SELECT * FROM tasks WHERE user_id = %(user)s ORDER BY id DESC LIMIT %(newest)s) AS t;
 
 -- name: create
-WITH made AS (
+WITH written AS (
     INSERT INTO tasks (user_id, title, description, difficulty, status, tags, created_at, updated_at)
     VALUES (%(user)s, %(title)s, %(description)s, %(difficulty)s, %(status)s::enum_tasks_status, %(tags)s::jsonb, %(now)s, %(now)s)
     RETURNING *
 )
-SELECT {document}::text FROM made t;
+SELECT {document}::text FROM written t;
 
 -- name: create or replace
--- No row if the id is another user's.
-WITH made AS (
+-- Returns no row if the id belongs to another user.
+WITH written AS (
     INSERT INTO tasks (id, user_id, title, description, difficulty, status, tags, created_at, updated_at)
     VALUES (%(id)s, %(user)s, %(title)s, %(description)s, %(difficulty)s, %(status)s::enum_tasks_status, %(tags)s::jsonb,
             %(now)s, %(now)s)
@@ -55,7 +55,7 @@ WITH made AS (
     WHERE tasks.user_id = EXCLUDED.user_id
     RETURNING *
 )
-SELECT {document}::text FROM made t;
+SELECT {document}::text FROM written t;
 
 -- name: update
 WITH changed AS (
@@ -96,7 +96,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t;
 
 -- name: uncomplete
--- What is not done can't have been approved.
+-- A task that is not completed cannot be approved.
 WITH changed AS (
     UPDATE tasks SET status = 'pending', completed_at = NULL, approved_at = NULL, approved_by = NULL, updated_at = %(now)s
     WHERE id = %(task)s AND user_id = %(user)s
@@ -107,7 +107,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t;
 
 -- name: approve
--- Any user may.
+-- Any user may do this.
 WITH changed AS (
     UPDATE tasks SET status = 'approved', approved_at = %(now)s, approved_by = %(user)s, updated_at = %(now)s
     WHERE id = %(task)s
@@ -122,7 +122,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t;
 
 -- name: reject
--- Any user may.
+-- Any user may do this.
 WITH changed AS (
     UPDATE tasks SET status = 'rejected', completed_at = NULL, approved_at = NULL, approved_by = NULL, updated_at = %(now)s
     WHERE id = %(task)s
@@ -136,7 +136,7 @@ WITH changed AS (
 SELECT {document}::text FROM changed t;
 
 -- name: touch
--- The task that a part of it is about to be written for; locked, so that it stays.
+-- Locks the task before one of its images or its group is written, so that it cannot be deleted meanwhile.
 UPDATE tasks SET updated_at = %(now)s WHERE id = %(task)s AND user_id = %(user)s RETURNING id;
 
 -- name: join group
@@ -150,12 +150,12 @@ SET group_id = EXCLUDED.group_id, reward = EXCLUDED.reward, requires_approval = 
 DELETE FROM group_tasks WHERE task_id = %(task)s;
 
 -- name: add image
-WITH made AS (
+WITH written AS (
     INSERT INTO task_images (task_id, s3_key, s3_url, uploaded_by, created_at, updated_at)
     VALUES (%(task)s, %(s3_key)s, %(s3_url)s, %(user)s, %(now)s, %(now)s)
     RETURNING *
 )
-SELECT json_build_object('id', id, 'task_id', task_id, 's3_key', s3_key)::text FROM made;
+SELECT json_build_object('id', id, 'task_id', task_id, 's3_key', s3_key)::text FROM written;
 
 -- name: remove image
 DELETE FROM task_images WHERE id = %(image)s AND task_id = %(task)s RETURNING id;
@@ -172,12 +172,12 @@ DELETE FROM task_approvals WHERE task_id = %(task)s;
 -- name: delete task
 DELETE FROM tasks WHERE id = %(task)s;
 
--- name: mark as the sync's
+-- name: mark as sync
 SELECT set_config('task_migration.origin', 'sync', true);
 
--- name: take task
--- All that the sync says of a task; what it does not say stays. `in_progress` and `rejected` are kinds of `pending` that
--- Laravel has no word for. No row if the id is another user's.
+-- name: apply task
+-- Writes the fields that the sync sent; the others remain. Laravel has no `in_progress` and `rejected`: there they are
+-- `pending`, which therefore does not overwrite them. Returns no row if the id belongs to another user.
 WITH given AS (
     SELECT f.fields, row.*
     FROM (SELECT %(fields)s::jsonb AS fields) AS f,
@@ -185,7 +185,7 @@ WITH given AS (
              id bigint, user_id text, title text, description text, difficulty integer, status enum_tasks_status,
              completed_at timestamptz, approved_at timestamptz, approved_by text, tags jsonb, created_at timestamptz,
              updated_at timestamptz)
-), made AS (
+), written AS (
     INSERT INTO tasks (id, user_id, title, description, difficulty, status, completed_at, approved_at, approved_by, tags,
                        created_at, updated_at)
     SELECT id, user_id, title, description, coalesce(difficulty, 3), coalesce(status, 'pending'), completed_at, approved_at,
@@ -208,9 +208,9 @@ WITH given AS (
     WHERE tasks.user_id = EXCLUDED.user_id
     RETURNING id
 )
-SELECT id FROM made;
+SELECT id FROM written;
 
--- name: take group
+-- name: apply group
 INSERT INTO group_tasks (group_id, task_id, reward, requires_approval, requires_image, created_at, updated_at)
 SELECT group_id, %(task)s, reward, requires_approval, requires_image, created_at, updated_at
 FROM jsonb_to_record(%(fields)s::jsonb) AS given (
@@ -220,7 +220,7 @@ ON CONFLICT (task_id) DO UPDATE
 SET group_id = EXCLUDED.group_id, reward = EXCLUDED.reward, requires_approval = EXCLUDED.requires_approval,
     requires_image = EXCLUDED.requires_image, created_at = EXCLUDED.created_at, updated_at = EXCLUDED.updated_at;
 
--- name: take approval
+-- name: apply approval
 INSERT INTO task_approvals (task_id, approver_id, status, approved_at, created_at, updated_at)
 SELECT %(task)s, approver_id, status, approved_at, created_at, updated_at
 FROM jsonb_to_record(%(fields)s::jsonb) AS given (
@@ -230,15 +230,15 @@ ON CONFLICT (task_id) DO UPDATE
 SET approver_id = EXCLUDED.approver_id, status = EXCLUDED.status, approved_at = EXCLUDED.approved_at,
     created_at = EXCLUDED.created_at, updated_at = EXCLUDED.updated_at;
 
--- name: take no approval
--- A rejection stays: Laravel has no word for it.
+-- name: remove approval
+-- A rejection remains, because Laravel has none.
 DELETE FROM task_approvals WHERE task_id = %(task)s AND status <> 'rejected';
 
--- name: drop other images
+-- name: delete other images
 DELETE FROM task_images
 WHERE task_id = %(task)s AND id NOT IN (SELECT id FROM jsonb_to_recordset(%(fields)s::jsonb) AS given (id bigint));
 
--- name: take images
+-- name: apply images
 INSERT INTO task_images (id, task_id, s3_key, s3_url, uploaded_by, created_at, updated_at)
 SELECT id, %(task)s, s3_key, s3_url, uploaded_by, created_at, updated_at
 FROM jsonb_to_recordset(%(fields)s::jsonb) AS given (

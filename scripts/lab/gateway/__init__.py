@@ -1,1 +1,1 @@
-"""AWS as far as the runbook uses it: moto's server, API Gateway's data plane, and the metrics of both."""
+"""The part of AWS that the runbook uses: moto's server, API Gateway's HTTP routing, and the metrics of both."""

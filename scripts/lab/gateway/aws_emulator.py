@@ -1,9 +1,9 @@
-"""AWS on this machine: moto's server, and where moto is silent or wrong, what AWS documents or was seen to answer.
+"""AWS on this machine: moto's server, extended where moto lacks a behaviour or differs from AWS.
 
     python -m lab.gateway.aws_emulator --port 5005
 
-It takes any credentials, keeps everything in memory, and listens on 127.0.0.1 alone. What is not moto's is in ``aws/``,
-and so are the tags by which a service is told to fail.
+It accepts any credentials, stores everything in memory, and listens only on 127.0.0.1. The extensions are in ``aws/``,
+with the tags that make a service fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ADDRESS = "127.0.0.1"
 class AwsEmulator:
     """The emulator in this process. ``port`` 0 takes a free one; ``url`` is for ``aws_endpoint_url``.
 
-    moto keeps one world for a process: two emulators in it share theirs.
+    moto has one state per process: two emulators in the same process share it.
     """
 
     def __init__(self, port: int = 0, on_instance: ssm.OnInstance = ssm.run_nothing) -> None:
@@ -35,9 +35,9 @@ class AwsEmulator:
         self.url = ""
 
     def start(self) -> AwsEmulator:
-        """Raises Refused if the port is taken."""
+        """Starts the server. Raises Refused if the port is in use."""
         if self._port and port_is_taken(self._port):
-            raise Refused(f"the port {self._port} is taken", next_step="python -m lab.gateway.aws_emulator --port 0")
+            raise Refused(f"port {self._port} is in use", next_step="python -m lab.gateway.aws_emulator --port 0")
         ssm.on_instance = self._on_instance
         extend_moto()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -58,7 +58,7 @@ class AwsEmulator:
 
 @cache
 def extend_moto() -> None:
-    """Puts all that follows in moto's place, once."""
+    """Adds the extensions to moto, once."""
     ecs.end_deployments()
     ssm.run_commands()
     ssm.add_invocation_list()
@@ -68,12 +68,12 @@ def extend_moto() -> None:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Listens until SIGTERM or SIGINT; prints its address first."""
+    """Serves until SIGTERM or SIGINT. Prints the address first."""
     parser = argparse.ArgumentParser(prog="python -m lab.gateway.aws_emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--directory", help="of the lab that it is of; nothing is kept there")
+    parser.add_argument("--directory", help="identifies the lab of this process; nothing is stored there")
     ending = {signal.SIGTERM, signal.SIGINT}
-    # Blocked before there is a thread, so that no thread of the server's takes it.
+    # Blocked before any thread exists, so that no thread of the server receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     with AwsEmulator(parser.parse_args(words).port) as emulator:
         print(emulator.url, flush=True)

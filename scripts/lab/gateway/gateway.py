@@ -1,14 +1,14 @@
-"""API Gateway on this machine: routes live HTTP as a stage of the AWS emulator says, request by request.
+"""API Gateway on this machine: routes each live HTTP request by a stage of the AWS emulator.
 
     python -m lab.gateway.gateway --port 8000 --aws-endpoint-url URL --rest-api ID --stage lab --access-log FILE
 
-Whether a request is a canary's is decided at random, for each anew. What is under way when a setting changes ends where
-it began. What would be answered in an app's place is answered here: 502 by its load balancer if there is no app, 504 by
-API Gateway itself if it takes too long. ``GET /lab/gateway`` tells the settings in force.
+Each request goes to the canary at random, by its percentage. A request in progress ends where it started when a setting
+changes. The gateway also answers what AWS would answer in an application's place: 502 like a load balancer whose target
+is down, 504 like API Gateway when an integration takes too long. ``GET /lab/gateway`` returns the active settings.
 
-The access log has one line of JSON for each request that was answered, a tenth of a second after it at the latest:
-``requestId``, ``time`` (of the answer, milliseconds since 1970), ``isCanary``, ``path`` (the resource's), ``method``,
-``status``, ``latency`` (ms), ``intStatus`` (null if the app gave no answer), ``intLatency`` (ms), ``upstream`` and
+The access log has one line of JSON for each answered request, written within a tenth of a second: ``requestId``,
+``time`` (of the answer, milliseconds since 1970), ``isCanary``, ``path`` (of the resource), ``method``, ``status``,
+``latency`` (ms), ``intStatus`` (null without an answer of the application), ``intLatency`` (ms), ``upstream`` and
 ``err``.
 """
 
@@ -36,18 +36,18 @@ from lab.locations import AWS_REGION
 
 ROUTE = "/lab/gateway"
 FLUSH_SECONDS = 0.05
-# A client that keeps a connection for less than that never finds it closed; API Gateway is as patient.
+# A client that closes idle connections earlier never finds one closed. API Gateway's timeout is as long.
 IDLE_SECONDS = 75
 ENDING_SECONDS = 30
 
 
 class AccessLog:
-    """Lines are kept for FLUSH_SECONDS and then written at once, each of them whole."""
+    """Buffers lines for FLUSH_SECONDS, then writes them at once. Every line in the file is complete."""
 
     def __init__(self, file: Path) -> None:
         self._descriptor = os.open(file, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600)
         if (size := os.fstat(self._descriptor).st_size) and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")  # one that ended in the middle of a line
+            os.write(self._descriptor, b"\n")  # the last line was cut short
         self._lines: list[str] = []
 
     def add(self, line: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ class AccessLog:
 
 @dataclass(slots=True)
 class RoutedRequest:
-    """One request on its way, as the access log tells it."""
+    """One request on its way, with the fields of the access log."""
 
     method: str
     path: str | None = None
@@ -82,7 +82,7 @@ class RoutedRequest:
 
 
 class LabGateway:
-    """The ASGI application."""
+    """The ASGI application of the gateway."""
 
     def __init__(self, stage: StageSettings, log: AccessLog) -> None:
         self._stage = stage
@@ -113,11 +113,11 @@ class LabGateway:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _settings_answer(self) -> HttpAnswer:
-        """503 until the stage was seen."""
+        """Returns the active settings; 503 until the stage was read once."""
         settings = self._stage.active
         if settings is None:
             return _error_answer(503, "Service Unavailable")
-        settings_shown = {
+        fields = {
             "deployment": settings.deployment,
             "variables": settings.variables,
             "percent": settings.percent,
@@ -125,7 +125,7 @@ class LabGateway:
             "since": settings.since,
             "asked": self._stage.answered_at,
         }
-        return HttpAnswer(200, [(b"content-type", b"application/json")], json.dumps(settings_shown).encode())
+        return HttpAnswer(200, [(b"content-type", b"application/json")], json.dumps(fields).encode())
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -155,10 +155,10 @@ class LabGateway:
                 "err": routed.error,
             }
         )
-        await _send(send, answer, request_id, headless=routed.method == "HEAD")
+        await _send(send, answer, request_id, without_body=routed.method == "HEAD")
 
     async def _ask(self, settings: GatewaySettings, scope: Scope, body: bytes, routed: RoutedRequest) -> HttpAnswer:
-        """What the request's upstream answers, or what AWS does in its place."""
+        """Returns the upstream's answer, or the one that AWS gives in its place."""
         matched = settings.resource(scope["raw_path"].decode("ascii"))
         method = scope["method"]
         integration = matched and (matched[0].methods.get(method) or matched[0].methods.get("ANY"))
@@ -190,7 +190,7 @@ class LabGateway:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None if the client went away before its end."""
+    """Returns the whole body; None if the client disconnected first."""
     message: Message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body", False):
@@ -203,10 +203,10 @@ def _error_answer(status: int, message: str) -> HttpAnswer:
     return HttpAnswer(status, [(b"content-type", b"application/json")], json.dumps({"message": message}).encode())
 
 
-async def _send(send: Send, answer: HttpAnswer, request_id: str, headless: bool = False) -> None:
+async def _send(send: Send, answer: HttpAnswer, request_id: str, without_body: bool = False) -> None:
     headers = [one for one in end_to_end_headers(answer.headers) if one[0] != b"date"]
     headers.append((b"x-amzn-requestid", request_id.encode()))
-    if headless:
+    if without_body:
         headers += [one for one in answer.headers if one[0] == b"content-length"]
     elif answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(answer.body)))
@@ -217,20 +217,20 @@ async def _send(send: Send, answer: HttpAnswer, request_id: str, headless: bool 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lab.gateway.gateway", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--aws-endpoint-url", required=True, help="where the AWS emulator is")
-    parser.add_argument("--rest-api", required=True, help="the REST API's id")
+    parser.add_argument("--aws-endpoint-url", required=True, help="the address of the AWS emulator")
+    parser.add_argument("--rest-api", required=True, help="the id of the REST API")
     parser.add_argument("--stage", required=True)
     parser.add_argument("--access-log", type=Path, required=True)
-    parser.add_argument("--propagation-seconds", type=float, default=0.0, help="a changed setting is in force so late")
-    asked = parser.parse_args()
+    parser.add_argument("--propagation-seconds", type=float, default=0.0, help="the delay of a changed setting")
+    arguments = parser.parse_args()
 
     def client() -> Any:
-        return Aws(AWS_REGION, asked.aws_endpoint_url).client("apigateway", attempts=1)
+        return Aws(AWS_REGION, arguments.aws_endpoint_url).client("apigateway", attempts=1)
 
-    stage = StageSettings(client, asked.rest_api, asked.stage, asked.propagation_seconds)
+    stage = StageSettings(client, arguments.rest_api, arguments.stage, arguments.propagation_seconds)
     serve(
-        LabGateway(stage, AccessLog(asked.access_log)),
-        asked.port,
+        LabGateway(stage, AccessLog(arguments.access_log)),
+        arguments.port,
         idle_seconds=IDLE_SECONDS,
         ending_seconds=ENDING_SECONDS,
     )

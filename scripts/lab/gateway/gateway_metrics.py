@@ -1,17 +1,17 @@
-"""CloudWatch's view of the lab: reads the gateway's access log, and publishes what AWS would to the AWS emulator.
+"""CloudWatch's view of the lab: reads the gateway's access log, and publishes AWS's metrics to the AWS emulator.
 
     python -m lab.gateway.gateway_metrics --aws-endpoint-url http://127.0.0.1:5005 --access-log FILE --state FILE \\
         --laravel-upstream 127.0.0.1:8001 --task-service-upstream 127.0.0.1:8002 --database-directory DIRECTORY
 
-One period's figures at a time, ``--delay`` seconds after its end: with ``--period 60 --delay 120`` as late as AWS.
-Names, units and gaps are AWS's: no request, no datapoint; a load balancer's errors only where there are some. Latencies
-are in whole milliseconds. An app that refuses or breaks a connection is a target of its load balancer's that does: an
-ALB answers 502 in its place. When the gateway gives up waiting, its 504 is the gateway's alone: for the load balancer
-the caller went away, which is a request without a time, and nobody's error. What never reached a load balancer, as
-where the upstream is neither side's, is in no figure of one.
+Each period is published ``--delay`` seconds after its end. ``--period 60 --delay 120`` is as late as AWS. Names, units
+and gaps are AWS's: without a request there is no datapoint, and a load balancer publishes errors only if there are
+some. Latencies are in whole milliseconds. If an application refuses or breaks a connection, the load balancer answers
+502. If the gateway stops waiting, its 504 counts only for the gateway: the load balancer sees a client that
+disconnected, which is a request without a time and not an error. A request that did not reach a load balancer is in
+none of its metrics.
 
-Killed at any point, it goes on where it stopped. The state file tells how much of the log is published; what may have
-been published just before a kill is asked for first, so that nothing counts twice.
+After a kill it continues where it stopped. The state file has the published offset of the log. Metrics that may have
+been published just before the kill are looked up first, so nothing counts twice.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from lab.servers.postgres_server import PostgresServer
 
 GATEWAY, LOAD_BALANCER, DATABASE = "AWS/ApiGateway", "AWS/ApplicationELB", "AWS/RDS"
 SETTLING_SECONDS = 0.3
-"""How long after its end a period's last lines are sure to be in the log."""
+"""The time after the end of a period until its last lines are in the log."""
 MOST_VALUES = 150
 READINGS = 5
-"""How often the CPU is read, if need be: a child that ends meanwhile would count twice, or not at all."""
+"""How often the CPU is read at most. If a child ends during a reading, it would count twice or not at all."""
 
 MetricName = tuple[str, str, tuple[tuple[str, str], ...], str]
 """Namespace, name, dimensions, unit."""
@@ -55,7 +55,7 @@ def dimensions(**named: str) -> tuple[tuple[str, str], ...]:
 
 
 def request_metrics(lines: Iterable[Mapping[str, Any]], sides: Mapping[str, str]) -> dict[MetricName, Counter[float]]:
-    """How often each value of each metric was measured in one period. ``sides`` says which side an upstream is."""
+    """Counts each value of each metric in one period. ``sides`` maps an upstream to its side."""
     found: dict[MetricName, Counter[float]] = defaultdict(Counter)
     for line in lines:
         _add_gateway_metrics(found, line)
@@ -65,7 +65,7 @@ def request_metrics(lines: Iterable[Mapping[str, Any]], sides: Mapping[str, str]
 
 
 def _add_gateway_metrics(found: dict[MetricName, Counter[float]], line: Mapping[str, Any]) -> None:
-    """One sample of each metric for each request, 0 or 1 for the errors: so their average is the rate."""
+    """Adds one sample per request to each metric. An error metric gets 0 or 1, so its average is the error rate."""
     wholes = [dimensions(ApiName=API_NAME, Stage=STAGE)]
     if line["path"] is not None:
         wholes.append(dimensions(ApiName=API_NAME, Method=line["method"], Resource=line["path"], Stage=STAGE))
@@ -80,8 +80,8 @@ def _add_gateway_metrics(found: dict[MetricName, Counter[float]], line: Mapping[
 
 
 def _add_load_balancer_metrics(found: dict[MetricName, Counter[float]], line: Mapping[str, Any], side: str) -> None:
-    """What the app answered is its target group's, what was answered in its place the load balancer's, and what was not
-    waited for nobody's."""
+    """Adds one request. An answer of the application counts for its target group, an error in its place for the load
+    balancer, and a timeout of the gateway for neither."""
     balancer = dimensions(LoadBalancer=LOAD_BALANCERS[side])
     target = dimensions(TargetGroup=TARGET_GROUPS[side], LoadBalancer=LOAD_BALANCERS[side])
     found[LOAD_BALANCER, "RequestCount", target, "Count"][1] += 1
@@ -99,7 +99,7 @@ def _add_load_balancer_metrics(found: dict[MetricName, Counter[float]], line: Ma
 def metric_data(
     measured: Mapping[MetricName, Counter[float]], start: float, period: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What PutMetricData takes, with its namespace; it takes so many values in one."""
+    """Yields the arguments of PutMetricData with their namespace. One datum has at most MOST_VALUES values."""
     for (namespace, name, named, unit), counted in measured.items():
         values = sorted(counted)
         for first in range(0, len(values), MOST_VALUES):
@@ -119,14 +119,14 @@ def metric_data(
 
 
 class CpuMeter:
-    """The share of all cores that a PostgreSQL server's processes took, since it was asked before."""
+    """Measures the share of all cores that a PostgreSQL server's processes used since the last call."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
         self._before: tuple[int, float, float] | None = None
 
     def percent(self) -> float | None:
-        """None if the server does not run, or was not the same one before."""
+        """Returns None if the server does not run, or was restarted since the last call."""
         before, self._before = self._before, self._taken()
         if before is None or self._before is None or before[0] != self._before[0]:
             return None
@@ -134,7 +134,7 @@ class CpuMeter:
         return max(0.0, min(100.0, 100 * took / passed / (os.cpu_count() or 1))) if passed > 0 else None
 
     def _taken(self) -> tuple[int, float, float] | None:
-        """Its process id, seconds of CPU so far, and when."""
+        """Returns the process id, the CPU seconds so far, and the time."""
         pid = self._server.pid()
         if pid is None:
             return None
@@ -150,7 +150,7 @@ class CpuMeter:
 
 
 def _seconds(postmaster: psutil.Process) -> tuple[float, float]:
-    """What it, its children and those that ended took so far; and those that ended alone."""
+    """Returns the CPU seconds of the postmaster with all children, and those of the ended children alone."""
     ended = _seconds_of_ended(postmaster)
     own = postmaster.cpu_times()
     taken = own.user + own.system + ended
@@ -168,7 +168,7 @@ def _seconds_of_ended(postmaster: psutil.Process) -> float:
 
 @dataclass
 class PublishedState:
-    """How much of the log is published, and what was measured of the database for periods that are not."""
+    """The published offset of the log, and the CPU values of periods that are not published yet."""
 
     file: Path
     offset: int = 0
@@ -184,12 +184,12 @@ class PublishedState:
         return cls(file, fields["offset"], {int(start): value for start, value in fields["cpu"].items()})
 
     def save(self) -> None:
-        """Whole after a kill; that it may be lost with the machine does no harm here."""
+        """Writes the file atomically. It may be lost if the machine crashes, which does no harm."""
         text = json.dumps({"offset": self.offset, "cpu": self.cpu})
         if text != self._saved:
-            beside = self.file.with_name(f".{self.file.name}")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(self.file)
+            temporary = self.file.with_name(f".{self.file.name}")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.file)
             self._saved = text
 
 
@@ -213,17 +213,17 @@ class GatewayMetricsPublisher:
         self._sides = sides
         self._period = period
         self._delay = delay
-        self._in_doubt = True
+        self._uncertain = True
 
     def step(self) -> None:
-        """Once after the end of each period. Raises what boto3 raises; the next step publishes the same again."""
+        """Runs once after each period. Raises boto3's errors; the next step then publishes the same periods again."""
         ended = self._start_of(time.time() - SETTLING_SECONDS) - self._period
         if (percent := self._cpu.percent()) is not None:
             self._state.cpu[ended] = round(percent, 2)
         try:
             self._publish(self._start_of(time.time() - SETTLING_SECONDS - self._delay))
         except BaseException:
-            self._in_doubt = True
+            self._uncertain = True
             raise
         finally:
             self._state.save()
@@ -232,7 +232,7 @@ class GatewayMetricsPublisher:
         return math.floor(moment / self._period) * self._period
 
     def _publish(self, before: int) -> None:
-        """Every period that begins before that moment."""
+        """Publishes every period that starts before this time."""
         for start, lines, offset in self._periods(before):
             measured = request_metrics(lines, self._sides)
             if start in self._state.cpu:
@@ -242,12 +242,12 @@ class GatewayMetricsPublisher:
             self._state.offset = offset
             self._state.cpu = {one: value for one, value in self._state.cpu.items() if one > start}
             self._state.save()
-            self._in_doubt = False
+            self._uncertain = False
 
     def _periods(self, before: int) -> Iterator[tuple[int, list[dict[str, Any]], int]]:
-        """Start, lines, and the offset in the log behind them, of each period of which anything is known.
+        """Yields each period with data: its start, its lines, and the offset after them.
 
-        The log is in the order of time, but for a clock that was set back; such lines belong to periods of their own.
+        The log is ordered by time, unless the clock was set back; such lines form periods of their own.
         """
         measured = sorted(start for start in self._state.cpu if start < before)
         lines: list[dict[str, Any]] = []
@@ -269,14 +269,14 @@ class GatewayMetricsPublisher:
         yield from ((start, [], offset) for start in measured)
 
     def _unpublished(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """Each whole line of the log that is not published, and the offset behind it."""
+        """Yields each complete line of the log that is not published, and the offset after it."""
         try:
             file = self._log.open("rb")
         except FileNotFoundError:
             return
         with file:
             if os.fstat(file.fileno()).st_size < self._state.offset:
-                self._state.offset = 0  # another log in its place
+                self._state.offset = 0  # the log was replaced
             file.seek(self._state.offset)
             offset = self._state.offset
             for line in file:
@@ -286,17 +286,17 @@ class GatewayMetricsPublisher:
                 try:
                     fields = json.loads(line)
                 except ValueError:
-                    continue  # the gateway ended in the middle of it
+                    continue  # the gateway stopped in the middle of this line
                 yield fields, offset
 
     def _put(self, ready: list[tuple[str, dict[str, Any]]]) -> None:
         for namespace in dict.fromkeys(namespace for namespace, _ in ready):
             some = [datum for of, datum in ready if of == namespace]
-            if not (self._in_doubt and self._is_there(namespace, some[0])):
+            if not (self._uncertain and self._is_published(namespace, some[0])):
                 self._client.put_metric_data(Namespace=namespace, MetricData=some)
 
-    def _is_there(self, namespace: str, datum: Mapping[str, Any]) -> bool:
-        """Whether all that this datum counts is published; what goes to a namespace goes at once."""
+    def _is_published(self, namespace: str, datum: Mapping[str, Any]) -> bool:
+        """Returns whether this datum is published. A namespace's data is published in one call."""
         found = self._client.get_metric_statistics(
             Namespace=namespace,
             MetricName=datum["MetricName"],
@@ -313,16 +313,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lab.gateway.gateway_metrics", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--aws-endpoint-url", required=True, help="where the AWS emulator is")
-    parser.add_argument("--access-log", type=Path, required=True, help="the gateway's")
+    parser.add_argument("--aws-endpoint-url", required=True, help="the address of the AWS emulator")
+    parser.add_argument("--access-log", type=Path, required=True, help="the access log of the gateway")
     parser.add_argument("--laravel-upstream", required=True, help="host:port")
     parser.add_argument("--task-service-upstream", required=True, help="host:port")
     parser.add_argument("--database-directory", type=Path, required=True, help="of the Task Service's server")
-    parser.add_argument("--state", type=Path, required=True, help="how much is published")
-    parser.add_argument("--period", type=int, default=1, help="seconds, 1 or a multiple of 60 as AWS takes them")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds from a period's end to its figures")
+    parser.add_argument("--state", type=Path, required=True, help="the file that stores how much is published")
+    parser.add_argument("--period", type=int, default=1, help="seconds: 1 or a multiple of 60, as AWS accepts them")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds from the end of a period to its metrics")
     asked = parser.parse_args()
-    ending = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
+    stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
     client = Aws(AWS_REGION, asked.aws_endpoint_url).client("cloudwatch", attempts=1)
     publisher = GatewayMetricsPublisher(
         client,
@@ -333,19 +333,19 @@ def main() -> None:
         asked.period,
         asked.delay,
     )
-    trouble = ""
+    last_error = ""
     while True:
         now = time.time() - SETTLING_SECONDS
-        if ending.wait(asked.period - now % asked.period + 0.01):  # surely behind the end
+        if stop.wait(asked.period - now % asked.period + 0.01):  # a little after the end
             return
         try:
             publisher.step()
-            said = ""
+            error_text = ""
         except (BotoCoreError, ClientError) as error:
-            said = str(error)
-        if said != trouble:
-            print(said or "CloudWatch takes the figures again", file=sys.stderr)
-            trouble = said
+            error_text = str(error)
+        if error_text != last_error:
+            print(error_text or "CloudWatch accepts the metrics again", file=sys.stderr)
+            last_error = error_text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The headers with which the runbook's probes come through the gateway: those of one user, in a closed file."""
+"""The headers of the runbook's probes through the gateway: those of one user, in a file that only its owner
+can read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from lab.sql_files import statement
 
 
 def make(file: Path, laravel_dsn: str) -> None:
-    """Writes ``X-User`` with the Cognito sub of Laravel's first user that has one."""
+    """Writes ``X-User`` with the Cognito sub of the first user in Laravel that has one."""
     with psycopg.connect(laravel_dsn) as session:
         row = session.execute(statement("servers/laravel_data.sql", "cognito subs"), {"most": 1}).fetchone()
     beside = file.with_name(f".{file.name}")

@@ -1,4 +1,4 @@
-"""The REST API of the lab in the AWS emulator: the task routes, and the stage that says which side they go to."""
+"""The lab's REST API in the AWS emulator: the task routes, and the stage that selects their side."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from task_migration.external.aws import Aws
 
 from lab.locations import API_NAME, AWS_REGION, REST_API_ID, STAGE, VARIABLE
 
-# Where each resource goes: below the stage variable's host.
+# Each resource, and its path at the host that the stage variable names.
 RESOURCES = {"/api/tasks": "/api/tasks", "/api/tasks/{proxy+}": "/api/tasks/{proxy}"}
 
 
 def make(aws_endpoint_url: str, laravel_upstream: str, task_service_upstream: str) -> bool:
-    """Makes it if it is not there, with all traffic to Laravel; whether anything was done.
+    """Creates the API if it does not exist, with all traffic to Laravel. Returns whether it did.
 
-    One whose stage is there stays as it is, canary and all, unless its traffic goes to neither side as they are now.
+    An existing stage remains, with its canary, unless its traffic goes to an address that is neither side's now.
     """
     client = Aws(AWS_REGION, aws_endpoint_url).client("apigateway")
     try:
@@ -29,7 +29,7 @@ def make(aws_endpoint_url: str, laravel_upstream: str, task_service_upstream: st
         return False
     if REST_API_ID in {api["id"] for api in client.get_rest_apis()["items"]}:
         client.delete_rest_api(restApiId=REST_API_ID)
-    # moto's own tag gives an id; without it the id would be another after each start.
+    # moto's tag sets the id; otherwise the id would change with each start.
     client.create_rest_api(name=API_NAME, tags={"_custom_id_": REST_API_ID})
     known = {one["path"]: one["id"] for one in client.get_resources(restApiId=REST_API_ID)["items"]}
     for path, below in RESOURCES.items():
@@ -42,7 +42,7 @@ def make(aws_endpoint_url: str, laravel_upstream: str, task_service_upstream: st
 
 
 def _add_resource(client: Any, known: dict[str, str], path: str, below: str) -> None:
-    """The resource at ``path`` and those above it that are not ``known`` yet; any method of it goes on as it came."""
+    """Adds the resource at ``path`` and the missing ones above it. Any method is forwarded unchanged."""
     parent = "/"
     for part in path.strip("/").split("/"):
         here = f"{parent.rstrip('/')}/{part}"

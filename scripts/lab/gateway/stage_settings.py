@@ -1,7 +1,7 @@
-"""What a stage of API Gateway says about each request: the settings in force, read from AWS again and again.
+"""The settings of an API Gateway stage, read from AWS again and again.
 
-Integrations are of a deployment and are read once for each; the stage's variables and its canary may change at any
-time. Without an answer from AWS, the last settings stay in force.
+Integrations belong to a deployment and are read once for each. The stage's variables and its canary may change at any
+time. While AWS does not answer, the last settings remain active.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ _VARIABLE = re.compile(r"\$\{stageVariables\.(\w+)\}")
 
 @dataclass(frozen=True)
 class Integration:
-    """``parameters`` says which parameter of the request's path each parameter of ``uri`` is."""
+    """``parameters`` maps each parameter of ``uri`` to a parameter of the request's path."""
 
     uri: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     seconds: float = LONGEST_INTEGRATION_SECONDS
 
     def address(self, variables: Mapping[str, str], found: Mapping[str, str]) -> str | None:
-        """Host, port and path for a request whose path gave ``found``; None if a variable is not set."""
+        """Returns host, port and path for a request with the path parameters ``found``; None if a variable
+        is not set."""
         if any(name not in variables for name in _VARIABLE.findall(self.uri)):
             return None
         uri = _VARIABLE.sub(lambda match: variables[match[1]], self.uri)
@@ -41,7 +42,8 @@ class Integration:
 
 @dataclass(frozen=True)
 class Resource:
-    """A path with ``{name}`` for one segment and ``{name+}`` for all that follow, and its methods; ANY is any."""
+    """A path with ``{name}`` for one segment and ``{name+}`` for the rest, and its methods. ANY matches
+    every method."""
 
     path: str
     methods: Mapping[str, Integration]
@@ -56,11 +58,11 @@ class Resource:
 
     @property
     def rank(self) -> list[int]:
-        """What is exact goes before what is named, and that before what takes all."""
+        """Returns the sort key: exact segments before ``{name}``, and those before ``{name+}``."""
         return [1 + bool(named[2]) if (named := _NAME.fullmatch(part)) else 0 for part in self.path.split("/")]
 
-    def found(self, path: str) -> dict[str, str] | None:
-        """The parameters of a path that is this resource's, as integrations name them; None if it is not."""
+    def match(self, path: str) -> dict[str, str] | None:
+        """Returns the parameters of a matching path, as integrations name them; None if the path does not match."""
         matched = self.pattern.fullmatch(path)
         if matched is None:
             return None
@@ -70,7 +72,8 @@ class Resource:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """Of one stage. ``percent`` is None without a canary; ``since`` the time of day when they came into force."""
+    """The settings of one stage. ``percent`` is None without a canary; ``since`` is the time when they
+    became active."""
 
     deployment: str
     variables: Mapping[str, str]
@@ -81,17 +84,17 @@ class GatewaySettings:
 
     def resource(self, path: str) -> tuple[Resource, dict[str, str]] | None:
         for resource in self.resources:
-            if (found := resource.found(path)) is not None:
+            if (found := resource.match(path)) is not None:
                 return resource, found
         return None
 
     def variables_for(self, canary: bool) -> Mapping[str, str]:
-        """The variables of one request."""
+        """Returns the variables of one request."""
         return {**self.variables, **self.overrides} if canary else self.variables
 
 
 class StageSettings(threading.Thread):
-    """Asks ``client`` every POLL_SECONDS; what it finds comes into force ``propagation_seconds`` later."""
+    """Reads the stage every POLL_SECONDS. New settings become active ``propagation_seconds`` later."""
 
     def __init__(self, client: Callable[[], Any], rest_api: str, stage: str, propagation_seconds: float = 0.0) -> None:
         super().__init__(name="stage settings", daemon=True)
@@ -100,20 +103,20 @@ class StageSettings(threading.Thread):
         self._propagation_seconds = propagation_seconds
         self._pending: list[tuple[float, GatewaySettings]] = []
         self._newest: GatewaySettings | None = None
-        self._ending = threading.Event()
+        self._stopped = threading.Event()
         self.active: GatewaySettings | None = None
         self.answered_at = 0.0
-        """When AWS last answered, as a time of day; 0 if it never did."""
+        """When AWS answered last, as a Unix time; 0 if it never did."""
 
     def run(self) -> None:
         client, last_error = self._client(), ""
-        while not self._ending.wait(POLL_SECONDS if self.answered_at or last_error else 0):
+        while not self._stopped.wait(POLL_SECONDS if self.answered_at or last_error else 0):
             try:
                 found, error_text = self._read_stage(client), ""
             except (BotoCoreError, ClientError) as error:
                 found, error_text = None, str(error)
             if error_text != last_error:
-                print(error_text or "the stage answers", file=sys.stderr)
+                print(error_text or "the stage can be read again", file=sys.stderr)
                 last_error = error_text
             if found is not None and found != self._newest:
                 self._newest = found
@@ -123,7 +126,7 @@ class StageSettings(threading.Thread):
                 self.answered_at = time.time()
 
     def end(self) -> None:
-        self._ending.set()
+        self._stopped.set()
 
     def _activate_due(self) -> None:
         while self._pending and self._pending[0][0] <= time.monotonic():

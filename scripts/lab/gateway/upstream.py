@@ -1,8 +1,8 @@
-"""HTTP to what stands behind the gateway: connections are kept alive, and a request is never sent twice unseen.
+"""HTTP to the applications behind the gateway: keeps connections alive, and never sends a write twice.
 
-A kept connection may have been closed by the other end just now. What is sent on it then is lost, and nobody can tell
-whether it was done. So one is used again only while the other end surely keeps it too, and only if nothing has come on
-it meanwhile, its end included. A read that is lost all the same is asked once more on a new connection; a write never.
+The other end may just have closed a kept connection. A request sent on it is then lost, and the sender cannot know
+whether it was processed. Therefore a connection is reused only while the other end surely keeps it open, and only if
+nothing has arrived on it since. A read that is lost anyway is sent once more on a new connection; a write never is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import httptools
 
 REUSE_SECONDS = 1.0
-"""For how long an idle connection is used again; uvicorn closes one after 5 s."""
+"""For how long an idle connection is reused; uvicorn closes one after 5 s."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# What belongs to one connection, or is written anew (RFC 9110, 7.6.1).
+# Headers that belong to one connection, or that are written again (RFC 9110, 7.6.1).
 _OF_ONE_CONNECTION = frozenset(
     {b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer", b"transfer-encoding"}
     | {b"upgrade"}
@@ -26,12 +26,12 @@ _OF_ONE_CONNECTION = frozenset(
 
 
 class NoAnswer(Exception):
-    """No answer came: the connection was refused, or ended before its answer did."""
+    """No answer came: the connection was refused, or ended before the answer did."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """``target`` is the path and the query; names of headers are in small letters."""
+    """``target`` is the path with the query; header names are in lower case."""
 
     method: str
     target: str
@@ -47,7 +47,7 @@ class HttpAnswer:
 
 
 class Upstream:
-    """One host and port, and the connections to it that are idle, the last used last."""
+    """One host and port, with its idle connections, the most recently used last."""
 
     def __init__(self, authority: str) -> None:
         self._authority = authority
@@ -56,7 +56,7 @@ class Upstream:
         self._idle: list[tuple[float, _Connection]] = []
 
     async def ask(self, request: HttpRequest, seconds: float) -> HttpAnswer:
-        """Raises Unanswered, or TimeoutError after ``seconds``; the connection is closed then."""
+        """Sends a request. Raises NoAnswer, or TimeoutError after ``seconds``; the connection is then closed."""
         async with asyncio.timeout(seconds):
             kept = self._reusable_connection()
             if kept is not None:
@@ -74,7 +74,7 @@ class Upstream:
         return answer
 
     def _reusable_connection(self) -> _Connection | None:
-        """The connection used last, if it is fit to be used again."""
+        """Returns the most recently used connection that can be reused, else None."""
         oldest = time.monotonic() - REUSE_SECONDS
         while self._idle:
             idle_since, connection = self._idle.pop()
@@ -97,22 +97,22 @@ class Upstream:
 
 
 class _Connection(asyncio.Protocol):
-    """One exchange at a time; the parser calls the methods that begin with ``on_``."""
+    """One request at a time; the parser calls the methods that start with ``on_``."""
 
     def __init__(self) -> None:
         self._transport: Any = None
         self._parser: Any = None
         self._answered: asyncio.Future[HttpAnswer] | None = None
         self._answer = HttpAnswer()
-        self._headless = False
+        self._without_body = False
         self.keeps = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     async def ask(self, authority: str, request: HttpRequest) -> HttpAnswer:
-        """Sends it and waits for the whole answer. Raises Unanswered if the connection ends before."""
-        self._answer, self._headless, self.keeps = HttpAnswer(), request.method == "HEAD", False
+        """Sends the request and waits for the whole answer. Raises NoAnswer if the connection ends first."""
+        self._answer, self._without_body, self.keeps = HttpAnswer(), request.method == "HEAD", False
         self._parser = httptools.HttpResponseParser(self)
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(_encoded(authority, request))
@@ -130,7 +130,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._end(NoAnswer("no HTTP"))
+            self._end(NoAnswer("not HTTP"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(NoAnswer("reset"))
@@ -140,26 +140,26 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._answer.status = self._parser.get_status_code()
-        if self._headless:
+        if self._without_body:
             self._end(self._answer)
 
     def on_body(self, body: bytes) -> None:
         self._answer.body += body
 
     def on_message_complete(self) -> None:
-        self.keeps = not self._headless and self._parser.should_keep_alive()
+        self.keeps = not self._without_body and self._parser.should_keep_alive()
         self._end(self._answer)
 
-    def _end(self, how: HttpAnswer | NoAnswer) -> None:
+    def _end(self, result: HttpAnswer | NoAnswer) -> None:
         if self._answered is None or self._answered.done():
             return
-        if isinstance(how, NoAnswer):
-            self._answered.set_exception(how)
+        if isinstance(result, NoAnswer):
+            self._answered.set_exception(result)
         else:
-            self._answered.set_result(how)
+            self._answered.set_result(result)
 
     def is_reusable(self) -> bool:
-        """Whether it is open and nothing has come that was not read yet, its end included."""
+        """Returns whether the connection is open and nothing unread has arrived on it."""
         if self._transport.is_closing():
             return False
         poll = select.poll()
@@ -179,5 +179,5 @@ def _encoded(authority: str, request: HttpRequest) -> bytes:
 
 
 def end_to_end_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers that go on to the other end."""
+    """Returns the headers that are forwarded to the other end."""
     return [(name, value) for name, value in headers if name not in _OF_ONE_CONNECTION]

@@ -1,14 +1,14 @@
--- Laravel's data: the same rows at every run, as many as the setting lab.tasks says (150 or more; the plan's scale is 150).
+-- Laravel's data: the same rows in every run. The setting lab.tasks is the number of tasks: 150, as in the plan, or more.
 -- Per 150 tasks: 80 images, 200 task_tag, 100 executions, 50 proposals and 7 users with a Cognito sub.
 -- Run as `laravel` in one transaction, between the blocks "tables" and "foreign keys and indexes" of laravel_schema.sql.
 --
--- Low ids are fixed, and each is hostile in its own way, so that a test can name it:
+-- Low ids are fixed. Each of these rows is difficult to migrate in its own way, and a test can refer to it by its id:
 --   users  1-7   have a Cognito sub;  8 and 9 have none
 --   tags   1-11  see the block "tags"
 --   tasks  1-40  see the comments in the block "hostile tasks"
 --   images 1-13  see the comments in the block "images"
--- What may not cross at the plan's scale: owner_unmapped 16 (17 is deleted anyway), priority outside 1-5 12 and 13,
--- approver_unmapped 18; soft-deleted among the fixed ones 14, 15 and 17. In a larger lab every 1009th task belongs to user 8.
+-- Rows held back with 150 tasks: owner_unmapped 16 (17 is deleted anyway), priority outside 1-5 12 and 13,
+-- approver_unmapped 18. Soft-deleted: 14, 15 and 17. In a larger lab every 1009th task belongs to user 8.
 
 -- name: begin
 SELECT set_config('lab.tasks', %(tasks)s, true);
@@ -175,7 +175,7 @@ FROM (
 INSERT INTO task_tag (task_id, tag_id) VALUES
     (34, 4), (34, 3), (14, 1), (15, 2), (16, 1), (16, 5), (2, 2), (8, 6),
     (35, 11), (35, 10), (35, 9), (35, 8), (35, 7), (35, 6), (35, 5), (35, 4), (35, 3), (35, 2), (35, 1);
--- Every fourth of the ordinary tasks bears none, the others up to three.
+-- Every fourth of the other tasks has no tag, the rest have up to three.
 INSERT INTO task_tag (task_id, tag_id)
 SELECT task_id, 12 + (task_id * 31 + 3 * (i / pool)) % ordinary_tags
 FROM (

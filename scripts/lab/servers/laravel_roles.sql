@@ -1,7 +1,6 @@
--- What the roles may do on Laravel's server. `laravel` is the application: it owns the database and its tables, and its
--- sessions live in the application's time zone. `task_migrator` is the runbook's login: a member of the owner, because
--- PostgreSQL lets none but a table's owner take a trigger off again. `dba` is no superuser, as on RDS: it may make roles,
--- and let them be members of the owner.
+-- The roles of Laravel's server. `laravel` is the application: it owns the database and its tables, and its sessions use
+-- the application's time zone. `task_migrator` is the runbook's login. It is a member of the owner, because only a table's
+-- owner can drop a trigger. `dba` is not a superuser, as on RDS: it can create roles and make them members of the owner.
 
 -- name: settings
 ALTER ROLE laravel SET timezone = 'Asia/Tokyo';

@@ -1,7 +1,7 @@
--- Laravel's tables as the migration plan prints them (section 2.1), in DDL that PostgreSQL accepts: indexes and comments
--- are statements of their own, and index names are Laravel's, since one schema can't hold two indexes named idx_task_id.
--- users and tags are Laravel's usual ones; the plan only refers to them.
--- The foreign keys and indexes are a block of their own so that a million rows load quickly before it.
+-- Laravel's tables from the migration plan (section 2.1), in DDL that PostgreSQL accepts: indexes and comments are separate
+-- statements, and indexes have Laravel's names, because one schema cannot have two indexes named idx_task_id.
+-- The plan only refers to users and tags; here they are Laravel's usual tables.
+-- The foreign keys and indexes are a separate block, so that a million rows load quickly before it.
 
 -- name: tables
 CREATE TABLE users (

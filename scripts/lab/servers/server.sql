@@ -1,4 +1,4 @@
--- What the lab asks of any PostgreSQL server: logins and databases. Run as the superuser.
+-- Logins and databases of a PostgreSQL server. Run as the superuser.
 
 -- name: role exists
 SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %(name)s;
@@ -7,7 +7,7 @@ SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %(name)s;
 CREATE ROLE {login} LOGIN NOSUPERUSER {attributes};
 
 -- name: let others see sessions
--- as the master login of RDS may
+-- As the master user of RDS can.
 GRANT pg_read_all_stats TO {login} WITH ADMIN OPTION;
 
 -- name: set password

@@ -1,1 +1,1 @@
-"""What of AWS is not moto's: one file for each service, one function for each thing it puts in moto's place."""
+"""Extensions of moto: one file for each service, one function for each behaviour that it adds or replaces."""

@@ -1,12 +1,12 @@
-"""API Gateway: a stage has a canary.
+"""API Gateway: adds canaries to stages.
 
-What is accepted, what is refused and in which words is as AWS was recorded to answer on 30 May 2025
-(localstack/localstack, tests/aws/services/apigateway/test_apigateway_canary.py and its snapshot). What nobody recorded
-is decided against the caller, and says so where it stands.
+What is accepted and refused, and with which messages, is as AWS was recorded to answer on 30 May 2025
+(localstack/localstack, tests/aws/services/apigateway/test_apigateway_canary.py and its snapshot). A case without a
+recording is refused, and its docstring says so.
 
-The next calls of UpdateStage are refused by a tag of the stage, ``lab:update-stage``, set like any tag
-(``apigateway.tag_resource``): ``conflict 2`` refuses two of them as AWS does while another is under way, ``throttle 3``
-three as too many. Each one that is refused counts the tag down.
+The stage's tag ``lab:update-stage`` makes the next calls of UpdateStage fail. It is set like any tag
+(``apigateway.tag_resource``). ``conflict 2`` refuses two calls as AWS does while another one runs, ``throttle 3``
+refuses three as too many. Each refused call decrements the number.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from moto.apigateway.responses import APIGatewayResponse
 
 CANARY = "/canarySettings"
 OVERRIDES = f"{CANARY}/stageVariableOverrides"
-TROUBLE_TAG = "lab:update-stage"
+FAILURE_TAG = "lab:update-stage"
 
 _COPIES = {"/deploymentId": f"{CANARY}/deploymentId", "/variables": OVERRIDES}
 _OVERRIDE = re.compile(rf"{OVERRIDES}/(?P<name>[^/]+)")
 _VARIABLE = re.compile(r"/variables/(?P<name>[^/]+)")
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _VALUE = re.compile(r"[A-Za-z0-9._~:/?#&=,-]{1,512}")
-_TROUBLE = re.compile(r"(?P<kind>conflict|throttle) (?P<left>\d+)")
+_FAILURE = re.compile(r"(?P<kind>conflict|throttle) (?P<left>\d+)")
 _OTHER_SETTING = re.compile(
     r"/description|/cacheClusterEnabled|/cacheClusterSize|/clientCertificateId|/tracingEnabled"
     r"|/accessLogSettings/(destinationArn|format)"
@@ -53,48 +53,50 @@ _SETTINGS = (
     "/*/*/caching/requireAuthorizationForCacheControl, /*/*/caching/unauthorizedCacheControlHeaderStrategy, "
     "/variables/{variable_name}, /tracingEnabled]"
 )
-_changing = threading.Lock()
+_lock = threading.Lock()
 
 
 def add_canaries() -> None:
-    """UpdateStage, CreateStage and CreateDeployment know ``canarySettings``; moto drops them, or repoints the stage."""
+    """Adds ``canarySettings`` to UpdateStage, CreateStage and CreateDeployment. moto drops them, or
+    repoints the stage."""
     stage: Any = Stage
     backend: Any = APIGatewayBackend
     response: Any = APIGatewayResponse
-    begin, told = stage.__init__, stage.to_json
+    original_init, original_to_json = stage.__init__, stage.to_json
     create_stage, create_deployment = response.create_stage, backend.create_deployment
 
-    def stage_begins(self: Any, *values: Any, **named: Any) -> None:
-        begin(self, *values, **named)
+    def stage_init(self: Any, *values: Any, **named: Any) -> None:
+        original_init(self, *values, **named)
         self.canary = None
         self.created = self.updated = int(time.time())
 
-    def stage_is_told(self: Any) -> dict[str, Any]:
-        # Copies: what is told is written out while another call may change the stage.
-        kept = {**told(self), "variables": dict(self.variables), "tags": dict(self.tags or {})}
+    def stage_to_json(self: Any) -> dict[str, Any]:
+        # Copies, because another call may change the stage while this answer is written.
+        fields = {**original_to_json(self), "variables": dict(self.variables), "tags": dict(self.tags or {})}
         if self.canary:
-            kept["canarySettings"] = _without_empty(self.canary)
+            fields["canarySettings"] = _without_empty(self.canary)
         return {
             "cacheClusterStatus": "NOT_AVAILABLE",
             "tracingEnabled": False,
-            **_without_empty(kept),
+            **_without_empty(fields),
             "methodSettings": self.method_settings,
             "createdDate": self.created,
             "lastUpdatedDate": self.updated,
         }
 
     def update_stage(self: Any, function_id: str, stage_name: str, patch_operations: Any) -> Any:
-        """Not recorded: whether a list that fails half-way is undone. Here what stood before the failure is done."""
+        """Applies the operations in order. Not recorded: whether AWS undoes a list that fails half-way.
+        This does not."""
         changed = self.get_stage(function_id, stage_name)
         deployments = self.get_rest_api(function_id).deployments
-        with _changing:
-            _meet_trouble(changed)
+        with _lock:
+            _fail_if_tagged(changed)
             for operation in patch_operations or []:
                 _apply(changed, deployments, operation)
                 changed.updated = int(time.time())
         return changed
 
-    def stage_is_created(self: Any) -> Any:
+    def create_stage_with_canary(self: Any) -> Any:
         api = self.backend.get_rest_api(self.path.split("/")[2])
         settings = self._get_param("canarySettings")
         _check_variables(self._get_param("variables") or {})
@@ -104,49 +106,49 @@ def add_canaries() -> None:
         made.canary = canary
         return status, headers, json.dumps(made.to_json())
 
-    def deployment_is_created(self: Any) -> Any:
+    def create_deployment_with_canary(self: Any) -> Any:
         api = self.backend.get_rest_api(self.path.split("/")[2])
         name, settings = self._get_param("stageName"), self._get_param("canarySettings")
         variables = self._get_param("variables") or {}
         _check_variables(variables)
-        there = api.stages.get(name)
+        existing = api.stages.get(name)
         canary = None if settings is None else _canary("", api.deployments, settings)
         if canary:
-            _check_canary_stage(name, there)
-        elif there:
-            _check_no_canary(there)
-        # moto would put a new stage in the place of one that is there: it is not told of it.
+            _check_canary_stage(name, existing)
+        elif existing:
+            _check_no_canary(existing)
+        # moto is not given the name of an existing stage, because it would replace that stage.
         made = create_deployment(
-            self.backend, api.id, None if there else name, self._get_param("description"), variables
+            self.backend, api.id, None if existing else name, self._get_param("description"), variables
         )
-        if there and canary:
-            there.canary = {**canary, "deploymentId": made.id}
-        elif there:
-            there.deployment_id, there.variables = made.id, {**there.variables, **variables}
-        if there:
-            made.stage_name, there.updated = name, int(time.time())
+        if existing and canary:
+            existing.canary = {**canary, "deploymentId": made.id}
+        elif existing:
+            existing.deployment_id, existing.variables = made.id, {**existing.variables, **variables}
+        if existing:
+            made.stage_name, existing.updated = name, int(time.time())
         return 201, {"status": 201}, json.dumps(made.to_json())
 
-    stage.__init__, stage.to_json = stage_begins, stage_is_told
+    stage.__init__, stage.to_json = stage_init, stage_to_json
     backend.update_stage = update_stage
-    response.create_stage, response.create_deployment = stage_is_created, deployment_is_created
+    response.create_stage, response.create_deployment = create_stage_with_canary, create_deployment_with_canary
 
 
-def _without_empty(told: dict[str, Any]) -> dict[str, Any]:
-    """AWS leaves out what is empty; false and 0 are not."""
-    return {key: value for key, value in told.items() if value not in (None, "", {})}
+def _without_empty(shown: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out empty values, as AWS does. false and 0 are not empty."""
+    return {key: value for key, value in shown.items() if value not in (None, "", {})}
 
 
-def _meet_trouble(stage: Any) -> None:
-    tag = (stage.tags or {}).get(TROUBLE_TAG)
+def _fail_if_tagged(stage: Any) -> None:
+    tag = (stage.tags or {}).get(FAILURE_TAG)
     if tag is None:
         return
-    if not (asked := _TROUBLE.fullmatch(tag)):
-        raise BadRequestException(f"{TROUBLE_TAG} is '{tag}', and can be 'conflict N' or 'throttle N'")
-    if not int(asked["left"]):
+    if not (failure := _FAILURE.fullmatch(tag)):
+        raise BadRequestException(f"{FAILURE_TAG} is '{tag}'; allowed: 'conflict N' or 'throttle N'")
+    if not int(failure["left"]):
         return
-    stage.tags[TROUBLE_TAG] = f"{asked['kind']} {int(asked['left']) - 1}"
-    if asked["kind"] == "conflict":
+    stage.tags[FAILURE_TAG] = f"{failure['kind']} {int(failure['left']) - 1}"
+    if failure["kind"] == "conflict":
         raise ConflictException("Unable to complete operation due to concurrent modification. Please try again later.")
     raise _TooManyRequests("TooManyRequestsException", "Too Many Requests")
 
@@ -173,7 +175,7 @@ def _apply(stage: Any, deployments: dict[str, Any], operation: dict[str, str]) -
 
 
 def _copy(stage: Any, path: str, origin: str) -> None:
-    """Promotion. The overrides are added to the variables: one that only the stage has stays."""
+    """Promotes the canary. The overrides are added to the variables; variables that only the stage has remain."""
     if _COPIES.get(path) != origin:
         raise BadRequestException(
             f"Invalid copy operation with path: {path} and from {origin}. Valid copy:path are "
@@ -188,7 +190,8 @@ def _copy(stage: Any, path: str, origin: str) -> None:
 
 
 def _remove(stage: Any, path: str) -> None:
-    """Not recorded: removing a canary or an override that is not there. Here it is refused as other settings are."""
+    """Removes a setting. Not recorded: a canary or override that does not exist. This refuses it like other
+    settings."""
     override, variable = _OVERRIDE.fullmatch(path), _VARIABLE.fullmatch(path)
     if path == CANARY and stage.canary:
         stage.canary = None
@@ -221,7 +224,8 @@ def _replace(stage: Any, deployments: dict[str, Any], path: str, value: str) -> 
 
 
 def _replace_in_canary(stage: Any, deployments: dict[str, Any], path: str, value: str) -> None:
-    """The first one makes the canary, with the stage's own deployment, no traffic and no overrides."""
+    """Replaces a canary setting. Creates the canary first if needed, with the stage's deployment and
+    without traffic."""
     canary = stage.canary or _canary(stage.deployment_id, deployments, {})
     name = path.removeprefix(f"{CANARY}/")
     if name == "percentTraffic":
@@ -240,7 +244,7 @@ def _replace_in_canary(stage: Any, deployments: dict[str, Any], path: str, value
 
 
 def _canary(deployment: str, deployments: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """A canary of ``deployment`` unless the settings name another."""
+    """Returns a canary of ``deployment``, unless the settings name another one."""
     named, overrides = settings.get("deploymentId"), settings.get("stageVariableOverrides") or {}
     if named:
         _check_deployment(deployments, named)
@@ -254,7 +258,7 @@ def _canary(deployment: str, deployments: dict[str, Any], settings: dict[str, An
 
 
 def _percent(value: Any) -> float:
-    """Not recorded: AWS's words for what is no percentage."""
+    """Returns the percentage. Not recorded: AWS's message for a value that is not valid."""
     try:
         percent = float(value)
     except ValueError:
@@ -270,7 +274,8 @@ def _check_deployment(deployments: dict[str, Any], deployment: str) -> None:
 
 
 def _check_variables(variables: dict[str, str]) -> None:
-    """A name's own words were not recorded; a value's are from sirceljm/aws-lambda-blog, issue 10."""
+    """Checks names and values. The message for a name is not recorded; that for a value is from
+    sirceljm/aws-lambda-blog, issue 10."""
     for name, value in variables.items():
         if not _NAME.fullmatch(name):
             raise BadRequestException(f"Invalid stage variable name: {name}. Only a-zA-Z0-9_ are allowed")
@@ -282,24 +287,26 @@ def _check_variables(variables: dict[str, str]) -> None:
 
 
 def _check_canary_stage(name: str | None, stage: Any) -> None:
-    what = "Invalid deployment content specified."
+    prefix = "Invalid deployment content specified."
     if not name:
-        told = "null" if name is None else name
+        given = "null" if name is None else name
         raise BadRequestException(
-            f"{what}Non null and non empty stageName must be provided for canary deployment. Provided value is {told}"
+            f"{prefix}Non null and non empty stageName must be provided for canary deployment. "
+            f"Provided value is {given}"
         )
     if not stage:
         raise BadRequestException(
-            f"{what}Stage {name} must already be created before making a canary release deployment"
+            f"{prefix}Stage {name} must already be created before making a canary release deployment"
         )
 
 
 def _check_no_canary(stage: Any) -> None:
-    """Developer guide, "Set up an API Gateway canary release deployment": a stage "cannot be associated with another
-    non-canary release deployment until the canary is disabled". AWS's words for it were not recorded."""
+    """Raises if the stage has a canary. Developer guide, "Set up an API Gateway canary release deployment": a stage
+    "cannot be associated with another non-canary release deployment until the canary is disabled". The message is not
+    recorded."""
     if stage.canary:
         raise BadRequestException(
-            f"Stage {stage.name} has a canary, and takes no other deployment until it is disabled"
+            f"Stage {stage.name} has a canary and accepts no other deployment until it is disabled"
         )
 
 

@@ -1,11 +1,11 @@
-"""CloudWatch: metrics are kept and read as AWS documents it, in place of moto's; and an alarm begins without data.
+"""CloudWatch: stores and reads metrics as AWS documents it, in place of moto, and creates alarms without data.
 
-API reference, GetMetricData and PutMetricData; user guide, "CloudWatch statistics definitions". A metric is its
-namespace, its name and exactly its dimensions, in any order. Its values are kept by the second, each with how often it
-came, so that percentiles are exact. Expressions are not evaluated: they are refused.
+API reference, GetMetricData and PutMetricData; user guide, "CloudWatch statistics definitions". A metric is identified
+by its namespace, its name and its exact dimensions, in any order. Its values are stored by the second, each with its
+count, so percentiles are exact. Expressions are refused.
 
-PutMetricData takes the namespaces that begin with AWS/, which AWS refuses: it is how the lab stands in for the services
-that publish there.
+PutMetricData accepts the namespaces that start with AWS/, which AWS refuses. The lab publishes there for AWS's
+services.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
 
 KEPT_SECONDS = 3 * 3600
-"""How far behind a metric's newest second the others are kept; AWS keeps what is finer than a minute as long."""
+"""How much older than its newest second a metric's data may be. AWS stores data finer than a minute for this long."""
 MOST_QUERIES = 500
 MOST_DATAPOINTS = 100_800
 MOST_LISTED = 500
@@ -43,8 +43,8 @@ MetricId = tuple[str, str, frozenset[tuple[str, str]]]
 
 @dataclass
 class Distribution:
-    """Values and how often each came. ``values`` is None once a statistic set of differing values is in it: AWS can
-    give no percentile of those."""
+    """Values with their counts. ``values`` is None after a statistic set with different values: AWS has no percentile
+    of those."""
 
     count: float = 0.0
     sum: float = 0.0
@@ -94,7 +94,7 @@ _SIMPLE: dict[str, Statistic] = {
 
 
 class Metric:
-    """One metric: for each unit it came in, a distribution for each second."""
+    """One metric: for each unit, a distribution for each second."""
 
     def __init__(self) -> None:
         self._units: defaultdict[str, dict[int, Distribution]] = defaultdict(dict)
@@ -102,18 +102,20 @@ class Metric:
     def second(self, unit: str, second: int) -> Distribution:
         seconds = self._units[unit]
         if second not in seconds:
-            # They come in order, or nearly: the oldest are in front.
+            # Seconds arrive nearly in order, so the oldest are first.
             while seconds and (oldest := next(iter(seconds))) < second - KEPT_SECONDS:
                 del seconds[oldest]
             seconds[second] = Distribution()
         return seconds[second]
 
     def periods(self, unit: str, first: int, end: int, length: int) -> dict[int, Distribution]:
-        """What came from ``first`` to before ``end``, by the beginnings of periods of ``length`` seconds that are
-        counted from ``first``, in order. ``unit`` "" is any."""
+        """Returns the distributions from ``first`` to before ``end``, by the start of their period, in order.
+
+        Periods of ``length`` seconds are counted from ``first``. ``unit`` "" means any unit.
+        """
         periods: defaultdict[int, Distribution] = defaultdict(Distribution)
         for seconds in [self._units.get(unit, {})] if unit else self._units.values():
-            # Of the seconds asked for and those there are, whichever are fewer.
+            # Iterates over the requested seconds or the existing ones, whichever are fewer.
             there = range(first, end) if end - first < len(seconds) else seconds
             for second in there:
                 if first <= second < end and second in seconds:
@@ -125,15 +127,15 @@ class Metric:
 
 
 class MetricStore:
-    """All of one account and region."""
+    """The metrics of one account and region."""
 
     def __init__(self) -> None:
         self._metrics: defaultdict[MetricId, Metric] = defaultdict(Metric)
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
 
     def put(self, namespace: str, data: list[dict[str, Any]]) -> None:
         now = int(datetime.now(UTC).timestamp())
-        with self._changing:
+        with self._lock:
             for datum in data:
                 metric = self._metrics[key(namespace, datum["MetricName"], datum.get("Dimensions"))]
                 second = int(_seconds(datum["Timestamp"])) if "Timestamp" in datum else now
@@ -147,15 +149,15 @@ class MetricStore:
                     distribution.add(float(datum["Value"]), 1.0)
 
     def get(self, metric: MetricId, unit: str, first: int, end: int, length: int) -> dict[int, Distribution]:
-        with self._changing:
+        with self._lock:
             return self._metrics[metric].periods(unit, first, end, length) if metric in self._metrics else {}
 
     def units(self, metric: MetricId) -> list[str]:
-        with self._changing:
+        with self._lock:
             return self._metrics[metric].units() if metric in self._metrics else []
 
     def listed(self, parameters: dict[str, Any]) -> list[MetricId]:
-        with self._changing:
+        with self._lock:
             return [one for one in self._metrics if _matches(one, parameters)]
 
 
@@ -164,7 +166,7 @@ def key(namespace: str, name: str, dimensions: list[dict[str, str]] | None) -> M
 
 
 def store_metrics() -> None:
-    """PutMetricData, GetMetricData, GetMetricStatistics and ListMetrics."""
+    """Replaces PutMetricData, GetMetricData, GetMetricStatistics and ListMetrics."""
     response: Any = CloudWatchResponse
 
     def put_metric_data(self: Any) -> Any:
@@ -200,7 +202,7 @@ def store_metrics() -> None:
         length = parameters["Period"]
         _check_period(length)
         start, end = _interval(parameters)
-        # Here, unlike in GetMetricData, periods are counted from the start; the AWS CLI's own example shows it.
+        # Unlike in GetMetricData, periods are counted from the start; the AWS CLI's own example shows it.
         first = start - start % min(length, 60)
         metric = key(parameters["Namespace"], parameters["MetricName"], parameters.get("Dimensions"))
         points = [
@@ -230,9 +232,9 @@ def store_metrics() -> None:
 
 
 def start_alarms_without_data() -> None:
-    """An alarm begins as INSUFFICIENT_DATA, and keeps its state when it is put again; moto begins with OK each time.
+    """Creates an alarm as INSUFFICIENT_DATA, and keeps its state when it is put again. moto always starts with OK.
 
-    API reference, PutMetricAlarm. Nothing evaluates it: its state is set by SetAlarmState.
+    API reference, PutMetricAlarm. Nothing evaluates the alarm: SetAlarmState sets its state.
     """
     backend: Any = CloudWatchBackend
     put = backend.put_metric_alarm
@@ -247,7 +249,7 @@ def start_alarms_without_data() -> None:
 
 
 def _metrics(response: Any) -> MetricStore:
-    # In moto's own backend, so that moto's reset empties it.
+    # It is stored in moto's backend, so that moto's reset empties it.
     return response.cloudwatch_backend.__dict__.setdefault("lab_metrics", MetricStore())  # type: ignore[no-any-return]
 
 
@@ -256,7 +258,7 @@ def _seconds(moment: datetime) -> float:
 
 
 def _interval(parameters: dict[str, Any]) -> tuple[int, int]:
-    """The start is inclusive, the end exclusive."""
+    """Returns the start, inclusive, and the end, exclusive."""
     start, end = int(_seconds(parameters["StartTime"])), math.ceil(_seconds(parameters["EndTime"]))
     if start > end:
         raise Invalid("The parameter EndTime must be greater than StartTime.")
@@ -266,7 +268,7 @@ def _interval(parameters: dict[str, Any]) -> tuple[int, int]:
 
 
 def _check_queries(queries: list[dict[str, Any]]) -> None:
-    """The words of most refusals are not AWS's: nobody recorded them."""
+    """Checks the queries. Most of the messages are not AWS's, because they were not recorded."""
     _check_size("MetricDataQueries", queries, MOST_QUERIES)
     ids: set[str] = set()
     for number, query in enumerate(queries, 1):
@@ -277,7 +279,7 @@ def _check_queries(queries: list[dict[str, Any]]) -> None:
             raise Invalid(f"The values for parameter Id in MetricDataQueries are not unique: {query['Id']}.")
         ids.add(query["Id"])
         if "Expression" in query:
-            raise Invalid(f"{where}: this emulator does not evaluate expressions, and was asked for one.")
+            raise Invalid(f"{where}: this emulator does not evaluate expressions.")
         if "MetricStat" not in query:
             raise Invalid(f"The parameter {where}.MetricStat is required.\n")
         _check_period(query["MetricStat"]["Period"])
@@ -295,7 +297,7 @@ def _check_period(seconds: int) -> None:
 
 
 def _points(metrics: MetricStore, asked: dict[str, Any], start: int, end: int) -> list[tuple[int, float]]:
-    """Periods are cut by the clock, and the start goes back to the beginning of its own."""
+    """Returns the points. Periods are aligned to the clock, and the start moves back to the start of its period."""
     length, statistic, metric = asked["Period"], _statistic(asked["Stat"]), asked["Metric"]
     periods = metrics.get(
         key(metric["Namespace"], metric["MetricName"], metric.get("Dimensions")),
@@ -311,7 +313,7 @@ def _points(metrics: MetricStore, asked: dict[str, Any], start: int, end: int) -
 def _page(
     queries: list[dict[str, Any]], points: list[list[tuple[int, float]]], most: int, token: str | None
 ) -> tuple[list[dict[str, Any]], str]:
-    """The results from ``token`` on until there are ``most`` points of them; and the next token, or ""."""
+    """Returns up to ``most`` points of the results, starting at ``token``, and the next token or ""."""
     at = _TOKEN.fullmatch(token or "0.0")
     if not at:
         raise CloudWatchException("InvalidNextToken", "The next token specified is invalid.")
@@ -355,7 +357,7 @@ def _datapoint(second: int, period: Distribution, statistics: dict[str, Statisti
 
 
 def _matches(metric: MetricId, parameters: dict[str, Any]) -> bool:
-    """A dimension without a value is any of that name."""
+    """Returns whether the metric matches. A dimension without a value matches any value."""
     namespace, name, dimensions = metric
     there = dict(dimensions)
     return (
@@ -369,7 +371,8 @@ def _matches(metric: MetricId, parameters: dict[str, Any]) -> bool:
 
 
 def _statistic(name: str) -> Statistic:
-    """What ``Stat`` says: Sum, Average, Minimum, Maximum, SampleCount, p95, p99.9, PR(0.1:0.2), PR(:0.2)."""
+    """Returns the statistic that ``Stat`` names: Sum, Average, Minimum, Maximum, SampleCount, p95, p99.9,
+    PR(0.1:0.2)."""
     if name in _SIMPLE:
         return _SIMPLE[name]
     if percentile := _PERCENTILE.fullmatch(name):
@@ -382,20 +385,21 @@ def _statistic(name: str) -> Statistic:
 
 
 def _percentile(period: Distribution, percent: float) -> float | None:
-    """The least value that so many per cent of all values do not exceed. AWS does not say how it interpolates."""
+    """Returns the smallest value that at least this share of all values do not exceed. AWS does not document how it
+    interpolates."""
     if period.values is None:
         return None
     wanted, seen = period.count * percent / 100, 0.0
     for value in sorted(period.values):
         seen += period.values[value]
-        # A count of fractions may miss what is wanted by the last bit.
+        # A sum of fractions may be too small by a rounding error.
         if seen >= wanted - 1e-9:
             return value
     return period.maximum
 
 
 def _rank(period: Distribution, above: float, up_to: float) -> float | None:
-    """The percentage of values above the one and up to the other; the upper bound is inclusive, the lower is not."""
+    """Returns the percentage of values above ``above`` and up to ``up_to``, which is inclusive."""
     if period.values is None:
         return None
     return 100 * sum(count for value, count in period.values.items() if above < value <= up_to) / period.count

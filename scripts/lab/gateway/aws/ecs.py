@@ -1,7 +1,7 @@
-"""ECS: a deployment ends.
+"""ECS: lets deployments end.
 
-How it ends is told by a tag of the service, ``lab:deployments``, set like any tag (``ecs.tag_resource``): ``complete``
-(as without the tag), ``fail``, ``roll_back`` or ``hang``.
+The service's tag ``lab:deployments`` sets how: ``complete`` (the default), ``fail``, ``roll_back`` or ``hang``. It is
+set like any tag (``ecs.tag_resource``).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ DEPLOYMENTS_TAG = "lab:deployments"
 
 
 def end_deployments() -> None:
-    """A deployment completes, fails or is rolled back after a while; moto leaves it in progress for ever.
+    """Lets a deployment complete, fail or be rolled back after a while. moto leaves it in progress forever.
 
     Amazon ECS API reference, Deployment: rolloutState is IN_PROGRESS, then COMPLETED when the service is steady, or
-    FAILED by the circuit breaker. A forced one is PRIMARY from the start, the one before stays ACTIVE until it is
-    drained. With rollback, the last one that completed is PRIMARY again.
+    FAILED by the circuit breaker. A forced deployment is PRIMARY from the start, and the previous one stays ACTIVE
+    until it is drained. After a rollback, the last completed one is PRIMARY again.
     """
     backend: Any = EC2ContainerServiceBackend
     update, describe = backend.update_service, backend.describe_services
@@ -50,7 +50,7 @@ def end_deployments() -> None:
 
 
 def _end_deployment(service: Any) -> None:
-    """Ends what has been in progress for long enough."""
+    """Ends the deployment if it has been in progress for DEPLOYMENT_SECONDS."""
     if not service.deployments:
         return
     primary, *others = service.deployments

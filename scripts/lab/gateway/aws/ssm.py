@@ -1,4 +1,4 @@
-"""Systems Manager: commands are run, and their invocations can be listed."""
+"""Systems Manager: runs commands, and lists their invocations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moto.ssm.models import SimpleSystemManagerBackend
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 OnInstance = Callable[[str, list[str]], tuple[int, str]]
-"""Runs a command's lines on an instance; gives exit code and output."""
+"""Runs a command's lines on an instance; returns the exit code and the output."""
 
 
 def run_nothing(instance: str, lines: list[str]) -> tuple[int, str]:
-    """What instances do unless a test says otherwise: an open port may not run what it is sent."""
+    """The default for instances: runs nothing, because the port is open to every program on this machine."""
     del instance, lines
     return 0, ""
 
@@ -24,10 +24,10 @@ on_instance: OnInstance = run_nothing
 
 
 def run_commands() -> None:
-    """A command is in progress, then ends on each instance as the instance does; moto calls it a success at once.
+    """Runs a command on each instance; it is in progress until then. moto calls it a success at once.
 
-    Systems Manager user guide, "Understanding command statuses": a non-zero exit code is Failed; MaxErrors 0 sends it
-    to no further instance after one error; a tag that no instance bears ends in NoInstancesInTag.
+    Systems Manager user guide, "Understanding command statuses": a non-zero exit code is Failed; with MaxErrors 0 no
+    further instance gets the command after one error; a tag that no instance has ends in NoInstancesInTag.
     """
     backend: Any = SimpleSystemManagerBackend
     send = backend.send_command
@@ -59,7 +59,10 @@ def _run(command: Any) -> None:
 
 
 def add_invocation_list() -> None:
-    """ListCommandInvocations, which moto lacks (API reference: with Details, each plugin's first 2,500 characters)."""
+    """Adds ListCommandInvocations, which moto does not have.
+
+    API reference: with Details, it returns the first 2,500 characters of each plugin's output.
+    """
     response: Any = SimpleSystemManagerResponse
 
     def list_command_invocations(self: Any) -> Any:
