@@ -347,7 +347,8 @@ ROOMS = {
         "supervisor": set(),
         "apps": _TOP | {"servers"},
         "gateway": _TOP | {"servers", "apps"},
-        "load": _TOP | {"servers"},
+        # The accounting reads the tasks with the applications' statement.
+        "load": _TOP | {"servers", "apps"},
         "rehearsal": _TOP | {"servers", "supervisor", "load"},
     },
 }
@@ -408,6 +409,67 @@ def test_a_wrong_import_is_named_with_both_rooms(tmp_path):
     (tmp_path / "traffic/stage.py").write_text("def read():\n    from task_migration.postgres import database\n")
     (told,) = forbidden_imports(tmp_path, "task_migration")
     assert told == "task_migration/traffic/stage.py:2: traffic imports postgres; it may import external"
+
+
+def data_files_of(file, package):
+    """The data files of this package that a module names, as "room/name.sql" or as files("package") / "room" / "name",
+    each after its line."""
+    ends = re.compile(r"(?:^|/)[\w.-]+\.(?:sql|yml|j2|cjs|pem|php)$")
+    rooms = ROOMS[package].keys() - {""}
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        named = ""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = node.value
+        elif isinstance(node, ast.JoinedStr):
+            named = "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            steps = [ast.unparse(step) for step in _divided(node)]
+            if steps[0] in (f"files('{package}')", "sql_files.folder()"):
+                named = "/".join(step.strip("'") for step in steps[1:])
+        if ends.search(named) and named.split("/")[0] in rooms:
+            found.add((node.lineno, named))
+    return sorted(found)
+
+
+def _divided(node):
+    """The operands of a / b / c, from the left."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return [*_divided(node.left), node.right]
+    return [node]
+
+
+def forbidden_data_files(folder, package):
+    """One line for each data file that a module reads from a room that it may not import."""
+    for file in sorted(folder.rglob("*.py")):
+        place = file.relative_to(folder)
+        room = place.parts[0] if len(place.parts) > 1 else ""
+        for line, path in data_files_of(file, package):
+            other = path.split("/")[0]
+            if other != room and other not in ROOMS[package][room]:
+                yield f"{package}/{place}:{line}: {room or package} reads {path}; it may not import {other}"
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_a_module_reads_data_files_only_of_rooms_that_it_may_import(package):
+    found = list(forbidden_data_files(ROOT / "scripts" / package, package))
+    assert not found, "\n".join(found)
+
+
+def test_a_data_file_of_a_wrong_room_is_named(tmp_path):
+    (tmp_path / "sync").mkdir()
+    (tmp_path / "sync/drain.py").write_text(
+        "own = statement('sync/drain.sql', 'all')\n"
+        "below = statement('control/journal.sql', 'now')\n"
+        "upward = statement('report/sync_report.sql', 'dead letters')\n"
+        "template = files('task_migration') / 'report' / 'page.j2'\n"
+        "put_together = f'report/{name}.yml'\n"
+    )
+    assert list(forbidden_data_files(tmp_path, "task_migration")) == [
+        "task_migration/sync/drain.py:3: sync reads report/sync_report.sql; it may not import report",
+        "task_migration/sync/drain.py:4: sync reads report/page.j2; it may not import report",
+        "task_migration/sync/drain.py:5: sync reads report/x.yml; it may not import report",
+    ]
 
 
 @pytest.mark.parametrize("package", sorted(ROOMS))

@@ -181,7 +181,7 @@ def test_a_task_that_the_api_refuses_is_held_back_and_the_others_pass(
         finally:
             session.execute("ALTER TABLE tasks DROP CONSTRAINT of_a_hand")
     monkeypatch.setattr(sync_worker, "RETRY_HELD_BACK_SECONDS", -1.0)
-    worker.look()
+    worker.snapshot()
     settle(worker)
     assert title(ground, task) == "poison"
     assert ground.held_back("refused_by_api") == set()

@@ -99,7 +99,7 @@ def carrying_back(sides: Sides) -> Iterator[int]:
     def carry() -> None:
         while not stop.is_set():
             step = worker.step()
-            vitals.stepped(step)
+            vitals.record_step(step)
             vitals.become("paused" if step.paused else "running")
             stop.wait(0.01)
 

@@ -121,7 +121,7 @@ class Migration:
             sample = {"at": at, "state": "running", "entries_per_second": 30.0, "pending": 1, "oldest_seconds": 0.1}
             for direction in ("forward", "backward"):
                 history = configuration.history_below(self.services) / f"lag-{direction}.jsonl"
-                latency.remember(history, {**sample, "direction": direction, "lag_ms": lags})
+                latency.append_sample(history, {**sample, "direction": direction, "lag_ms": lags})
 
     def conflict(self) -> None:
         image = {"tasks": {"id": 60, "title": SECRET}}
@@ -228,7 +228,7 @@ def test_check_mode_writes_nothing(whole, tmp_path):
 def test_what_an_earlier_attempt_left_is_not_this_ones(migration):
     sample = {"at": "2020-01-01T00:00:00+00:00", "state": "running", "entries_per_second": 1.0, "pending": 0}
     sample |= {"oldest_seconds": None, "lag_ms": dict.fromkeys(("p50", "p95", "p99"), 5.0)}
-    latency.remember(configuration.history_below(migration.services) / "lag-forward.jsonl", sample)
+    latency.append_sample(configuration.history_below(migration.services) / "lag-forward.jsonl", sample)
     migration.write(1, "2.1", "phase", "started")
     assert migration.facts()["sync"]["over_time"] == {}
 

@@ -15,39 +15,20 @@ from task_migration.runtime import health_endpoint
 # Each step carries one entry while "work" is there. "down", "refused" and "problem" are what goes wrong.
 WORKER = """
 import logging, sys, time
-from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 import psycopg
-from task_migration import serving
-from task_migration.database import Unreachable
 from task_migration.errors import Failed, MigrationError, Refused
-from task_migration.stopping import Stop
+from task_migration.postgres.database import Unreachable
+from task_migration.runtime import run_loop
+from task_migration.runtime.stop_signal import Stop
+from task_migration.sync.sync_worker import SyncSnapshot, SyncStep
 
 here, port = Path(sys.argv[1]), int(sys.argv[2])
-serving.BLOCKED_SECONDS = 0.3
+run_loop.BLOCKED_SECONDS = 0.3
 
 def there(name):
     return (here / name).exists()
-
-@dataclass(frozen=True)
-class Step:
-    entries: int = 0
-    latencies: tuple = ()
-    conflicts: int = 0
-    held_back: int = 0
-    waiting: int = 0
-    paused: bool = False
-
-@dataclass(frozen=True)
-class Look:
-    pending: int = 0
-    oldest_seconds: float | None = None
-    skew_seconds: float = 0.0
-    enabled: bool = True
-    held_back: int = 0
-    conflicts: int = 0
-    problem: str = ""
 
 class Worker:
     def connect(self):
@@ -61,27 +42,28 @@ class Worker:
         if there("refused"):
             raise Refused("tasks has a column that no mapping knows", measured="colour")
         if there("off"):
-            return Step(paused=True)
+            return SyncStep(paused=True)
         if there("slow"):
             (here / "began").touch()
             until = time.monotonic() + 10
             while not there("enough") and time.monotonic() < until:
                 time.sleep(0.01)
             (here / "ended").touch()
-            return Step(entries=1)
+            return SyncStep(entries=1)
         if there("work"):
             time.sleep(0.001)
-            return Step(entries=1, latencies=(0.004,), conflicts=1)
-        return Step()
-    def look(self):
-        return Look(problem=(here / "problem").read_text() if there("problem") else "")
+            return SyncStep(entries=1, latencies=(0.004,), conflicts=1)
+        return SyncStep()
+    def snapshot(self):
+        problem = (here / "problem").read_text() if there("problem") else ""
+        return SyncSnapshot(0, None, 0.0, True, 0, 0, problem)
     def close(self):
         pass
 
 logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
 stop = Stop().on_signals(SIGTERM, SIGINT)
 try:
-    serving.serve(Worker(), direction="forward", health_port=port, stop=stop, history=here / "lag.jsonl")
+    run_loop.serve(Worker(), direction="forward", health_port=port, stop=stop, history=here / "lag.jsonl")
 except MigrationError as error:
     print(error)
     sys.exit(1)
@@ -200,7 +182,7 @@ def test_a_batch_under_way_is_brought_to_its_end_before_it_stops(sync, tmp_path,
     (tmp_path / "enough").touch()
     assert running.process.wait(10) == 0
     assert (tmp_path / "ended").exists()
-    assert "1 entries carried in 1 batches" in running.log.read_text()
+    assert "1 entries synced in 1 batches" in running.log.read_text()
 
 
 def test_idle_or_disconnected_it_stops_at_once(sync, tmp_path):
@@ -221,7 +203,7 @@ def test_a_second_one_on_the_same_port_says_so_in_one_line_and_ends_with_1(sync)
     first.log.write_text("")
     second = sync(first.port)
     assert second.process.wait(5) == 1
-    assert [f"127.0.0.1:{first.port} is taken" in line for line in second.log.read_text().splitlines()] == [True]
+    assert [f"127.0.0.1:{first.port} is in use" in line for line in second.log.read_text().splitlines()] == [True]
     first.becomes("running")
 
 

@@ -175,13 +175,13 @@ def test_a_row_that_is_refused_is_held_back_and_crosses_by_itself_when_it_may(
         write("UPDATE tasks SET title = 'passes', updated_at = now() WHERE id IN (60, 62)")
         assert worker.step().held_back == 1
         assert [title(sides, side, key) for key in (task, 60, 62)] == ["a day", "passes", "passes"]
-        assert worker.look().held_back >= 1
+        assert worker.snapshot().held_back >= 1
         kept = (sides.target if side == "task_service" else sides.ours)(
             "SELECT kind, reason FROM task_migration.quarantine WHERE key = %s", task
         )
         assert kept == [("refused_by_database", "23514 CheckViolation")]
     monkeypatch.setattr(sync_worker, "RETRY_HELD_BACK_SECONDS", -1.0)
-    worker.look()
+    worker.snapshot()
     both.settle()
     assert title(sides, side, task) == "poison"
     equal(sides)
@@ -239,12 +239,12 @@ def test_with_an_hour_between_the_clocks_the_later_write_still_wins(
 
 def test_a_column_that_nobody_mapped_blocks_the_worker_by_its_name(both: Both, ground: Sides) -> None:
     with altered(ground.laravel_owner_dsn, "ALTER TABLE tasks ADD surprise text", "ALTER TABLE tasks DROP surprise"):
-        assert "surprise" in both.forward.look().problem
-        assert "surprise" in both.backward.look().problem
+        assert "surprise" in both.forward.snapshot().problem
+        assert "surprise" in both.backward.snapshot().problem
         with pytest.raises(Refused, match="surprise"):
             both.connect()
     both.connect()
-    assert both.forward.look().problem == ""
+    assert both.forward.snapshot().problem == ""
 
 
 def test_a_mapped_column_that_goes_away_is_named_and_nothing_is_lost(both: Both, task: int, ground: Sides) -> None:
@@ -282,7 +282,7 @@ def test_a_capture_that_somebody_took_off_is_seen_and_said(both: Both, side: str
     worker = both.forward if side == "laravel" else both.backward
     (sides.laravel if side == "laravel" else sides.target)(how)
     try:
-        assert "tasks" in worker.look().problem
+        assert "tasks" in worker.snapshot().problem
         with pytest.raises(Refused, match="not captured"):
             worker.connect()
     finally:
@@ -290,7 +290,7 @@ def test_a_capture_that_somebody_took_off_is_seen_and_said(both: Both, side: str
             (sides.laravel if side == "laravel" else sides.target)(how.replace("DISABLE", "ENABLE"))
         capture.capture(laravel_dsn=sides.laravel_dsn, task_service_dsn=sides.task_service_dsn, side=side, check=False)
     worker.connect()
-    assert worker.look().problem == ""
+    assert worker.snapshot().problem == ""
 
 
 # much at once
@@ -368,7 +368,7 @@ def test_a_huge_change_log_is_carried_as_fast_as_a_small_one(both: Both, ground:
         entries = [step.entries for step in (both.forward.step() for _ in range(5))]
         assert min(entries) == 1000
         assert time.monotonic() - began < 2.5
-        assert both.forward.look().pending == 195_000
+        assert both.forward.snapshot().pending == 195_000
     finally:
         ground.ours("TRUNCATE task_migration.change_log")
 

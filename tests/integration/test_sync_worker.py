@@ -220,7 +220,7 @@ def test_the_report_tells_lag_conflicts_and_dead_letters_and_no_rows_content(
             lags = dict.fromkeys(lags)  # ten seconds in which nobody wrote
         sample = {"at": f"2026-01-01T00:{number // 6:02}:{number % 6}0+00:00", "state": "running", "pending": number}
         rate = {"entries_per_second": 100.0, "oldest_seconds": None, "direction": "forward", "lag_ms": lags}
-        latency.remember(tmp_path / "history" / "lag-forward.jsonl", sample | rate)
+        latency.append_sample(tmp_path / "history" / "lag-forward.jsonl", sample | rate)
     made = sync_report.sync_report(
         laravel_dsn=sides.laravel_dsn,
         task_service_dsn=sides.task_service_dsn,

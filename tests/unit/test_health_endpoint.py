@@ -1,38 +1,21 @@
-"""What a sync says of itself: lags, states, JSON and Prometheus's text, over real HTTP."""
+"""What a sync reports: latencies, states, JSON and Prometheus's text, over real HTTP."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
-from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from task_migration.errors import Refused
 from task_migration.runtime import health_endpoint, latency, sync_status
 from task_migration.runtime.stop_signal import Stop
+from task_migration.sync.sync_worker import SyncSnapshot, SyncStep
 
-
-@dataclass(frozen=True)
-class Step:
-    entries: int = 0
-    latencies: tuple[float, ...] = ()
-    conflicts: int = 0
-    held_back: int = 0
-    waiting: int = 0
-    paused: bool = False
-
-
-@dataclass(frozen=True)
-class Look:
-    pending: int = 7
-    oldest_seconds: float | None = 1.5
-    skew_seconds: float = 0.25
-    enabled: bool = True
-    held_back: int = 2
-    conflicts: int = 3
-    problem: str = ""
+SNAPSHOT = SyncSnapshot(
+    pending=7, oldest_seconds=1.5, skew_seconds=0.25, enabled=True, held_back=2, conflicts=3, problem=""
+)
 
 
 @pytest.fixture
@@ -44,11 +27,11 @@ def stop():
 
 @pytest.fixture
 def alive(stop):
-    """A sync's vitals after one batch of four entries."""
+    """A sync's status after one batch of four entries."""
     alive = sync_status.SyncStatus("forward", stop)
     alive.become("running")
-    alive.looked(Look())
-    alive.stepped(Step(entries=4, latencies=(0.004, 0.005, 0.006, 2.0), conflicts=1, waiting=1))
+    alive.record_snapshot(SNAPSHOT)
+    alive.record_step(SyncStep(entries=4, latencies=(0.004, 0.005, 0.006, 2.0), conflicts=1, waiting=1))
     return alive
 
 
@@ -111,7 +94,7 @@ def test_ask_does_not_wait_for_one_who_listens_and_never_answers():
 
 def test_a_port_that_is_taken_is_refused_in_one_line(alive):
     with health_endpoint.answering(alive, 0) as port:
-        one_line = rf"^[^\n]*127\.0\.0\.1:{port} is taken[^\n]*$"
+        one_line = rf"^[^\n]*127\.0\.0\.1:{port} is in use[^\n]*$"
         with pytest.raises(Refused, match=one_line), health_endpoint.answering(alive, port):
             pass
 
@@ -204,7 +187,7 @@ def test_the_history_never_outgrows_twice_its_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "HISTORY_BYTES", 1000)
     path = tmp_path / "kept" / "lag-forward.jsonl"
     for number in range(200):
-        latency.remember(path, {"number": number})
+        latency.append_sample(path, {"number": number})
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == ["lag-forward.jsonl", "lag-forward.jsonl.1"]
     assert all(file.stat().st_size < 1100 for file in files)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TypeVar
 
-from task_migration import sql_files
 from task_migration.canary.api_probe import ApiProbe
 from task_migration.canary.canary_sample import CanarySample, SyncDirection, TrafficWindow
 from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
@@ -258,8 +257,7 @@ class CanarySampler:
         if lacking := sync_tables.missing(connection):
             raise Refused(f"{connection.side.title} lacks {', '.join(lacking)}, which the sync keeps there")
         found = sync_tables.dead_letters(connection, self._signed_off)
-        conflicts = connection.execute(sql_files.statement("report/sync_report.sql", "conflicts by winner"))
-        return _Letters(found, sum(int(count) for _, count in conflicts))
+        return _Letters(found, sum(sync_tables.conflicts_by_winner(connection).values()))
 
     def _asked(self, side: database.Side, ask: Callable[[database.Connection], _Told]) -> tuple[_Told | None, str]:
         """What one database tells; None, and why, if it can't be asked now. A session that met an error is not used

@@ -240,7 +240,7 @@ def _samples(service_directory: Path, entries: Sequence[journal.JournalEntry]) -
     began = entries[0].at
     folder = configuration.history_below(service_directory)
     return {
-        direction: [one for one in latency.history(folder, direction) if _at(one) >= began]
+        direction: [one for one in latency.read_history(folder, direction) if _at(one) >= began]
         for direction in sync_report.DIRECTIONS
     }
 

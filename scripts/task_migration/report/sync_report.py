@@ -65,7 +65,7 @@ def sync_report(
         with database.translated_errors(side), database.connect(side, "report") as connection:
             sides[side.name] = asked(connection, signed_off)
     samples = {
-        direction: latency.history(configuration.history_below(Path(service_directory)), direction)
+        direction: latency.read_history(configuration.history_below(Path(service_directory)), direction)
         for direction in DIRECTIONS
     }
     details = details_of(sides, samples)
@@ -118,13 +118,12 @@ def asked(connection: database.Connection, signed_off: Sequence[str]) -> Reporte
     conflicts = [dict(zip(names, row, strict=True)) for row in newest]
     for one in conflicts:
         one |= {name: one[name].astimezone(UTC).isoformat() for name in ("at", "laravel_at", "task_service_at")}
-    letters = connection.execute(sql_files.statement(_FILE, "dead letters"), {"signed_off": list(signed_off)})
     return ReportedSide(
-        dict(connection.execute(sql_files.statement(_FILE, "conflicts by winner")).fetchall()),
+        sync_tables.conflicts_by_winner(connection),
         conflicts,
         [
-            {"side": connection.side.name, "kind": kind, "count": count, "sample": list(keys)}
-            for kind, count, keys in letters
+            {"side": connection.side.name, "kind": one.kind, "count": one.rows, "sample": list(one.newest)}
+            for one in sync_tables.dead_letters_by_kind(connection, signed_off)
         ],
         pending,
     )

@@ -17,13 +17,3 @@ SELECT kept.at, kept.unit, kept.key, kept.winner, kept.laravel_at, kept.task_ser
 FROM task_migration.conflict kept
 ORDER BY kept.id DESC
 LIMIT %(most)s;
-
--- name: conflicts by winner
-SELECT winner, count(*) FROM task_migration.conflict GROUP BY winner;
-
--- name: dead letters
-SELECT kind, count(*), (array_agg(table_name || ' ' || key ORDER BY recorded_at DESC))[1:5]
-FROM task_migration.quarantine
-WHERE held_back AND kind <> ALL (%(signed_off)s::text[])
-GROUP BY kind
-ORDER BY kind;

@@ -24,10 +24,10 @@ _LONGEST_ANSWER = 1_000_000
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    vitals: SyncStatus
+    status: SyncStatus
 
     def server_bind(self) -> None:
-        # HTTPServer's own asks DNS for this machine's name, which may hang.
+        # HTTPServer's own method asks DNS for the name of this machine, which may hang.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
@@ -37,13 +37,12 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5
 
     def do_GET(self) -> None:
-        vitals = self.server.vitals
+        status = self.server.status
         if self.path == "/health":
-            figures = vitals.as_json()
-            body = (json.dumps(figures, indent=2) + "\n").encode()
-            self._answer(200 if vitals.healthy else 503, "application/json", body)
+            body = (json.dumps(status.as_json(), indent=2) + "\n").encode()
+            self._answer(200 if status.healthy else 503, "application/json", body)
         elif self.path == "/metrics":
-            self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, prometheus_exporter.exposed(vitals))
+            self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, prometheus_exporter.exposed(status))
         else:
             self._answer(404, "text/plain; charset=utf-8", b"GET /health or /metrics\n")
 
@@ -55,26 +54,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing: who asks every second would fill the log."""
+        """Logs nothing: a request every second would fill the log."""
 
 
 @contextmanager
-def answering(vitals: SyncStatus, port: int) -> Iterator[int]:
-    """Answers on 127.0.0.1 while the block runs; gives the port, which is free to choose if ``port`` is 0.
+def answering(status: SyncStatus, port: int) -> Iterator[int]:
+    """Answers on 127.0.0.1 while the block runs. Yields the port; with ``port`` 0 it is any free one.
 
-    Raises Refused if the port is taken: most likely by another worker of this direction.
+    Raises Refused if the port is in use, most likely by another worker of this direction.
     """
     try:
         server = _Server((HOST, port), _Handler)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            raise Refused(f"can't listen on {HOST}:{port}", measured=error.strerror or str(error)) from error
+            raise Refused(f"cannot listen on {HOST}:{port}", measured=error.strerror or str(error)) from error
         raise Refused(
-            f"{HOST}:{port} is taken, so another sync {vitals.direction} seems to run on this machine",
-            allowed="one on each port; a second worker on this machine takes --health-port",
-            next_step=f"curl http://{HOST}:{port}/health says who it is",
+            f"{HOST}:{port} is in use, probably by another sync {status.direction} on this machine",
+            allowed="one sync on each port; a second worker on this machine needs --health-port",
+            next_step=f"curl http://{HOST}:{port}/health shows which process it is",
         ) from error
-    server.vitals = vitals
+    server.status = status
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
@@ -85,14 +84,14 @@ def answering(vitals: SyncStatus, port: int) -> Iterator[int]:
         thread.join()
 
 
-def p95_ms(told: Mapping[str, Any] | None) -> float | None:
-    """How late the sync was, p95 of the last 10 s, by what GET /health says; None if nothing was carried, or told."""
-    found = ((told or {}).get("lag_ms_10_s") or {}).get("p95")
-    return None if found is None else float(found)
+def p95_ms(health: Mapping[str, Any] | None) -> float | None:
+    """Returns the sync's latency in ms, p95 of the last 10 s, from an answer of GET /health; None without a value."""
+    p95 = ((health or {}).get("lag_ms_10_s") or {}).get("p95")
+    return None if p95 is None else float(p95)
 
 
 def ask(port: int, timeout: float = 2) -> dict[str, Any] | None:
-    """What the sync that listens there says of itself, whether well or not; None if nobody answers as a sync does."""
+    """Returns the health of the sync that listens on this port, healthy or not; None if no sync answers."""
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
         connection.request("GET", "/health")

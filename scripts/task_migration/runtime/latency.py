@@ -1,7 +1,7 @@
-"""How long carrying takes: latencies over the last minute and in all, and their history in a file.
+"""The latency of the sync: over the last minute and in total, and its history in a file.
 
-Latencies are counted into classes, each 1 % wider than the one before, so that 5,000 of them a second cost no memory
-and a percentile costs no sorting.
+Latencies are counted in classes, each 1 % wider than the one before, so that 5,000 of them a second use little memory
+and a percentile needs no sorting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 WINDOW_SECONDS = 60
 HISTORY_BYTES = 5_000_000
-# Where the bounds of 15 ms, 25 ms and 100 ms that the sync is held to can be read off.
+# They include the bounds of 15 ms, 25 ms and 100 ms that apply to the sync.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _STEP = math.log(1.01)
 _SHORTEST = 1e-5
@@ -34,7 +34,7 @@ class _Second:
 
 
 class LatencyWindow:
-    """Entries carried and their latencies, in seconds. Not locked: whoever shares one locks."""
+    """Synced entries and their latencies, in seconds. Not thread-safe: a caller that shares it needs a lock."""
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BUCKETS) + 1)
@@ -43,7 +43,7 @@ class LatencyWindow:
         self._recent: deque[_Second] = deque(maxlen=WINDOW_SECONDS + 1)
 
     def add(self, entries: int, latencies: Iterable[float]) -> None:
-        """Entries carried now. A latency below zero, which clocks that differ make, counts as none at all."""
+        """Adds entries that were synced now. A negative latency, caused by clocks that differ, counts as 0."""
         now = int(time.monotonic())
         if not self._recent or self._recent[-1].at != now:
             self._recent.append(_Second(now))
@@ -55,7 +55,7 @@ class LatencyWindow:
             self.seconds_in_all += max(0.0, latency)
 
     def percentiles(self, *, seconds: int = WINDOW_SECONDS) -> dict[str, float | None]:
-        """p50, p95 and p99 in milliseconds, right to 1 %, over so many last seconds; None if nothing was carried."""
+        """Returns p50, p95 and p99 of the last ``seconds`` seconds, in milliseconds, exact to 1 %; None without an entry."""
         classes: Counter[int] = Counter()
         for second in self._last(seconds):
             classes.update(second.classes)
@@ -63,7 +63,7 @@ class LatencyWindow:
         return {f"p{share}": _percentile(ordered, total, share) for share in (50, 95, 99)}
 
     def entries_per_second(self, *, seconds: int = WINDOW_SECONDS) -> float:
-        """Over so many last seconds, or since the beginning if that is less."""
+        """Returns the rate over the last ``seconds`` seconds, or since the start if that is shorter."""
         lasted = min(seconds, max(1.0, time.monotonic() - self._since))
         return round(sum(second.entries for second in self._last(seconds)) / lasted, 2)
 
@@ -81,10 +81,10 @@ def _percentile(ordered: list[tuple[int, int]], total: int, share: int) -> float
     return None
 
 
-def remember(path: Path, sample: Mapping[str, Any]) -> None:
-    """Adds one line of JSON to a history file. At 5 MB it becomes ``<name>.1``, and the ``.1`` before it is dropped.
+def append_sample(path: Path, sample: Mapping[str, Any]) -> None:
+    """Appends one line of JSON to a history file. At 5 MB the file is renamed to ``<name>.1``, replacing an older one.
 
-    Raises OSError if it can't be written.
+    Raises OSError if it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size >= HISTORY_BYTES:
@@ -93,9 +93,9 @@ def remember(path: Path, sample: Mapping[str, Any]) -> None:
         file.write(json.dumps(dict(sample)) + "\n")
 
 
-def history(directory: Path, direction: str) -> list[dict[str, Any]]:
-    """What a direction's sync wrote down here, oldest first. A line that a crash tore is none."""
-    found = []
+def read_history(directory: Path, direction: str) -> list[dict[str, Any]]:
+    """Returns the samples of a direction's sync, oldest first. Lines cut short by a crash are ignored."""
+    samples = []
     for name in (f"lag-{direction}.jsonl.1", f"lag-{direction}.jsonl"):
         try:
             lines = (directory / name).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -107,5 +107,5 @@ def history(directory: Path, direction: str) -> list[dict[str, Any]]:
             except ValueError:
                 continue
             if isinstance(sample, dict) and {"at", "lag_ms", "entries_per_second", "state"} <= sample.keys():
-                found.append(sample)
-    return found
+                samples.append(sample)
+    return samples

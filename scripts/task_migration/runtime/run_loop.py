@@ -1,7 +1,7 @@
-"""The loop around the engine's batches: fast while there is work, patient while there is none, never giving up.
+"""The loop around the sync's batches: fast while there is work, slow while there is none; it never gives up.
 
-A database that is restarted or fails over is waited for. What a human must set right stops the carrying, not the
-process: it says so on /health, and goes on by itself when it is right.
+It waits for a database that restarts or fails over. A problem that only the operator can fix stops the sync but not the
+process: GET /health reports it, and the sync continues automatically once the problem is fixed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import psycopg
 
@@ -21,32 +20,24 @@ from task_migration.postgres.database import Unreachable
 from task_migration.runtime import health_endpoint, latency, sync_metrics
 from task_migration.runtime.stop_signal import Stop
 from task_migration.runtime.sync_metrics import SyncTotals
-from task_migration.runtime.sync_status import Look, State, Step, SyncStatus, version
+from task_migration.runtime.sync_status import State, SyncStatus, version
+from task_migration.sync.sync_worker import SyncWorker
 
-LOOK_SECONDS = 1.0
+SNAPSHOT_SECONDS = 1.0
 BLOCKED_SECONDS = 5.0
 HISTORY_SECONDS = 10
 PUBLISH_SECONDS = 60
 RECONNECT_BACKOFF = Backoff(0.1, 5.0, jitter=0.5)
 PAUSED_SECONDS = 0.2
-# How long to wait after a batch that found nothing, by how long ago there was work. All stay well below the second
-# within which the switch must be honoured.
-_PAUSES = ((2.0, 0.002), (10.0, 0.05), (float("inf"), 0.2))
+# How long to wait after a batch that found nothing, by the seconds since the last work. Each is well below the second
+# within which a change of the switch takes effect.
+_IDLE_WAITS = ((2.0, 0.002), (10.0, 0.05), (float("inf"), 0.2))
 
 _log = logging.getLogger(__name__)
 
 
-class Worker(Protocol):
-    """What carries one direction; ``sync.Worker`` is the one. Each method but close raises MigrationError."""
-
-    def connect(self) -> None: ...
-    def step(self) -> Step: ...
-    def look(self) -> Look: ...
-    def close(self) -> None: ...
-
-
 def serve(
-    worker: Worker,
+    worker: SyncWorker,
     *,
     direction: str,
     health_port: int,
@@ -54,62 +45,63 @@ def serve(
     history: Path | None = None,
     publisher: CloudWatchPublisher | None = None,
 ) -> None:
-    """Carries until ``stop`` is set; the batch that is under way then is brought to its end.
+    """Runs the sync until ``stop`` is set; a batch that has started is finished.
 
-    ``history``: a file that gets the lag as one line of JSON every 10 s. ``publisher`` gets the figures once a minute,
-    from the loop that carries: one that hangs is silent, and that is an alarm. Raises Refused if the port is taken.
+    ``history``: a file that gets the latency as one line of JSON every 10 s. ``publisher`` gets the metrics once a
+    minute, from the loop itself: a loop that hangs publishes nothing, and that raises an alarm. Raises Refused if the
+    port is in use.
     """
     publisher = publisher or CloudWatchPublisher()
-    vitals = SyncStatus(direction, stop)
-    with health_endpoint.answering(vitals, health_port) as port:
+    status = SyncStatus(direction, stop)
+    with health_endpoint.answering(status, health_port) as port:
         _log.info("sync %s started, version %s, health on %s:%d", direction, version(), health_endpoint.HOST, port)
-        loop = _Loop(worker, vitals, stop, history, publisher)
+        loop = _Loop(worker, status, stop, history, publisher)
         while not stop:
             loop.run()
         loop.publish()
         publisher.close()
-        _log.info("sync %s stops; %d entries carried in %d batches", direction, vitals.entries, vitals.batches)
+        _log.info("sync %s stops; %d entries synced in %d batches", direction, status.entries, status.batches)
 
 
 class _Loop:
     def __init__(
-        self, worker: Worker, vitals: SyncStatus, stop: Stop, history: Path | None, publisher: CloudWatchPublisher
+        self, worker: SyncWorker, status: SyncStatus, stop: Stop, history: Path | None, publisher: CloudWatchPublisher
     ) -> None:
         self._worker = worker
-        self._vitals = vitals
+        self._status = status
         self._stop = stop
         self._history = history
         self._publisher = publisher
         self._published = SyncTotals()
         self._failures = 0
-        self._next_look = self._next_sample = self._next_publication = 0.0
+        self._next_snapshot = self._next_sample = self._next_publication = 0.0
         self._last_work = time.monotonic()
-        self._said = (0, 0)
+        self._logged = (0, 0)
         self._history_failed = False
 
     def run(self) -> None:
-        """One connection's life, and the wait before the next one's."""
+        """Runs the sync over one connection until that fails, and waits before the next one."""
         wait = 0.0
         try:
             self._worker.connect()
-            _log.info("sync %s connected", self._vitals.direction)
-            self._next_look = 0.0
-            self._carry()
+            _log.info("sync %s connected", self._status.direction)
+            self._next_snapshot = 0.0
+            self._sync()
         except (MigrationError, psycopg.Error) as error:
-            wait = self._failed(error)
+            wait = self._after(error)
         finally:
             with suppress(MigrationError, psycopg.Error):
                 self._worker.close()
-        self._pause(wait)
+        self._wait(wait)
 
-    def _carry(self) -> None:
+    def _sync(self) -> None:
         while not self._stop:
-            if time.monotonic() >= self._next_look and self._look():
-                self._pause(LOOK_SECONDS)
+            if time.monotonic() >= self._next_snapshot and self._is_blocked():
+                self._wait(SNAPSHOT_SECONDS)
                 continue
             step = self._worker.step()
             self._failures = 0
-            self._vitals.stepped(step)
+            self._status.record_step(step)
             self._become("paused" if step.paused else "running")
             self._sample()
             if step.entries:
@@ -119,59 +111,59 @@ class _Loop:
 
     def _idle_seconds(self) -> float:
         idle = time.monotonic() - self._last_work
-        return next(pause for below, pause in _PAUSES if idle < below)
+        return next(wait for below, wait in _IDLE_WAITS if idle < below)
 
-    def _look(self) -> str:
-        """Looks how things stand, and gives what a human must set right before anything more may be carried."""
-        look = self._worker.look()
-        self._vitals.looked(look)
-        self._say_what_grew()
-        if look.problem:
-            if self._vitals.become("blocked", look.problem):
-                _log.error("sync %s blocked: %s", self._vitals.direction, look.problem)
+    def _is_blocked(self) -> bool:
+        """Takes a snapshot of both sides. Returns whether the operator has to fix a problem before the sync goes on."""
+        snapshot = self._worker.snapshot()
+        self._status.record_snapshot(snapshot)
+        self._log_conflicts()
+        if snapshot.problem:
+            if self._status.become("blocked", snapshot.problem):
+                _log.error("sync %s blocked: %s", self._status.direction, snapshot.problem)
         else:
-            self._next_look = time.monotonic() + LOOK_SECONDS
-        return look.problem
+            self._next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
+        return bool(snapshot.problem)
 
     def _become(self, state: State) -> None:
-        if self._vitals.become(state):
-            _log.info("sync %s %s", self._vitals.direction, state)
+        if self._status.become(state):
+            _log.info("sync %s %s", self._status.direction, state)
 
-    def _failed(self, error: MigrationError | psycopg.Error) -> float:
-        """Says what went wrong if that is news, and gives the seconds to wait before the next try."""
-        said = _told(error)
+    def _after(self, error: MigrationError | psycopg.Error) -> float:
+        """Logs the error if it is a new one, and returns the seconds to wait before the next attempt."""
+        text = _in_one_line(error)
         if isinstance(error, Refused) and not isinstance(error, Unreachable):
-            if self._vitals.become("blocked", said):
-                _log.error("sync %s blocked: %s", self._vitals.direction, said)
+            if self._status.become("blocked", text):
+                _log.error("sync %s blocked: %s", self._status.direction, text)
             return BLOCKED_SECONDS
-        if self._vitals.become("reconnecting", said):
-            _log.warning("sync %s reconnecting: %s", self._vitals.direction, said)
+        if self._status.become("reconnecting", text):
+            _log.warning("sync %s reconnecting: %s", self._status.direction, text)
         self._failures += 1
         return RECONNECT_BACKOFF.seconds(self._failures)
 
-    def _pause(self, seconds: float) -> None:
-        """Waits, or less if it is to stop, and goes on writing the lag's history meanwhile."""
+    def _wait(self, seconds: float) -> None:
+        """Waits, or until the stop flag is set, and continues to write the latency history."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, LOOK_SECONDS)):
+        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, SNAPSHOT_SECONDS)):
             self._sample()
 
-    def _say_what_grew(self) -> None:
-        conflicts, held_back = self._vitals.conflicts_seen, self._vitals.held_back_seen
-        if conflicts > self._said[0]:
-            _log.warning("sync %s: %d conflicts so far, each kept with its loser", self._vitals.direction, conflicts)
-        if held_back > self._said[1]:
-            _log.warning("sync %s: %d rows held back so far", self._vitals.direction, held_back)
-        self._said = (conflicts, held_back)
+    def _log_conflicts(self) -> None:
+        conflicts, held_back = self._status.conflicts_seen, self._status.held_back_seen
+        if conflicts > self._logged[0]:
+            _log.warning("sync %s: %d conflicts so far; each losing write is stored", self._status.direction, conflicts)
+        if held_back > self._logged[1]:
+            _log.warning("sync %s: %d rows held back so far", self._status.direction, held_back)
+        self._logged = (conflicts, held_back)
 
     def publish(self) -> None:
-        """Hands the figures since the last time to CloudWatch, or to nobody."""
-        now = SyncTotals(self._vitals.entries, self._vitals.held_back_seen, self._vitals.conflicts_seen)
-        figures = sync_metrics.of_sync(self._vitals.as_json(), now, self._published)
-        self._published = now
-        self._publisher.put(figures, self._vitals.direction)
+        """Publishes the metrics since the last time to CloudWatch, if a namespace is configured."""
+        totals = SyncTotals(self._status.entries, self._status.held_back_seen, self._status.conflicts_seen)
+        metrics = sync_metrics.of_sync(self._status.as_json(), totals, self._published)
+        self._published = totals
+        self._publisher.put(metrics, self._status.direction)
 
     def _sample(self) -> None:
-        """Keeps the history, and publishes. A disk that is full costs the history, never the sync."""
+        """Writes the history and publishes the metrics when they are due. A full disk stops the history only."""
         if time.monotonic() >= self._next_publication:
             self._next_publication = time.monotonic() + PUBLISH_SECONDS
             self.publish()
@@ -179,7 +171,7 @@ class _Loop:
             return
         self._next_sample = time.monotonic() + HISTORY_SECONDS
         try:
-            latency.remember(self._history, self._vitals.sample(HISTORY_SECONDS))
+            latency.append_sample(self._history, self._status.sample(HISTORY_SECONDS))
             self._history_failed = False
         except OSError as error:
             if not self._history_failed:
@@ -187,6 +179,6 @@ class _Loop:
             self._history_failed = True
 
 
-def _told(error: MigrationError | psycopg.Error) -> str:
-    """The error in one line. PostgreSQL's own words may hold a row's content: its code stands for them."""
+def _in_one_line(error: MigrationError | psycopg.Error) -> str:
+    """Returns the error in one line. PostgreSQL's message may contain a row's content, so its code is used instead."""
     return str(error) if isinstance(error, MigrationError) else f"{type(error).__name__} {error.sqlstate or ''}".strip()

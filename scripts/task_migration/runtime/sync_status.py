@@ -1,4 +1,4 @@
-"""What a running sync knows of itself: its state, its figures and its last error, for whoever asks over HTTP."""
+"""The status of a running sync: its state, metrics and last error, as GET /health and GET /metrics return them."""
 
 from __future__ import annotations
 
@@ -7,66 +7,34 @@ import threading
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from task_migration.runtime.latency import LatencyWindow
 from task_migration.runtime.stop_signal import Stop
+
+# For annotations only: a command that asks a sync for its health does not load what runs a sync.
+if TYPE_CHECKING:
+    from task_migration.sync.sync_worker import SyncSnapshot, SyncStep
 
 State = Literal["running", "paused", "reconnecting", "blocked", "stopping"]
 HEALTHY: tuple[State, ...] = ("running", "paused")
 
 
-class Step(Protocol):
-    """What one batch did; ``sync.Step`` says what each field means."""
-
-    @property
-    def entries(self) -> int: ...
-    @property
-    def latencies(self) -> tuple[float, ...]: ...
-    @property
-    def conflicts(self) -> int: ...
-    @property
-    def held_back(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def paused(self) -> bool: ...
-
-
-class Look(Protocol):
-    """How things stand on both sides; ``sync.Look`` says what each field means."""
-
-    @property
-    def pending(self) -> int: ...
-    @property
-    def oldest_seconds(self) -> float | None: ...
-    @property
-    def skew_seconds(self) -> float: ...
-    @property
-    def enabled(self) -> bool: ...
-    @property
-    def held_back(self) -> int: ...
-    @property
-    def conflicts(self) -> int: ...
-    @property
-    def problem(self) -> str: ...
-
-
 class SyncStatus:
-    """Written by the loop that carries, read by the threads that answer. Begins as reconnecting."""
+    """The status of one sync, written by its loop and read by the HTTP server's threads. Starts as reconnecting."""
 
     def __init__(self, direction: str, stop: Stop) -> None:
         self.direction = direction
-        self.lag = LatencyWindow()
+        self.latency = LatencyWindow()
         self.entries = self.batches = self.conflicts_seen = self.held_back_seen = 0
         self._stop = stop
         self._lock = threading.RLock()
         self._state: State = "reconnecting"
         self._since = datetime.now(UTC)
-        self._look: Look | None = None
+        self._snapshot: SyncSnapshot | None = None
         self._waiting = 0
         self._last_error = ""
-        self._last_carried_at: datetime | None = None
+        self._last_synced_at: datetime | None = None
 
     @property
     def state(self) -> State:
@@ -77,75 +45,78 @@ class SyncStatus:
         return self.state in HEALTHY
 
     def become(self, state: State, error: str = "") -> bool:
-        """Says in what state the loop is, and why if that is an error; True if that is news."""
+        """Sets the state of the loop, and its error if there is one. Returns whether either is new."""
         with self._lock:
-            news = state != self._state or (error != "" and error != self._last_error)
+            is_new = state != self._state or (error != "" and error != self._last_error)
             if state != self._state:
                 self._state, self._since = state, datetime.now(UTC)
             self._last_error = error or self._last_error
-            return news
+            return is_new
 
-    def stepped(self, step: Step) -> None:
+    def record_step(self, step: SyncStep) -> None:
+        """Adds what one batch did."""
         with self._lock:
             if step.entries:
                 self.entries += step.entries
                 self.batches += 1
-                self.lag.add(step.entries, step.latencies)
-                self._last_carried_at = datetime.now(UTC)
+                self.latency.add(step.entries, step.latencies)
+                self._last_synced_at = datetime.now(UTC)
             self.conflicts_seen += step.conflicts
             self.held_back_seen += step.held_back
             self._waiting = step.waiting
 
-    def looked(self, look: Look) -> None:
+    def record_snapshot(self, snapshot: SyncSnapshot) -> None:
+        """Replaces the state of both sides by a newer one."""
         with self._lock:
-            self._look = look
+            self._snapshot = snapshot
 
     def as_json(self) -> dict[str, Any]:
-        """Every figure, as GET /health gives it. Latencies in ms; what is not known yet is null.
+        """Returns every value, as GET /health does. Latencies are in ms; a value that is not known yet is null.
 
-        ``conflicts`` and ``held_back`` are what stands on both sides, not what this process met.
+        ``conflicts`` and ``held_back`` are the rows recorded on both sides, not those that this process met.
         """
         with self._lock:
-            look = self._look
+            snapshot = self._snapshot
             return {
                 "direction": self.direction,
                 "state": self.state,
                 "since": _text(self._since),
                 "pid": os.getpid(),
-                "pending": look.pending if look else None,
-                "oldest_seconds": look.oldest_seconds if look else None,
-                "lag_ms": self.lag.percentiles(),
-                "lag_ms_10_s": self.lag.percentiles(seconds=10),
-                "entries_per_second": self.lag.entries_per_second(),
+                "pending": snapshot.pending if snapshot else None,
+                "oldest_seconds": snapshot.oldest_seconds if snapshot else None,
+                "lag_ms": self.latency.percentiles(),
+                "lag_ms_10_s": self.latency.percentiles(seconds=10),
+                "entries_per_second": self.latency.entries_per_second(),
                 "entries_total": self.entries,
                 "batches_total": self.batches,
-                "conflicts": look.conflicts if look else None,
-                "held_back": look.held_back if look else None,
+                "conflicts": snapshot.conflicts if snapshot else None,
+                "held_back": snapshot.held_back if snapshot else None,
                 "waiting": self._waiting,
-                "skew_seconds": look.skew_seconds if look else None,
-                "enabled": look.enabled if look else None,
+                "skew_seconds": snapshot.skew_seconds if snapshot else None,
+                "enabled": snapshot.enabled if snapshot else None,
                 "last_error": self._last_error,
-                "last_carried_at": _text(self._last_carried_at),
+                "last_carried_at": _text(self._last_synced_at),
                 "version": version(),
             }
 
     def sample(self, seconds: int) -> dict[str, Any]:
-        """One line of the lag's history: the last so many seconds, and what is pending."""
+        """Returns one line of the latency history: the last ``seconds`` seconds, and what is pending."""
         with self._lock:
             return {
                 "at": _text(datetime.now(UTC)),
                 "direction": self.direction,
                 "state": self.state,
-                "pending": self._look.pending if self._look else None,
-                "oldest_seconds": self._look.oldest_seconds if self._look else None,
-                "lag_ms": self.lag.percentiles(seconds=seconds),
-                "entries_per_second": self.lag.entries_per_second(seconds=seconds),
+                "pending": self._snapshot.pending if self._snapshot else None,
+                "oldest_seconds": self._snapshot.oldest_seconds if self._snapshot else None,
+                "lag_ms": self.latency.percentiles(seconds=seconds),
+                "entries_per_second": self.latency.entries_per_second(seconds=seconds),
             }
 
     def buckets(self) -> tuple[list[int], float]:
-        """How many latencies fell below each bound of ``lag.BUCKETS`` but not below the one before; seconds in all."""
+        """Returns how many latencies are below each bound of ``latency.BUCKETS`` but not below the previous one, and
+        the sum of all latencies in seconds."""
         with self._lock:
-            return list(self.lag.buckets), self.lag.seconds_in_all
+            return list(self.latency.buckets), self.latency.seconds_in_all
 
 
 @cache

@@ -59,3 +59,14 @@ LIMIT 100;
 -- name: count
 SELECT (SELECT count(*) FROM task_migration.conflict),
        (SELECT count(DISTINCT (table_name, key)) FROM task_migration.quarantine WHERE held_back);
+
+-- name: conflicts by winner
+SELECT winner, count(*) FROM task_migration.conflict GROUP BY winner;
+
+-- name: dead letters
+-- Rows that are held back, by kind, with the five newest of each kind.
+SELECT kind, count(*), (array_agg(table_name || ' ' || key ORDER BY recorded_at DESC))[1:5]
+FROM task_migration.quarantine
+WHERE held_back AND kind <> ALL (%(signed_off)s::text[])
+GROUP BY kind
+ORDER BY kind;

@@ -167,7 +167,7 @@ class SyncWorker:
             done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry, wait=True)
         return done
 
-    def look(self) -> SyncSnapshot:
+    def snapshot(self) -> SyncSnapshot:
         """Asks both sides how things stand. Once a minute it puts what was refused on the log again."""
         way = self._connected()
         with self._said():
