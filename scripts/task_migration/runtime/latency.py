@@ -55,7 +55,7 @@ class LatencyWindow:
             self.seconds_in_all += max(0.0, latency)
 
     def percentiles(self, *, seconds: int = WINDOW_SECONDS) -> dict[str, float | None]:
-        """Returns p50, p95 and p99 of the last ``seconds`` seconds, in milliseconds, exact to 1 %; None without an entry."""
+        """Returns p50, p95 and p99 of the last ``seconds`` seconds, in ms and exact to 1 %; None without an entry."""
         classes: Counter[int] = Counter()
         for second in self._last(seconds):
             classes.update(second.classes)
