@@ -1,6 +1,5 @@
-# Sourced by scripts/rehearse, scripts/test and scripts/bench: goes to the project's root and makes sure of its own .venv.
-# No virtual environment has to be active; one that is stale or half made is made anew or brought up to date. PYTHON names
-# another interpreter than the newest one that is found.
+# Sourced by scripts/rehearse, scripts/test and scripts/bench: goes to the project's root, and creates .venv if needed.
+# An outdated or incomplete .venv is recreated. PYTHON selects the interpreter; the default is the newest one on PATH.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,22 +15,22 @@ for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do
     break
   fi
 done
-[ -n "$python" ] || stop "Python 3.11 or later is needed; found: $("${PYTHON:-python3}" --version 2>/dev/null || echo none). Install it, then type this again."
+[ -n "$python" ] || stop "Python 3.11 or later is needed; found: $("${PYTHON:-python3}" --version 2>/dev/null || echo none). Install it, then type the command again."
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
-  stop "This Python can't make virtual environments; on Debian and Ubuntu: apt install python3-venv. Then type this again."
+  stop "This Python cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv. Then type the command again."
 
-command -v terraform >/dev/null || stop "terraform is not installed: https://developer.hashicorp.com/terraform/install. Then type this again."
+command -v terraform >/dev/null || stop "terraform is not installed: https://developer.hashicorp.com/terraform/install. Then type the command again."
 terraform_version=$(terraform version 2>/dev/null | sed -n 's/^Terraform v\([0-9]*\.[0-9]*\).*/\1/p' || true)
 case "$terraform_version" in
-  "" | 0.* | 1.[0-9]) stop "Terraform 1.10 or later is needed; found: ${terraform_version:-none}. Install it, then type this again." ;;
+  "" | 0.* | 1.[0-9]) stop "Terraform 1.10 or later is needed; found: ${terraform_version:-none}. Install it, then type the command again." ;;
 esac
 
-# What is installed is known by what it was installed from; written last, so that a half-made .venv is never believed.
+# The hash of what .venv was installed from. It is written last, so an incomplete .venv has none.
 wanted=$("$python" -c 'import hashlib, pathlib, sys
 files = (pathlib.Path(name).read_bytes() for name in ("pyproject.toml", "requirements.txt"))
 print(hashlib.sha256(b"\0".join([*files, sys.version.encode(), str(pathlib.Path.cwd()).encode()])).hexdigest())')
 if [ "$(cat .venv/installed-from 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -c '' 2>/dev/null; then
-  echo "Installing into .venv; this is done once."
+  echo "Installing into .venv. This is done once."
   rm -rf .venv
   "$python" -m venv .venv
   .venv/bin/python -m pip install -qq --disable-pip-version-check -e '.[lab,dev]'

@@ -1,1 +1,1 @@
-"""What AWX has to be told of the playbooks, made of the playbooks and of parameters.yml; `awx import` takes it."""
+"""The assets for AWX, generated from the playbooks and parameters.yml. `awx import` loads them."""

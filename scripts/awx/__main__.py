@@ -1,4 +1,4 @@
-"""Writes extensions/awx/*.json anew from the playbooks and parameters.yml: python -m awx"""
+"""Writes extensions/awx/*.json from the playbooks and parameters.yml: python -m awx"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENTS = ("staging", "production")
 
 
 def text_of(environment: str) -> str:
-    """What the environment's file has to hold."""
+    """Returns the contents of the environment's file."""
     return json.dumps(assets(environment), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         before = file.read_text(encoding="utf-8") if file.exists() else ""
         after = text_of(environment)
         file.write_text(after, encoding="utf-8")
-        print(f"{file.relative_to(PROJECT)}: {'as it was' if after == before else 'written'}")
+        print(f"{file.relative_to(PROJECT)}: {'unchanged' if after == before else 'written'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""All that `awx import` needs for one environment: its inventory, a job template for each playbook, the workflows.
+"""The assets of one environment for `awx import`: its inventory, a job template for each playbook, the workflows.
 
-What they refer to and do not make (organization, project, execution environment) is made by hand once: docs/awx.md.
+They refer to an organization, a project and an execution environment, which you create once by hand: docs/awx.md.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from typing import Any
 from awx.playbook import Playbook, playbooks
 from awx.playbook import inventory as values_of
 from awx.survey import CONFIRMED, survey
-from awx.workflows import WORKFLOWS, Key, Workflow, nodes
+from awx.workflows import WORKFLOWS, NaturalKey, Workflow, nodes
 
 NAME = "task-migration"
-"""The project's and the execution environment's name in AWX."""
+"""The name of the project and of the execution environment in AWX."""
 FOLDER = "/var/lib/task_migration"
-"""Outlives a job: AWX is told to show it to its containers. Everything else that a job writes is gone with it."""
-ORGANIZATION: Key = {"name": "Default", "type": "organization"}
-PROJECT: Key = {"organization": ORGANIZATION, "name": NAME, "type": "project"}
-IMAGE: Key = {"name": NAME, "type": "execution_environment"}
+"""A folder that remains after a job: AWX mounts it into its containers. Everything else that a job writes is lost."""
+ORGANIZATION: NaturalKey = {"name": "Default", "type": "organization"}
+PROJECT: NaturalKey = {"organization": ORGANIZATION, "name": NAME, "type": "project"}
+IMAGE: NaturalKey = {"name": NAME, "type": "execution_environment"}
 
-# Whoever may launch a job could set all of it, alert_command too, which is run. What is asked is in the survey.
+# A launch never asks for these. With them, anyone who may launch a job could set any variable, even alert_command,
+# which is run. The survey asks for what may be chosen.
 _NEVER_ASKED = (
     *("scm_branch", "diff_mode", "variables", "limit", "tags", "skip_tags", "verbosity", "inventory", "credential"),
     *("execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups"),
@@ -29,7 +30,7 @@ _NEVER_ASKED = (
 
 
 def assets(environment: str) -> dict[str, list[dict[str, Any]]]:
-    """What awx import is given, by kind; the environment is an inventory's name."""
+    """Returns the assets by kind. The environment is the name of an inventory."""
     inventory = _key("inventory", f"{NAME} {environment}")
     is_named = values_of(environment)["environment_confirmation"] == "ask"
     surveys = {one: survey(one, is_named=is_named) for one in playbooks()}
@@ -51,11 +52,11 @@ def assets(environment: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _key(kind: str, name: str) -> Key:
+def _key(kind: str, name: str) -> NaturalKey:
     return {"organization": ORGANIZATION, "name": name, "type": kind}
 
 
-def _inventory_source(environment: str, inventory: Key) -> dict[str, Any]:
+def _inventory_source(environment: str, inventory: NaturalKey) -> dict[str, Any]:
     name = f"inventories/{environment}"
     return {
         "name": name,
@@ -65,14 +66,14 @@ def _inventory_source(environment: str, inventory: Key) -> dict[str, Any]:
         "source_path": f"{name}/hosts.yml",
         "overwrite": True,
         "overwrite_vars": True,
-        # A way back must not wait for a git server.
+        # A rollback must not wait for a git server.
         "update_on_launch": False,
         "natural_key": {**_key("inventory_source", name), "inventory": inventory},
     }
 
 
 def _job_template(
-    playbook: Playbook, environment: str, inventory: Key, key: Key, questions: dict[str, Any]
+    playbook: Playbook, environment: str, inventory: NaturalKey, key: NaturalKey, questions: dict[str, Any]
 ) -> dict[str, Any]:
     template = {
         "name": key["name"],
@@ -85,8 +86,8 @@ def _job_template(
         "extra_vars": json.dumps(_places(environment), indent=2),
         "allow_simultaneous": False,
         "survey_enabled": bool(questions["spec"]),
-        # Run or check. Who goes back at night is not asked.
-        "ask_job_type_on_launch": playbook.is_change and not playbook.is_way_back,
+        # Run or check. A rollback does not ask.
+        "ask_job_type_on_launch": playbook.is_change and not playbook.is_rollback,
         **{f"ask_{what}_on_launch": False for what in _NEVER_ASKED},
         "natural_key": key,
     }
@@ -96,7 +97,8 @@ def _job_template(
 
 
 def _places(environment: str) -> dict[str, str]:
-    """AWX copies the inventory to a place of its own, from where its relative paths lead nowhere; and see FOLDER."""
+    """Returns the folders. AWX copies the inventory to another folder, where its relative paths are wrong; and see
+    FOLDER."""
     return {
         "inventory_dir": f"/runner/project/inventories/{environment}",
         "report_directory": f"{FOLDER}/{environment}/reports",
@@ -105,7 +107,7 @@ def _places(environment: str) -> dict[str, str]:
 
 
 def _workflow(
-    workflow: Workflow, environment: str, templates: dict[str, Key], named: dict[str, dict[str, str]]
+    workflow: Workflow, environment: str, templates: dict[str, NaturalKey], named: dict[str, dict[str, str]]
 ) -> dict[str, Any]:
     key = _key("workflow_job_template", f"{environment} {workflow.name}")
     return {

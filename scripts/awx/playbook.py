@@ -1,4 +1,4 @@
-"""What a playbook's file says of itself, for those who only see its name in a list."""
+"""Reads the playbooks' files for the job templates."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, eq=False)
 class Playbook:
-    """``name`` is what is typed without ``.yml``, ``title`` what its play is called, ``defaults`` its own values.
+    """``name`` is the file's name without ``.yml``, ``title`` the name of its play, ``defaults`` its variables.
 
-    ``is_change``: it makes sure of its target, so it may change something, and ``--check`` means something.
-    ``is_way_home``: nobody is asked for the environment's name.
+    ``is_change``: it checks its target, so it may change something, and ``--check`` is useful. ``skips_confirmation``:
+    it does not ask for the environment's name.
     """
 
     name: str
     title: str
     defaults: dict[str, Any]
     is_change: bool
-    is_way_home: bool
+    skips_confirmation: bool
 
     @property
     def path(self) -> str:
-        """As seen from the project's root."""
+        """Returns the path from the project's root."""
         return f"playbooks/{self.name}.yml"
 
     @property
-    def is_way_back(self) -> bool:
+    def is_rollback(self) -> bool:
         return self.name.startswith(("rollback-", "break-glass"))
 
 
 def playbooks() -> Iterator[Playbook]:
-    """Those that an operator runs outside of the lab, by name."""
+    """Yields the playbooks that operators run outside of the lab, by name."""
     for file in sorted((PROJECT / "playbooks").glob("*.yml")):
         if file.stem not in OF_THE_LAB:
             text = file.read_text(encoding="utf-8")
@@ -48,11 +48,11 @@ def playbooks() -> Iterator[Playbook]:
                 title=play["name"],
                 defaults=play.get("vars") or {},
                 is_change="        name: target\n" in text,
-                is_way_home="target_way_home: true" in text,
+                skips_confirmation="target_way_home: true" in text,
             )
 
 
 def inventory(environment: str) -> dict[str, Any]:
-    """The keys of an environment's inventory, as they stand there."""
+    """Returns the keys of an environment's inventory, unrendered."""
     file = PROJECT / "inventories" / environment / "group_vars/all.yml"
     return dict(yaml.safe_load(file.read_text(encoding="utf-8")))

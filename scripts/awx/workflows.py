@@ -1,4 +1,4 @@
-"""Playbooks one after the other, with somebody's word between them where the plan wants it."""
+"""The workflows: playbooks in a sequence, with approvals where the plan requires them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-Key = dict[str, Any]
+NaturalKey = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One node: a playbook with its answers, or, without a playbook, a question that somebody has to approve.
+class WorkflowStep:
+    """One node: a playbook with its answers, or an approval with its ``question``.
 
-    ``after`` says when the next one begins: "success", "failure", or "always".
+    ``after`` is the condition for the next node: "success", "failure", or "always".
     """
 
     name: str
@@ -27,23 +27,26 @@ class Step:
 class Workflow:
     name: str
     title: str
-    steps: Sequence[Step]
+    steps: Sequence[WorkflowStep]
 
 
-def _weight(percent: int) -> Step:
-    return Step(f"weight-{percent}", "phase-2.4-canary", {"weight": str(percent)})
+def _weight(percent: int) -> WorkflowStep:
+    return WorkflowStep(f"weight-{percent}", "phase-2.4-canary", {"weight": str(percent)})
 
 
-def _approval(percent: int) -> Step:
-    return Step(f"approve-{percent}", question=f"Send {percent} % of the requests to the Task Service?")
+def _approval(percent: int) -> WorkflowStep:
+    return WorkflowStep(f"approve-{percent}", question=f"Send {percent} % of the requests to the Task Service?")
 
 
-def _again(step: Step) -> tuple[Step, ...]:
-    """What takes two people is refused the first time, with its plan. Whatever else failed is not to be approved."""
-    question = f"Did {step.name} show a plan, and has somebody else approved it with approve.yml? Then it is run again."
+def _two_people(step: WorkflowStep) -> tuple[WorkflowStep, ...]:
+    """Returns the steps for a playbook that two people approve: the first run is refused and shows the plan.
+
+    Other failures must not be approved.
+    """
+    question = f"Did {step.name} show a plan, and did a second person approve it with approve.yml? Then it runs again."
     return (
         replace(step, after="failure"),
-        Step("second-person", question=question),
+        WorkflowStep("second-person", question=question),
         replace(step, name=f"{step.name}-again"),
     )
 
@@ -51,32 +54,41 @@ def _again(step: Step) -> tuple[Step, ...]:
 WORKFLOWS = (
     Workflow(
         "canary",
-        "Phase 2.4, weight by weight: each one is judged by itself, and the next one waits for somebody's approval",
-        (_weight(5), _approval(25), _weight(25), _approval(50), _weight(50), _approval(100), *_again(_weight(100))),
-    ),
-    Workflow(
-        "cleanup",
-        "Phase 2.5: the report, somebody's approval, the plan, the second person's, the end; no way back by data",
+        "Phase 2.4, weight by weight: each is judged automatically, and the next one waits for an approval",
         (
-            Step("report", "report"),
-            Step("approve", question="Was the report read, and may the migration end without a way back?"),
-            *_again(Step("cleanup", "phase-2.5-cleanup", {"approve": "true"})),
+            _weight(5),
+            _approval(25),
+            _weight(25),
+            _approval(50),
+            _weight(50),
+            _approval(100),
+            *_two_people(_weight(100)),
         ),
     ),
     Workflow(
-        "everybody-home",
-        "Every user to Laravel at once, by API Gateway alone, then every write that the Task Service took",
-        (Step("break-glass", "break-glass", after="always"), Step("rollback", "rollback-2.4")),
+        "cleanup",
+        "Phase 2.5: the report, an approval, the plan, the second person's approval, the end; no rollback after it",
+        (
+            WorkflowStep("report", "report"),
+            WorkflowStep("approve", question="Did you read the report? The migration ends, without a rollback."),
+            *_two_people(WorkflowStep("cleanup", "phase-2.5-cleanup", {"approve": "true"})),
+        ),
+    ),
+    Workflow(
+        "all-traffic-to-laravel",
+        "All traffic to Laravel at once through API Gateway alone, then the rollback of phase 2.4",
+        (WorkflowStep("break-glass", "break-glass", after="always"), WorkflowStep("rollback", "rollback-2.4")),
     ),
 )
 
 
 def nodes(
-    workflow: Workflow, key: Key, template: Mapping[str, Key], named: Mapping[str, Mapping[str, str]]
+    workflow: Workflow, key: NaturalKey, template: Mapping[str, NaturalKey], named: Mapping[str, Mapping[str, str]]
 ) -> list[dict[str, Any]]:
-    """The workflow's nodes in the form of awx import. ``key`` is the workflow's, ``template`` each playbook's.
+    """Returns the workflow's nodes in the format of awx import. ``key`` is the workflow's, ``template`` each
+    playbook's.
 
-    ``named`` has, for each playbook that asks for the environment's name, the answer: the workflow's name bears it.
+    ``named`` has the answer for each playbook that asks for the environment's name, which the workflow's name contains.
     """
     found = []
     for number, step in enumerate(workflow.steps):
@@ -98,5 +110,5 @@ def nodes(
     return found
 
 
-def _key(workflow: Key, step: Step) -> Key:
+def _key(workflow: NaturalKey, step: WorkflowStep) -> NaturalKey:
     return {"workflow_job_template": workflow, "identifier": step.name, "type": "workflow_job_template_node"}

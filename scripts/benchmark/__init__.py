@@ -1,1 +1,1 @@
-"""How fast the copy, the comparison and the sync are, measured beside other ways to do the same work."""
+"""The benchmark: measures the copy, the comparison and the sync beside other tools for the same work."""

@@ -1,6 +1,6 @@
-"""Copy and verify measured beside their contenders, in one run; everything is started and taken away by it.
+"""Measures copy and verify beside other tools in one run. Creates the servers, and removes them afterwards.
 
-``sync`` measures the sync instead: latency, drain rate, and what capture costs.
+``sync`` measures the sync instead: latency, drain rate, and the cost of capture.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ Log = Callable[[str], None]
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "--tasks", type=int, default=1_000_000, help="how many tasks Laravel holds (default: 1,000,000)"
+        "--tasks", type=int, default=1_000_000, help="the number of tasks in Laravel (default: 1,000,000)"
     )
-    parser.add_argument("--plan-tasks", type=int, default=10_000, help="on how many the plan's script is measured")
+    parser.add_argument("--plan-tasks", type=int, default=10_000, help="the number of tasks for the plan's script")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument("--ours-only", action="store_true", help="install nothing: leave out what is not ours or psql")
-    parser.add_argument("--write", action="store_true", help=f"put the page into {PAGE.name}")
+    parser.add_argument("--ours-only", action="store_true", help="install nothing: only measure the runbook and psql")
+    parser.add_argument("--write", action="store_true", help=f"write the page to {PAGE.name}")
     parser.set_defaults(measure=_copy_and_verify)
     commands = parser.add_subparsers(metavar="sync")
-    _add_sync(commands.add_parser("sync", description="The sync, beside native logical replication."))
+    _add_sync(commands.add_parser("sync", description="Measures the sync beside native logical replication."))
     asked = parser.parse_args(words)
     if asked.tasks < FEWEST_TASKS or asked.repetitions < 1:
         parser.error(f"--tasks {FEWEST_TASKS} or more, --repetitions 1 or more")
     if asked.measure is _copy_and_verify and asked.plan_tasks < 150:
         parser.error("--plan-tasks 150 or more")
-    # So that an end by kill takes the servers down too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    # So that SIGTERM removes the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by a signal"))
     began = time.monotonic()
 
     def log(line: str) -> None:
@@ -59,25 +59,25 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tasks", type=int, default=200_000, help="how many tasks Laravel holds (default: 200,000)")
+    parser.add_argument("--tasks", type=int, default=200_000, help="the number of tasks in Laravel (default: 200,000)")
     parser.add_argument("--repetitions", type=int, default=3, help="rounds (default: 3)")
-    parser.add_argument("--seconds", type=int, default=10, help="how long each figure is measured (default: 10)")
+    parser.add_argument("--seconds", type=int, default=10, help="the duration of each measurement (default: 10)")
     parser.add_argument(
         "--load",
         type=_load,
         action="append",
         metavar="F+B",
-        help="only the latency at so many writes per second forward and backward (1000+0); may be given again",
+        help="only the latency at this many writes per second forward and backward (1000+0); can be repeated",
     )
-    parser.add_argument("--drain", type=int, default=100_000, help="keys on the change log to drain (default: 100,000)")
-    parser.add_argument("--write", action="store_true", help=f"put the section into {PAGE.name}, and JSON beside it")
+    parser.add_argument("--drain", type=int, default=100_000, help="the keys to drain (default: 100,000)")
+    parser.add_argument("--write", action="store_true", help=f"write the section to {PAGE.name}, and JSON beside it")
     parser.set_defaults(measure=_sync)
 
 
 def _load(text: str) -> Load:
     found = re.fullmatch(r"(\d+)\+(\d+)", text)
     if found is None or not int(found[1]) + int(found[2]):
-        raise argparse.ArgumentTypeError("writes per second forward and backward, as in 500+50")
+        raise argparse.ArgumentTypeError("not valid; allowed: writes per second forward and backward, as in 500+50")
     return Load(int(found[1]), int(found[2]))
 
 
@@ -94,7 +94,6 @@ def _copy_and_verify(asked: argparse.Namespace, directory: Path, log: Log) -> No
     print(page)
     if asked.write:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(sync_report.with_section(page, sync_report.sync_section(_written())), encoding="utf-8")
         log(f"written to {PAGE}")
 
@@ -105,12 +104,12 @@ def _sync(asked: argparse.Namespace, directory: Path, log: Log) -> None:
         log("filled")
         syncing.prepare(made)
         with replication(made) as native:
-            carried, theirs = syncing.measure(made, directory, asked.load or LOADS, native, rounds, seconds, log)
-        results = SyncResults(carried, theirs, rounds, seconds, busy)
+            synced, native_results = syncing.measure(made, directory, asked.load or LOADS, native, rounds, seconds, log)
+        results = SyncResults(synced, native_results, rounds, seconds, busy)
         if not asked.load:
             drains = draining.measure(made, directory, asked.drain, rounds, log)
             costs = capture_cost.measure(made, rounds, seconds, log)
-            results = SyncResults(carried, theirs, rounds, seconds, busy, drains, costs)
+            results = SyncResults(synced, native_results, rounds, seconds, busy, drains, costs)
         text, figures = sync_report.section(made, results), sync_report.as_json(made, results)
     print(text)
     if asked.write:

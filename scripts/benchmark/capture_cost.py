@@ -1,4 +1,4 @@
-"""What capture costs Laravel's writers: pgbench at full speed with its triggers and without them, turn by turn."""
+"""The cost of capture for Laravel's writers: pgbench at full speed with and without the triggers, in turns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STATES: tuple[Literal["present", "absent"], ...] = ("present", "absent")
 
 @dataclass
 class CaptureCost:
-    """Transactions per second of one kind of write, one figure per round."""
+    """Transactions per second of one kind of write, one value per round."""
 
     kind: str
     present: list[float] = field(default_factory=list)
@@ -36,15 +36,15 @@ class CaptureCost:
 
     @property
     def percent(self) -> float:
-        """Throughput that capture takes: the median of each round's ratio."""
+        """Returns the share of the throughput that capture costs: the median of the rounds' ratios."""
         return 100 * (1 - statistics.median(on / off for on, off in zip(self.present, self.absent, strict=True)))
 
 
 def measure(bench: BenchmarkServers, rounds: int, seconds: int, log: Callable[[str], None]) -> dict[str, CaptureCost]:
-    """Every kind with capture and without, once per round. No sync runs; capture is on afterwards."""
+    """Measures every kind with and without capture, once per round. No sync runs. Capture is on afterwards."""
     costs = {kind: CaptureCost(kind) for kind in KINDS}
     for number in range(rounds):
-        # Which comes first changes from round to round: the tables grow while it is measured.
+        # The order changes from round to round, because the tables grow during the measurement.
         for state in _STATES if number % 2 else reversed(_STATES):
             _capture(bench, state)
             for kind, scripts in KINDS.items():

@@ -1,4 +1,4 @@
-"""The copy and its contenders, in rounds: each is run once per round, so that a slow moment of the machine hits all."""
+"""Measures the copy and the other tools in rounds. Each runs once per round, so a slow moment affects all of them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ RAW_BEST = "psql \\| psql, indexes and foreign keys after"
 PGCOPYDB = "pgcopydb, Laravel's tables untransformed"
 PLAN = "the plan's script, row by row"
 RANGE = 100_000
-"""Keys of one range of the raw pipe, as many as the copy's own have by default."""
+"""The keys in one range of the raw pipe: as many as in the copy's default."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """``prepare`` is not measured, ``act`` is given what it made; ``moves_all``: it leaves every mapped row."""
+    """One way to copy. ``prepare`` is not measured; ``act`` gets its result. ``moves_all``: it writes every
+    mapped row."""
 
     name: str
     prepare: Callable[[], Any]
@@ -37,22 +38,22 @@ class Contender:
 
 @dataclass(frozen=True)
 class CopyResults:
-    """What was measured; ``rows`` are the mapped rows of each table."""
+    """The measurements; ``rows`` are the mapped rows of each table."""
 
     runs: dict[str, Measurements]
     rows: dict[str, int]
 
     @property
     def best_raw(self) -> Measurements | None:
-        """The quickest of the raw pipes."""
+        """Returns the fastest raw pipe."""
         raw = [runs for name, runs in self.runs.items() if name.startswith("psql") and runs.runs]
         return min(raw, key=lambda runs: runs.median, default=None)
 
 
 def contenders(bench: BenchmarkServers, directory: Path, others_too: bool) -> list[Contender]:
-    """Each way to copy; the raw pipe in both formats, by halves of the tables and by ranges as ours.
+    """Returns each way to copy: the raw pipe in both formats, by halves of the tables and by ranges as the copy does.
 
-    Without ``others_too`` only what needs nothing to be installed.
+    Without ``others_too`` only those that need no installation.
     """
     fresh, ranges = bench.fresh, max(2, bench.tasks // RANGE)
     raw = [
@@ -81,7 +82,7 @@ def contenders(bench: BenchmarkServers, directory: Path, others_too: bool) -> li
 
 
 def plan_command(directory: Path) -> Callable[[], list[str]]:
-    """How to start the plan's script; what was wrong is raised when it is asked for."""
+    """Returns a function that returns the command of the plan's script, or raises the error of its installation."""
     try:
         command = other_tools.install_plan_script(directory)
     except programs.NotMeasured as error:
@@ -97,15 +98,15 @@ def plan_command(directory: Path) -> Callable[[], list[str]]:
 def measure(
     bench: BenchmarkServers, directory: Path, repetitions: int, others_too: bool, log: Callable[[str], None]
 ) -> CopyResults:
-    """Every contender ``repetitions`` times. What a copy leaves is held against what the mapping says it must."""
+    """Runs every contender ``repetitions`` times. Compares the copied rows with the mapping."""
     asked = contenders(bench, directory, others_too)
     runs = {contender.name: Measurements(contender.name) for contender in asked}
     rows, sums = _mapped(bench)
     goal = _definitions(bench, EMPTY)
     for number in range(repetitions):
         for contender in asked:
-            kept = runs[contender.name]
-            if kept.problem:
+            results = runs[contender.name]
+            if results.problem:
                 continue
             try:
                 prepared = contender.prepare()
@@ -113,16 +114,16 @@ def measure(
                 if contender.moves_all:
                     _require_equal(bench, sums if number == 0 else {}, rows, goal)
             except programs.NotMeasured as error:
-                kept.problem = str(error)
+                results.problem = str(error)
                 log(f"{contender.name}: {error}")
                 continue
-            kept.runs.append(run)
+            results.runs.append(run)
             log(f"{contender.name}: {summary(run)}")
     return CopyResults(runs, rows)
 
 
 def summary(run: Measurement) -> str:
-    """One run in one line."""
+    """Returns one run in one line."""
     steps = "".join(f"; {step} {seconds:.2f}" for step, seconds in run.steps.items())
     return (
         f"{run.wall:.2f} s; CPU s: own {run.client_cpu:.1f}, Laravel's server {run.laravel_cpu:.1f}, "
@@ -138,7 +139,7 @@ def _ours(bench: BenchmarkServers) -> dict[str, float]:
 
 
 def _mapped(bench: BenchmarkServers) -> tuple[dict[str, int], dict[str, Any]]:
-    """Count and hash of what each table must hold, by Laravel's own computation."""
+    """Returns the count and the hash of the rows that each table must have, computed on Laravel's side."""
     bench.fresh()
     rows, sums = {}, {}
     with bench.flow() as flow:
@@ -152,7 +153,7 @@ def _mapped(bench: BenchmarkServers) -> tuple[dict[str, int], dict[str, Any]]:
 
 
 def _require_equal(bench: BenchmarkServers, sums: dict[str, Any], rows: dict[str, int], definitions: list[str]) -> None:
-    """Raises NotHere unless the rows and indexes are as they must be; rows by their hash where ``sums`` are given."""
+    """Raises NotMeasured if rows or indexes differ. Compares the rows' hashes where ``sums`` are given."""
     with bench.flow() as flow:
         for shape in flow.shapes:
             table = shape.mapping.table

@@ -1,4 +1,4 @@
-"""How fast a long change log is carried: the sync was off while many tasks were written, and is turned on."""
+"""Measures how fast the sync drains a long change log, written while the sync was off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from task_migration.control.sync_switch import sync_switch
 from benchmark.programs import NotMeasured
 from benchmark.servers import BenchmarkServers
 from benchmark.statements import statement
-from benchmark.syncing import commit_times, new_stamp, wait_until_carried
+from benchmark.syncing import commit_times, new_stamp, wait_until_synced
 from benchmark.workers import working
 
 WORKERS = (1, 2)
@@ -23,7 +23,7 @@ LAST_HOSTILE_TASK = 40
 
 @dataclass
 class DrainResult:
-    """``keys`` were on the log; ``seconds`` from the switch to the last commit, one figure per round."""
+    """``keys`` were on the log; ``seconds`` is the time from the switch to the last commit, one value per round."""
 
     workers: int
     keys: int = 0
@@ -34,21 +34,21 @@ class DrainResult:
 def measure(
     bench: BenchmarkServers, directory: Path, tasks: int, rounds: int, log: Callable[[str], None]
 ) -> dict[int, DrainResult]:
-    """``tasks`` keys by one statement, carried by one worker and by two, once per round."""
+    """Drains ``tasks`` keys, written by one statement, with one worker and with two, once per round."""
     drains = {workers: DrainResult(workers) for workers in WORKERS}
     for _ in range(rounds):
-        for workers, kept in drains.items():
+        for workers, result in drains.items():
             try:
-                once(bench, directory, kept, tasks)
+                drain_once(bench, directory, result, tasks)
             except NotMeasured as error:
-                kept.problem = str(error)
+                result.problem = str(error)
                 log(f"drain, {workers} workers: {error}")
                 continue
-            log(f"drain, {workers} workers: {kept.keys:,} keys in {kept.seconds[-1]:.2f} s")
+            log(f"drain, {workers} workers: {result.keys:,} keys in {result.seconds[-1]:.2f} s")
     return drains
 
 
-def once(bench: BenchmarkServers, directory: Path, kept: DrainResult, tasks: int) -> None:
+def drain_once(bench: BenchmarkServers, directory: Path, result: DrainResult, tasks: int) -> None:
     stamp = new_stamp()
     bench.vacuum(TASK_SERVICE_DATABASE)
     sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_forward", state="off")
@@ -57,15 +57,15 @@ def once(bench: BenchmarkServers, directory: Path, kept: DrainResult, tasks: int
             session.execute(statement("vacuum analyze"))
             session.execute(statement("write many tasks"), {"stamp": stamp, "tasks": tasks})
         bench.checkpoint()
-        with working(bench, directory, ["forward"] * kept.workers, "paused"):
+        with working(bench, directory, ["forward"] * result.workers, "paused"):
             began = time.time()
             sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_forward", state="on")
-            wait_until_carried(bench, ("forward",))
+            wait_until_synced(bench, ("forward",))
     finally:
         sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_forward", state="on")
-    written, carried = commit_times(bench, stamp)
-    # Some of the lab's hostile tasks may not cross; their ids are low.
-    if lacking := {key for key in written.keys() - carried.keys() if key > LAST_HOSTILE_TASK}:
-        raise NotMeasured(f"{len(lacking):,} of {len(written):,} tasks were not carried")
-    kept.keys = len(written)
-    kept.seconds.append(max(carried.values()) - began)
+    written, synced = commit_times(bench, stamp)
+    # Some of the lab's fixed rows are held back. Their ids are low.
+    if missing := {key for key in written.keys() - synced.keys() if key > LAST_HOSTILE_TASK}:
+        raise NotMeasured(f"{len(missing):,} of {len(written):,} tasks were not synced")
+    result.keys = len(written)
+    result.seconds.append(max(synced.values()) - began)

@@ -1,4 +1,7 @@
-"""From commit here to commit there, as the two servers wrote it down themselves: what is measured is not disturbed."""
+"""The time from the commit on one side to the commit on the other, as both servers recorded it.
+
+Nothing is asked during the measurement, so it is not disturbed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds, over the rows that were committed within the window. ``lost`` never came to the other side."""
+    """Milliseconds, over the rows committed within the window. ``lost`` counts rows that never reached the
+    other side."""
 
     rows: int
     p50: float
@@ -23,7 +27,7 @@ class Latency:
     def between(
         cls, here: Mapping[int, float], there: Mapping[int, float], window: tuple[float, float], rate: float
     ) -> Latency:
-        """``here`` and ``there`` are the times of commit by key, in seconds, of the same writes on either side."""
+        """Computes the latency from the commit times on both sides, in seconds, by key."""
         since, until = window
         written = {key: at for key, at in here.items() if since <= at < until}
         taken = sorted(1000 * (there[key] - at) for key, at in written.items() if key in there)
@@ -34,7 +38,7 @@ class Latency:
 
     @classmethod
     def median(cls, rounds: Iterable[Latency]) -> Latency:
-        """Of several rounds each figure's median; rows and losses are summed."""
+        """Returns each value's median over the rounds; rows and losses are summed."""
         each = list(rounds)
         return cls(
             rows=sum(one.rows for one in each),

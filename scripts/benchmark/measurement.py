@@ -1,4 +1,4 @@
-"""One run of a contender: wall time, CPU, memory."""
+"""Measures one run of a contender: wall time, CPU, memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from benchmark.servers import BenchmarkServers
 
 SAMPLE_SECONDS = 0.05
 BURIAL_SECONDS = 0.2
-"""How long a server takes to reap a session that has ended, and so to count its CPU as its own."""
+"""How long a server needs to reap an ended session, and so to count its CPU."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds and megabytes. ``client`` is the contender's programs; ``steps`` where its time went, if it says so."""
+    """Seconds and megabytes. ``client`` is the contender's programs; ``steps`` are the parts of its time, if it reports
+    them."""
 
     wall: float
     client_cpu: float
@@ -33,7 +34,7 @@ class Measurement:
 
 @dataclass
 class Measurements:
-    """All runs of one contender; ``problem`` says why there are none."""
+    """All measurements of one contender; ``problem`` is the reason if there are none."""
 
     name: str
     runs: list[Measurement] = field(default_factory=list)
@@ -49,7 +50,7 @@ class Measurements:
 
     @property
     def typical(self) -> Measurement:
-        """The run whose wall time is (the lower) median."""
+        """Returns the measurement with the (lower) median wall time."""
         return sorted(self.runs, key=lambda run: run.wall)[(len(self.runs) - 1) // 2]
 
     @property
@@ -58,10 +59,10 @@ class Measurements:
 
 
 def measure_run(bench: BenchmarkServers, act: Callable[[], dict[str, float]]) -> Measurement:
-    """Runs ``act``, which starts the contender's programs and waits for them; what it gives are its steps in seconds.
+    """Measures ``act``, which runs the contender's programs and returns its steps in seconds.
 
-    A step called "memory" is none: it is what a contender says itself of its peak memory, in megabytes, which may be
-    more than was seen from here.
+    The step "memory" is not a time: it is the peak memory in megabytes that the contender reports itself, which may be
+    more than was sampled.
     """
     bench.checkpoint()
     time.sleep(BURIAL_SECONDS)
@@ -83,13 +84,13 @@ def _children_seconds() -> float:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[float]]:
-    """The most megabytes that our descendants held at once, what they share counted once.
+    """Samples the memory of our descendants, in megabytes, and yields the peak. Shared memory counts once.
 
-    The servers are no descendants: they have left whoever started them.
+    The servers are not descendants: they were detached when they started.
     """
     peak, ended, ourselves = [0.0], threading.Event(), psutil.Process()
 
-    def look() -> None:
+    def sample() -> None:
         while not ended.wait(SAMPLE_SECONDS):
             held = 0
             for child in ourselves.children(recursive=True):
@@ -97,7 +98,7 @@ def _peak_memory() -> Iterator[list[float]]:
                     held += child.memory_full_info().pss
             peak[0] = max(peak[0], held / 2**20)
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=sample, daemon=True)
     watcher.start()
     try:
         yield peak

@@ -1,4 +1,4 @@
-"""PostgreSQL's own logical replication of the tasks table as it is: no mapping, one direction, for comparison."""
+"""PostgreSQL's logical replication of the untransformed tasks table, for comparison: no mapping, one direction."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Session = Connection[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Replication:
-    """Laravel's untransformed tables on its server, and the same on the Task Service's that follows its tasks."""
+    """Laravel's untransformed tables on its server, and a subscriber on the Task Service's server."""
 
     bench: BenchmarkServers
 
     def latency(self, rate: int, stamp: int, seconds: int, warm: int) -> Latency:
-        """What ``rate`` writes a second take from commit to commit, after ``warm`` seconds."""
+        """Measures the latency of ``rate`` writes per second, after ``warm`` seconds."""
         bench = self.bench
         dsn = bench.laravel_server.dsn(UNTRANSFORMED, laravel_tables.APPLICATION)
         scripts = {"laravel_update": 4, "laravel_insert": 1}
@@ -51,7 +51,7 @@ class Replication:
 
 @contextmanager
 def replication(bench: BenchmarkServers) -> Iterator[Replication]:
-    """The publication and the subscription for as long as the block runs."""
+    """Creates the publication and the subscription for the duration of the block."""
     other_tools.clone_untransformed(bench)
     publisher = _publisher(bench.laravel_server, bench.task_service_server)
     with bench.laravel_server.connect(UNTRANSFORMED) as here, bench.task_service_server.connect(CLONE) as there:
@@ -66,7 +66,8 @@ def replication(bench: BenchmarkServers) -> Iterator[Replication]:
 
 
 def _publisher(of: PostgresServer, reader: PostgresServer) -> str:
-    """How the Task Service's server finds Laravel's: a passfile of its own, for it runs as another user than we."""
+    """Returns the connection string for the subscriber. Its server runs as another user, so it gets its own
+    passfile."""
     passfile = reader.home / "publisher-passfile"
     write_as_owner(passfile, of.passfile("postgres").read_text())
     return of.dsn(UNTRANSFORMED).replace(str(of.passfile("postgres")), str(passfile))

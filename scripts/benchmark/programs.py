@@ -1,4 +1,4 @@
-"""Starting the contenders' programs."""
+"""Runs the contenders' programs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lab.servers.postgres_server import wheel_binaries
 
 
 class NotMeasured(Exception):
-    """A contender that this machine does not have, or that did not do its work; the message says what is wrong."""
+    """A contender is missing on this machine, or did not do its work. The message describes the problem."""
 
 
-def of_postgres(program: str) -> str:
-    """psql, pg_dump and the like, of the servers' own version."""
+def postgres_program(program: str) -> str:
+    """Returns the path of psql, pg_dump and so on, in the servers' version."""
     return str(wheel_binaries() / "bin" / program)
 
 
-def found(program: str, *hints: str) -> str:
-    """A program on PATH or at one of the paths in ``hints``. Raises NotHere."""
+def program_path(program: str, *hints: str) -> str:
+    """Returns the path of a program on PATH or in ``hints``. Raises NotMeasured."""
     for candidate in (shutil.which(program), *hints):
         if candidate and Path(candidate).exists():
             return candidate
@@ -39,7 +39,7 @@ def run(
     environment: dict[str, str] | None = None,
     directory: Path | None = None,
 ) -> bytes:
-    """Runs a program to its end and gives what it printed. Raises NotHere with its last words if it fails."""
+    """Runs a program and returns its output. Raises NotMeasured with its last lines if it fails."""
     ended = subprocess.run(
         command,
         input=given,
@@ -49,20 +49,20 @@ def run(
         check=False,
     )
     if ended.returncode != 0:
-        said = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
-        raise NotMeasured(f"{Path(command[0]).name} ended with {ended.returncode}: {' | '.join(said[-3:])}")
+        output = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
+        raise NotMeasured(f"{Path(command[0]).name} exited with code {ended.returncode}: {' | '.join(output[-3:])}")
     return ended.stdout
 
 
 def run_verb(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """One verb of the runbook in a process of its own; see ``benchmark.verb``."""
+    """Runs one core function in its own process; see ``benchmark.verb``."""
     answer = run([sys.executable, "-m", "benchmark.verb", name], given=json.dumps(parameters).encode())
-    said: dict[str, Any] = json.loads(answer)
-    return said
+    output: dict[str, Any] = json.loads(answer)
+    return output
 
 
 def pipe(giver: Sequence[str], taker: Sequence[str], giving: dict[str, str], taking: dict[str, str]) -> None:
-    """``giver | taker``, each with its own environment. Raises NotHere if either fails."""
+    """Runs ``giver | taker``, each with its own environment. Raises NotMeasured if either fails."""
     with (
         subprocess.Popen(giver, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **giving}) as first,
         subprocess.Popen(
@@ -71,13 +71,13 @@ def pipe(giver: Sequence[str], taker: Sequence[str], giving: dict[str, str], tak
     ):
         assert first.stdout is not None
         first.stdout.close()
-        said = second.communicate()[1] + (first.stderr.read() if first.stderr else b"")
+        output = second.communicate()[1] + (first.stderr.read() if first.stderr else b"")
     if first.returncode or second.returncode:
-        raise NotMeasured(f"psql | psql: {said.decode(errors='replace').strip()}")
+        raise NotMeasured(f"psql | psql: {output.decode(errors='replace').strip()}")
 
 
 def at_once(streams: int, acts: Sequence[Callable[[], None]]) -> None:
-    """Does every act, ``streams`` at a time, in their order; the first error is raised when all have ended."""
+    """Runs the acts in order, ``streams`` at a time. Raises the first error after all have ended."""
     with ThreadPoolExecutor(streams) as pool:
         for future in [pool.submit(act) for act in acts]:
             future.result()

@@ -1,4 +1,4 @@
-"""psql COPY | psql COPY of the mapped SELECTs: the least that moving these rows costs."""
+"""psql COPY | psql COPY of the mapped SELECTs: the minimum cost of moving these rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from task_migration.mapping.selector import KeyRange
 from task_migration.mapping.table_mapping import mappings
 from task_migration.sync.table_shape import Shape
 
-from benchmark.programs import at_once, of_postgres, pipe, run
+from benchmark.programs import at_once, pipe, postgres_program, run
 from benchmark.servers import S3_BUCKET, BenchmarkServers
 from benchmark.statements import statement
 
 STREAMS = 2
 TABLES = [mapping.table for mapping in mappings()]
-# As in the runbook's own sessions; the planner, though, may use all that the server allows, parallel workers too.
+# The settings of the runbook's sessions, except that the planner may use parallel workers.
 _SESSION = "-c TimeZone=UTC -c jit=off"
 _GIVING = {
     "PGOPTIONS": f"{_SESSION} -c task_migration.laravel_timezone={laravel_tables.TIMEZONE}"
@@ -30,7 +30,7 @@ _TAKING = {"PGOPTIONS": _SESSION}
 
 @dataclass(frozen=True)
 class _TableRange:
-    """One range of one table: a statement for each psql."""
+    """One range of one table, with a statement for each psql."""
 
     table: str
     out: str
@@ -39,14 +39,15 @@ class _TableRange:
 
 @dataclass(frozen=True)
 class RawPipe:
-    """Two streams of psql | psql, each table in ``parts``; ``deferred``: indexes and foreign keys after the rows."""
+    """Two streams of psql | psql, each table in ``parts``. ``deferred``: indexes and foreign keys follow after the
+    rows."""
 
     format: Literal["text", "binary"]
     parts: int
     deferred: bool
 
     def prepare(self, bench: BenchmarkServers) -> tuple[list[_TableRange], list[list[str]]]:
-        """What is to be done; takes the secondary indexes and foreign keys off, if they are to come after."""
+        """Returns the work. Drops the secondary indexes and foreign keys if they are deferred."""
         bench.fresh()
         with bench.flow() as flow:
             parts = [
@@ -67,12 +68,12 @@ class RawPipe:
         parts, after = prepared
         dsn = bench.task_service_dsn()
         if self.deferred:
-            at_once(STREAMS, [partial(_carry, bench, part) for part in parts])
-        else:  # parents before children: the foreign keys are there
-            at_once(STREAMS, [partial(_carry, bench, part) for part in parts if part.table == TABLES[0]])
-            at_once(STREAMS, [partial(_carry, bench, part) for part in parts if part.table != TABLES[0]])
+            at_once(STREAMS, [partial(_pipe_range, bench, part) for part in parts])
+        else:  # parents before children, because the foreign keys exist
+            at_once(STREAMS, [partial(_pipe_range, bench, part) for part in parts if part.table == TABLES[0]])
+            at_once(STREAMS, [partial(_pipe_range, bench, part) for part in parts if part.table != TABLES[0]])
         for number, statements in enumerate(after):
-            # To add a constraint takes a lock that only one can hold, and no time.
+            # Adding a constraint needs an exclusive lock, but takes no time.
             at_once(1 if number == 1 else STREAMS, [partial(_ddl, dsn, text) for text in statements])
         return {}
 
@@ -101,10 +102,10 @@ class RawPipe:
 
 
 def _psql(dsn: str, command: str) -> list[str]:
-    return [of_postgres("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", command]
+    return [postgres_program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, "-c", command]
 
 
-def _carry(bench: BenchmarkServers, part: _TableRange) -> None:
+def _pipe_range(bench: BenchmarkServers, part: _TableRange) -> None:
     pipe(_psql(bench.laravel_dsn, part.out), _psql(bench.task_service_dsn(), part.into), _GIVING, _TAKING)
 
 
@@ -113,5 +114,5 @@ def _ddl(dsn: str, command: str) -> None:
 
 
 def _rows_out(shape: Shape, selector: KeyRange) -> sql.Composed:
-    """The mapped rows in exactly the table's types, as the copy sends them."""
+    """Returns the mapped rows in the table's types, as the copy sends them."""
     return sql.SQL("SELECT {} FROM ({}) mapped").format(shape.converted("mapped"), shape.mapping.rows(selector))

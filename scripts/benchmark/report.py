@@ -1,4 +1,4 @@
-"""The figures as one Markdown page: what was measured, beside what was aimed at."""
+"""The results of copy and verify as one Markdown page, beside the goals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ that. It moves no approvals; that it would hold every task in memory at once is 
 
 @dataclass(frozen=True)
 class Goal:
-    """``measured`` is None where a contender is missing; it should be ``at_most`` (else at least) ``allowed``."""
+    """A goal. ``measured`` is None without a measurement. It should be ``at_most`` (else at least) ``allowed``."""
 
     what: str
     allowed: float
@@ -60,7 +60,7 @@ class Goal:
 
 
 def goals(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResults | None) -> list[Goal]:
-    """What was aimed at, each with the ratio of the medians of this run."""
+    """Returns the goals, each with the ratio of this run's medians."""
     ours = copying.runs[OURS]
     to_plan = ratio(ours, copying.runs.get(PLAN), scale(PLAN, bench))
     found = [
@@ -83,19 +83,19 @@ def goals(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResult
 
 
 def ratio(one: Measurements, other: Measurements | None, scale: float = 1.0) -> float | None:
-    """Of the median wall times, the other's scaled up; None if one was not measured."""
+    """Returns the ratio of the median wall times, the other's multiplied by ``scale``; None without measurements."""
     if other is None or not one.runs or not other.runs:
         return None
     return one.median / (other.median * scale)
 
 
 def scale(name: str, bench: BenchmarkServers) -> float:
-    """How many times more tasks there are than this contender was measured on."""
+    """Returns how many times more tasks there are than this contender was measured with."""
     return bench.tasks / bench.sample_tasks if name == PLAN else 1.0
 
 
 def page(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResults | None, repetitions: int) -> str:
-    """The whole page."""
+    """Returns the whole page."""
     tables = ", ".join(f"{table} {rows:,}" for table, rows in copying.rows.items())
     again = "" if bench.tasks == 1_000_000 else f" --tasks {bench.tasks}"
     measured = [goal.row() for goal in goals(bench, copying, verifying)]
@@ -160,7 +160,7 @@ def _ten_note(verifying: VerifyResults) -> str:
 
 
 def machine() -> str:
-    """What this machine is, in a few words."""
+    """Returns a short description of this machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = psutil.virtual_memory().total / 2**30

@@ -1,4 +1,4 @@
-"""The benchmark's own two servers, filled once, and the databases on them that the contenders read and fill."""
+"""The benchmark's two servers, filled once, and the databases on them that the contenders read and fill."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from task_migration.sync.converge import Flow, forward_flow
 
 from benchmark.statements import statement
 
-# One set for every contender and both servers. Memory is a small production server's; no checkpoint and no autovacuum
-# falls into anybody's measurement by chance (each begins after a checkpoint).
+# The same for every contender and both servers. The memory is that of a small production server. Neither a checkpoint
+# nor autovacuum runs during a measurement: each measurement starts after a checkpoint.
 SETTINGS = {
     "shared_buffers": "512MB",
     "max_wal_size": "8GB",
@@ -34,10 +34,11 @@ SAMPLE, UNTRANSFORMED, EMPTY, CLONE, PLANTED = "sample", "untransformed", "empty
 
 @dataclass(frozen=True)
 class BenchmarkServers:
-    """Both servers, up and filled. ``tasks`` is how many Laravel holds, ``sample_tasks`` how many its small copy does.
+    """Both servers, running and filled. ``tasks`` is the number of tasks in Laravel, ``sample_tasks`` that of its small
+    copy.
 
-    Laravel's server: ``laravel``, ``sample`` (a small one), ``untransformed`` (only the tables the mapping reads).
-    The Task Service's: ``empty`` (tables and indexes, no rows), and what contenders fill.
+    Laravel's server has the databases ``laravel``, ``sample`` (small) and ``untransformed`` (only the tables that the
+    mapping reads). The Task Service's has ``empty`` (tables and indexes without rows) and those that contenders fill.
     """
 
     directory: Path
@@ -58,7 +59,7 @@ class BenchmarkServers:
         return self.task_service_server.dsn(name, TASK_SERVICE_OWNER)
 
     def both(self, name: str = TASK_SERVICE_DATABASE) -> dict[str, str]:
-        """What every verb of the runbook is given."""
+        """Returns the arguments of every core function."""
         return {
             "laravel_dsn": self.laravel_dsn,
             "task_service_dsn": self.task_service_dsn(name),
@@ -68,29 +69,29 @@ class BenchmarkServers:
 
     @contextmanager
     def flow(self, name: str = TASK_SERVICE_DATABASE) -> Iterator[Flow]:
-        """Sessions like the runbook's own on both sides."""
+        """Opens sessions like the runbook's on both sides."""
         side = database.laravel(self.laravel_dsn, timezone=laravel_tables.TIMEZONE, s3_bucket=S3_BUCKET)
         other = database.task_service(self.task_service_dsn(name))
         with database.connect(side, "benchmark") as origin, database.connect(other, "benchmark") as destination:
             yield forward_flow(origin, destination)
 
     def fresh(self, name: str = TASK_SERVICE_DATABASE, template: str = EMPTY) -> None:
-        """A database of the Task Service's server, made anew from another one of it."""
+        """Recreates a database of the Task Service's server as a copy of another one."""
         copy_database(self.task_service_server, template, name, TASK_SERVICE_OWNER)
 
     def checkpoint(self) -> None:
-        """Everything written so far goes to disk, so that it falls into nobody's measurement."""
+        """Runs a checkpoint on both servers, so that none runs during a measurement."""
         for server in (self.laravel_server, self.task_service_server):
             with server.connect() as session:
                 session.execute(statement("checkpoint"))
 
     def vacuum(self, name: str) -> None:
-        """What autovacuum would have done to a filled database of the Task Service's."""
+        """Does what autovacuum would have done in a filled database of the Task Service's server."""
         with self.task_service_server.connect(name) as session:
             session.execute(statement("vacuum analyze"))
 
     def settings(self) -> dict[str, str]:
-        """What the servers run with, as they say it themselves; the same on both."""
+        """Returns the servers' settings, which are the same on both."""
         with self.laravel_server.connect() as session:
             version = session.execute(statement("version")).fetchone()
             names = [*self.laravel_server.settings, *SHOWN]
@@ -99,7 +100,7 @@ class BenchmarkServers:
         return {"PostgreSQL": version[0] if version else "", **known}
 
     def server_seconds(self) -> tuple[float, float]:
-        """CPU seconds that Laravel's server and the Task Service's have used so far, ended sessions included."""
+        """Returns the CPU seconds of Laravel's server and the Task Service's so far, including ended sessions."""
         return _cpu_seconds(self.laravel_server), _cpu_seconds(self.task_service_server)
 
 
@@ -107,7 +108,7 @@ class BenchmarkServers:
 def running_servers(
     directory: Path, tasks: int, sample_tasks: int, settings: Mapping[str, str] = SETTINGS
 ) -> Iterator[BenchmarkServers]:
-    """Both servers for as long as the block runs; after it, whatever happened, nothing of them is left."""
+    """Runs both servers for the duration of the block, and removes them afterwards."""
     made = BenchmarkServers(
         directory,
         tasks,
@@ -128,7 +129,7 @@ def running_servers(
 
 
 def copy_database(server: PostgresServer, template: str, name: str, owner: str) -> None:
-    """Makes database ``name`` anew as a copy of ``template``."""
+    """Recreates database ``name`` as a copy of ``template``."""
     with server.connect() as session:
         session.execute(statement("drop database", database=sql.Identifier(name)))
         names = {"database": name, "owner": owner, "template": template}
@@ -148,7 +149,7 @@ def _fill_laravel(bench: BenchmarkServers) -> None:
         user_mapping.user_mapping(laravel_dsn=dsn, check=False)
         capture.capture(laravel_dsn=dsn, check=False)
     for name in (laravel_tables.APPLICATION, SAMPLE, UNTRANSFORMED):
-        with server.connect(name) as session:  # as autovacuum would within a minute
+        with server.connect(name) as session:  # autovacuum would do this within a minute
             session.execute(statement("vacuum analyze"))
 
 
@@ -167,7 +168,7 @@ def _prepare_task_service(bench: BenchmarkServers) -> None:
 
 
 def _cpu_seconds(server: PostgresServer) -> float:
-    """The postmaster's, those of its ended children and those of its living ones."""
+    """Returns the CPU seconds of the postmaster, its ended children and its running ones."""
     pid = server.pid()
     if pid is None:
         return 0.0
@@ -182,5 +183,5 @@ def _cpu_seconds(server: PostgresServer) -> float:
 
 
 def described(bench: BenchmarkServers) -> str:
-    """The settings in one line."""
+    """Returns the settings in one line."""
     return ", ".join(f"{name}={value}" for name, value in bench.settings().items())

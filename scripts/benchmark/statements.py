@@ -1,4 +1,4 @@
-"""The benchmark's SQL, read by name from sql/benchmark.sql."""
+"""Reads the benchmark's SQL by name from sql/benchmark.sql."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def _blocks() -> dict[str, str]:
 
 
 def names(beginning: str) -> list[str]:
-    """The names of the blocks that begin so, in the file's order."""
+    """Returns the names of the blocks with this prefix, in the file's order."""
     return [name for name in _blocks() if name.startswith(beginning)]
 
 
 def statement(name: str, **identifiers: sql.Composable) -> sql.Composed:
-    """One named block, its ``{placeholders}`` filled. Values go as psycopg parameters, ``%(name)s``."""
+    """Returns one named block with its ``{placeholders}`` filled. Values are psycopg parameters, ``%(name)s``."""
     return as_sql(_blocks()[name]).format(**identifiers)

@@ -1,4 +1,4 @@
-"""The sync's figures as one section of the page, and as JSON beside it."""
+"""The results of the sync as one section of the page, and as JSON."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ disk, as in production; with fsync off the cost of a trigger would count several
 
 @dataclass(frozen=True)
 class SyncResults:
-    """All that one run measured. ``native`` is by writes per second; ``busy`` is the load average before it began."""
+    """Everything that one run measured. ``native`` is by writes per second; ``busy`` is the load average before the
+    run."""
 
-    carried: Mapping[Load, LoadResult]
+    synced: Mapping[Load, LoadResult]
     native: Mapping[int, list[Latency]]
     rounds: int
     seconds: int
@@ -48,16 +49,16 @@ class SyncResults:
 
 
 def goals(results: SyncResults) -> list[Goal]:
-    """What was aimed at, each with the medians of this run."""
+    """Returns the goals, each with this run's medians."""
     found = []
-    for load, carried in results.carried.items():
-        slower = max((way.p95 for way in _ways(carried) if way is not None), default=None)
+    for load, synced in results.synced.items():
+        slower = max((way.p95 for way in _directions(synced) if way is not None), default=None)
         if load in (Load(1000, 0), Load(0, 1000)):
             found.append(Goal(f"{load.name} per second: p95", 15, " ms", slower))
         elif load.forward and load.backward:
-            found.append(Goal(f"{load.name} per second: the slower way's p95", 25, " ms", slower))
-    lost = sum(way.lost for carried in results.carried.values() for way in _ways(carried) if way is not None)
-    found.append(Goal("rows that never came to the other side", 0, "", lost))
+            found.append(Goal(f"{load.name} per second: the slower direction's p95", 25, " ms", slower))
+    lost = sum(way.lost for synced in results.synced.values() for way in _directions(synced) if way is not None)
+    found.append(Goal("rows that never reached the other side", 0, "", lost))
     for workers, drain in results.drains.items():
         title = f"keys per second that {workers} worker{'s' if workers > 1 else ''} drain{'' if workers > 1 else 's'}"
         found.append(Goal(title, 5000, "", _per_second(drain), at_most=False))
@@ -68,7 +69,7 @@ def goals(results: SyncResults) -> list[Goal]:
 
 
 def section(bench: BenchmarkServers, results: SyncResults) -> str:
-    """The section, from its title to its end."""
+    """Returns the section with its title."""
     parts = [
         TITLE,
         "`./scripts/bench sync --write` wrote this section in a run of its own; `./scripts/bench sync --load 1000+0 "
@@ -91,7 +92,7 @@ def section(bench: BenchmarkServers, results: SyncResults) -> str:
 
 
 def as_json(bench: BenchmarkServers, results: SyncResults) -> str:
-    """Every round's figures."""
+    """Returns the values of every round as JSON."""
     figures = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -101,7 +102,7 @@ def as_json(bench: BenchmarkServers, results: SyncResults) -> str:
         "load_average_before": results.busy,
         "writers": WRITERS,
         "goals": [{**asdict(goal), "met": goal.met} for goal in goals(results)],
-        "sync": [asdict(carried) for carried in results.carried.values()],
+        "sync": [asdict(synced) for synced in results.synced.values()],
         "native_replication": [
             {"writes_per_second": rate, "rounds": [asdict(one) for one in rounds]}
             for rate, rounds in results.native.items()
@@ -113,7 +114,7 @@ def as_json(bench: BenchmarkServers, results: SyncResults) -> str:
 
 
 def with_section(page: str, new: str) -> str:
-    """The page with this section of the sync; what stands above it stays, and so do the sections below."""
+    """Returns the page with this section of the sync. The parts above and below it do not change."""
     above, _, rest = page.partition(f"\n{TITLE}\n")
     _, section, below = rest.partition("\n## ")
     parts = (above, new, section + below)
@@ -121,13 +122,13 @@ def with_section(page: str, new: str) -> str:
 
 
 def sync_section(page: str) -> str:
-    """The section of the sync that a page has; "" if none."""
+    """Returns the section of the sync in a page; "" if there is none."""
     _, title, rest = page.partition(f"\n{TITLE}\n")
     return (title + rest).lstrip("\n")
 
 
-def _ways(carried: LoadResult) -> tuple[Latency | None, Latency | None]:
-    return tuple(Latency.median(rounds) if rounds else None for rounds in (carried.forward, carried.backward))  # type: ignore[return-value]
+def _directions(synced: LoadResult) -> tuple[Latency | None, Latency | None]:
+    return tuple(Latency.median(rounds) if rounds else None for rounds in (synced.forward, synced.backward))  # type: ignore[return-value]
 
 
 def _latencies(results: SyncResults) -> str:
@@ -136,13 +137,13 @@ def _latencies(results: SyncResults) -> str:
         "workers' CPU, cores |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for load, carried in results.carried.items():
-        if carried.problem:
-            lines.append(f"| {load.name} | not measured: {carried.problem.replace('|', ';')} | | | | | | | | | |")
+    for load, synced in results.synced.items():
+        if synced.problem:
+            lines.append(f"| {load.name} | not measured: {synced.problem.replace('|', ';')} | | | | | | | | | |")
             continue
-        forward, backward = _ways(carried)
+        forward, backward = _directions(synced)
         rows = sum(one.rows for one in (forward, backward) if one is not None)
-        cpu = statistics.median(carried.cpu)
+        cpu = statistics.median(synced.cpu)
         lines.append(f"| {load.name} | {_cells(forward)} | {_cells(backward)} | {rows:,} | {cpu:.2f} |")
         if native := results.native.get(load.forward if not load.backward else 0):
             one = Latency.median(native)

@@ -1,4 +1,4 @@
-"""How long a write takes to the other side, at several rates and both ways, beside native logical replication."""
+"""Measures the latency of the sync at several rates in both directions, beside native logical replication."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from benchmark.statements import statement
 from benchmark.workers import working
 from benchmark.writers import Writer, keys_of, writing
 
-# As in production, where the copy is over: what grows is cleaned, and a commit waits for the disk. Both servers write
-# down the time of each commit.
+# As in production after the copy: autovacuum runs, and a commit waits for the disk. Both servers record the time of
+# each commit.
 SYNC_SETTINGS = {
     **SETTINGS,
     "autovacuum": "on",
@@ -43,13 +43,13 @@ _stamps = itertools.count(1)
 
 
 def new_stamp() -> int:
-    """Marks one measurement's writes."""
+    """Returns a number that marks the writes of one measurement."""
     return next(_stamps)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Writes per second on Laravel's side, which go forward, and on the Task Service's, which go backward."""
+    """Writes per second on Laravel's side, which are synced forward, and on the Task Service's, synced backward."""
 
     forward: int
     backward: int
@@ -74,7 +74,7 @@ LOADS = (
 
 @dataclass
 class LoadResult:
-    """One load's rounds. ``cpu`` is what the workers used, in cores, one figure per round."""
+    """The rounds of one load. ``cpu`` is what the workers used, in cores, one value per round."""
 
     load: Load
     forward: list[Latency] = field(default_factory=list)
@@ -84,7 +84,7 @@ class LoadResult:
 
 
 def prepare(bench: BenchmarkServers) -> None:
-    """Copied, the ids apart, the switches on: where phase 2.3 begins."""
+    """Copies, sets the id ranges and turns the switches on, as at the start of phase 2.3."""
     bench.fresh()
     copied = programs.run_verb("prepare.bulk_copy", bench.both())
     if copied["failed"]:
@@ -106,30 +106,31 @@ def measure(
     seconds: int,
     log: Callable[[str], None],
 ) -> tuple[dict[Load, LoadResult], dict[int, list[Latency]]]:
-    """Every load once per round, native replication's beside ours: a slow moment of the machine hits both."""
+    """Measures every load once per round, native replication directly after it, so a slow moment affects both."""
     ours = {load: LoadResult(load) for load in loads}
-    theirs: dict[int, list[Latency]] = {load.forward: [] for load in loads if native and not load.backward}
+    native_results: dict[int, list[Latency]] = {load.forward: [] for load in loads if native and not load.backward}
     for _ in range(rounds):
         for load in loads:
-            kept = ours[load]
+            result = ours[load]
             try:
-                carry(bench, directory, kept, seconds)
+                measure_load(bench, directory, result, seconds)
             except NotMeasured as error:
-                kept.problem = str(error)
+                result.problem = str(error)
                 log(f"{load.name}: {error}")
                 continue
-            log(f"{load.name}: {summary(kept)}")
-            if native is not None and load.forward in theirs and not load.backward:
+            log(f"{load.name}: {summary(result)}")
+            if native is not None and load.forward in native_results and not load.backward:
                 bench.checkpoint()
                 found = native.latency(load.forward, new_stamp(), seconds, WARM_SECONDS)
-                theirs[load.forward].append(found)
+                native_results[load.forward].append(found)
                 log(f"{load.name}, native: {_figures(found)}")
-    return ours, theirs
+    return ours, native_results
 
 
-def carry(bench: BenchmarkServers, directory: Path, kept: LoadResult, seconds: int) -> None:
-    """One load, once. Without writes on the Task Service's side it is not captured: that is so until the canary."""
-    load = kept.load
+def measure_load(bench: BenchmarkServers, directory: Path, result: LoadResult, seconds: int) -> None:
+    """Measures one load once. Capture is on at the Task Service's side only if there are writes, as from
+    the canary on."""
+    load = result.load
     capture.capture(
         laravel_dsn=bench.laravel_dsn,
         task_service_dsn=bench.task_service_dsn(),
@@ -149,17 +150,17 @@ def carry(bench: BenchmarkServers, directory: Path, kept: LoadResult, seconds: i
         began, used = time.time(), sum(worker.seconds() for worker in workers)
         with writing(*(writer for _, writer in asked)) as reached:
             pass
-        kept.cpu.append((sum(worker.seconds() for worker in workers) - used) / (time.time() - began))
-        wait_until_carried(bench, directions)
+        result.cpu.append((sum(worker.seconds() for worker in workers) - used) / (time.time() - began))
+        wait_until_synced(bench, directions)
     window = (began + WARM_SECONDS, began + WARM_SECONDS + seconds)
     for (direction, writer), rate in zip(asked, reached, strict=True):
         laravels, task_services = commit_times(bench, writer.stamp)
         here, there = (laravels, task_services) if direction == "forward" else (task_services, laravels)
-        getattr(kept, direction).append(Latency.between(here, there, window, rate))
+        getattr(result, direction).append(Latency.between(here, there, window, rate))
 
 
 def commit_times(bench: BenchmarkServers, stamp: int) -> tuple[dict[int, float], dict[int, float]]:
-    """When each row of a measurement was committed, by key: in Laravel's database and in the Task Service's."""
+    """Returns the commit times of a measurement's rows, by key: in Laravel's database and in the Task Service's."""
     parameters = {"stamp": f"bench {stamp}%"}
     found = []
     for server, name in (
@@ -171,11 +172,11 @@ def commit_times(bench: BenchmarkServers, stamp: int) -> tuple[dict[int, float],
     return found[0], found[1]
 
 
-def wait_until_carried(bench: BenchmarkServers, directions: Sequence[Direction]) -> None:
-    """Until the logs of these directions' origins are empty, twice over: what comes back is carried too."""
+def wait_until_synced(bench: BenchmarkServers, directions: Sequence[Direction]) -> None:
+    """Waits until the change logs of these directions are empty twice in a row, because synced rows may return."""
     deadline = time.monotonic() + CATCH_UP_SECONDS
     empty = 0
-    with _looking(bench) as sides:
+    with _sessions(bench) as sides:
         while empty < 2:
             left = sum(change_log.length(side) for side in sides[: len(directions)])
             empty = 0 if left else empty + 1
@@ -185,7 +186,7 @@ def wait_until_carried(bench: BenchmarkServers, directions: Sequence[Direction])
 
 
 @contextmanager
-def _looking(bench: BenchmarkServers) -> Iterator[tuple[database.Connection, database.Connection]]:
+def _sessions(bench: BenchmarkServers) -> Iterator[tuple[database.Connection, database.Connection]]:
     laravel_side, task_service_side = (
         database.laravel(bench.laravel_dsn),
         database.task_service(bench.task_service_dsn()),
@@ -202,10 +203,11 @@ def _writer(bench: BenchmarkServers, direction: Direction, rate: int, seconds: i
     return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(bench), seconds, rate)
 
 
-def summary(kept: LoadResult) -> str:
-    """The last round in one line."""
-    parts = [f"{way} {_figures(rounds[-1])}" for way, rounds in (("->", kept.forward), ("<-", kept.backward)) if rounds]
-    return "; ".join([*parts, f"workers {kept.cpu[-1]:.2f} cores"])
+def summary(result: LoadResult) -> str:
+    """Returns the last round in one line."""
+    directions = (("->", result.forward), ("<-", result.backward))
+    parts = [f"{arrow} {_figures(rounds[-1])}" for arrow, rounds in directions if rounds]
+    return "; ".join([*parts, f"workers {result.cpu[-1]:.2f} cores"])
 
 
 def _figures(found: Latency) -> str:

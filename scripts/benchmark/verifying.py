@@ -1,4 +1,4 @@
-"""The comparison of both sides, beside the least that it costs to read them, and beside reladiff."""
+"""Measures the comparison of both sides, beside a single read of the rows, and beside reladiff."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RELADIFF = f"reladiff, {' and '.join(other_tools.COMPARED)} untransformed, equal
 
 @dataclass(frozen=True)
 class VerifyResults:
-    """What was measured, and how the planted differences fared."""
+    """The measurements, and which planted differences were found."""
 
     runs: dict[str, Measurements]
     planted: set[tuple[str, int, str, tuple[str, ...]]] = field(default_factory=set)
@@ -33,7 +33,7 @@ class VerifyResults:
 
     @property
     def slower_pass(self) -> Measurements | None:
-        """The single pass of the side that needs longer."""
+        """Returns the single pass of the slower side."""
         passes = [self.runs[name] for name in (PASS_LARAVEL, PASS_TASK_SERVICE) if self.runs[name].runs]
         return max(passes, key=lambda runs: runs.median, default=None)
 
@@ -41,7 +41,7 @@ class VerifyResults:
 def measure(
     bench: BenchmarkServers, directory: Path, repetitions: int, others_too: bool, log: Callable[[str], None]
 ) -> VerifyResults:
-    """Compares the rows that one more copy of ours leaves, and a copy of them in which ten rows differ."""
+    """Compares the rows of a new copy, and a database in which ten rows differ."""
     bench.fresh()
     copied = programs.run_verb("prepare.bulk_copy", bench.both())
     if copied["failed"]:
@@ -74,8 +74,8 @@ def measure(
     unnamed: set[tuple[str, int, str, tuple[str, ...]]] = set()
     for _ in range(repetitions):
         for name, act in acts.items():
-            kept = runs[name]
-            if kept.problem:
+            results = runs[name]
+            if results.problem:
                 continue
             try:
                 run = measure_run(bench, act)
@@ -84,16 +84,16 @@ def measure(
                 if name == TEN:
                     unnamed |= planted ^ named(answers[-1]["reports"])
             except programs.NotMeasured as error:
-                kept.problem = str(error)
+                results.problem = str(error)
                 log(f"{name}: {error}")
                 continue
-            kept.runs.append(run)
+            results.runs.append(run)
             log(f"{name}: {summary(run)}")
     return VerifyResults(runs, planted, unnamed)
 
 
 def plant(bench: BenchmarkServers) -> set[tuple[str, int, str, tuple[str, ...]]]:
-    """Makes ten rows of the database ``planted`` differ, spread over its keys; gives what a comparison must name."""
+    """Changes ten rows of the database ``planted``, spread over its keys. Returns what a comparison must name."""
     done = set()
     with bench.task_service_server.connect(PLANTED) as session:
         blocks = names("planted: ")
@@ -107,7 +107,7 @@ def plant(bench: BenchmarkServers) -> set[tuple[str, int, str, tuple[str, ...]]]
 
 
 def named(reports: Path) -> set[tuple[str, int, str, tuple[str, ...]]]:
-    """The differences of the newest consistency report."""
+    """Returns the differences in the newest consistency report."""
     newest = max(reports.rglob("*.json"), key=lambda path: path.stat().st_mtime)
     return {
         (one["table"], one["key"], one["kind"], tuple(one["columns"]))
@@ -131,7 +131,8 @@ def _quarantine_kinds(bench: BenchmarkServers) -> dict[str, str]:
 
 
 def _reladiff(bench: BenchmarkServers, directory: Path, log: Callable[[str], None]) -> Callable[[], str]:
-    """reladiff and equal tables for it; what was wrong is raised when it is asked for."""
+    """Returns a function that returns reladiff's path, or raises the error of its installation. Also creates equal
+    tables."""
     try:
         program = other_tools.install_reladiff(directory / "reladiff")
         other_tools.clone_untransformed(bench)

@@ -1,4 +1,4 @@
-"""The engine as it runs in production: processes of ``python -m task_migration sync``."""
+"""The sync as in production: processes of ``python -m task_migration sync``."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ STOP_SECONDS = 30
 class BenchmarkWorker:
     """One worker of one direction."""
 
-    def __init__(self, told: Path, direction: Direction, log: Path) -> None:
+    def __init__(self, config: Path, direction: Direction, log: Path) -> None:
         self._port = free_port()
         self._log = log
-        command = engine("sync", "--direction", direction, "--config", str(told), "--health-port", str(self._port))
+        command = engine("sync", "--direction", direction, "--config", str(config), "--health-port", str(self._port))
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
     def wait_for(self, state: str) -> None:
-        """Raises NotHere if it does not come to this state."""
+        """Waits for this state. Raises NotMeasured if the worker does not reach it."""
         deadline = time.monotonic() + START_SECONDS
         while (health_endpoint.ask(self._port) or {}).get("state") != state:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -42,7 +42,7 @@ class BenchmarkWorker:
             time.sleep(0.02)
 
     def seconds(self) -> float:
-        """CPU seconds used so far."""
+        """Returns the CPU seconds used so far."""
         used = psutil.Process(self.process.pid).cpu_times()
         return float(used.user + used.system)
 
@@ -59,13 +59,13 @@ class BenchmarkWorker:
 def working(
     bench: BenchmarkServers, directory: Path, directions: Sequence[Direction], state: str = "running"
 ) -> Iterator[list[BenchmarkWorker]]:
-    """A worker for each direction named, twice for two; all of them in ``state`` when the block begins."""
-    told = directory / "sync.json"
-    configuration.write(told, Configuration(bench.both(), {}, ""))
+    """Runs a worker for each direction in the list. All of them are in ``state`` when the block starts."""
+    config = directory / "sync.json"
+    configuration.write(config, Configuration(bench.both(), {}, ""))
     started: list[BenchmarkWorker] = []
     try:
         for number, direction in enumerate(directions):
-            started.append(BenchmarkWorker(told, direction, directory / f"sync-{direction}-{number}.log"))
+            started.append(BenchmarkWorker(config, direction, directory / f"sync-{direction}-{number}.log"))
         for worker in started:
             worker.wait_for(state)
         yield started

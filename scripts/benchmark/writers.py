@@ -1,4 +1,4 @@
-"""pgbench as the application of either side: small transactions, held to a rate or as many as it can."""
+"""pgbench as the application of either side: small transactions, at a fixed rate or at full speed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
-from benchmark.programs import NotMeasured, of_postgres
+from benchmark.programs import NotMeasured, postgres_program
 from benchmark.servers import BenchmarkServers
 
 CLIENTS = 4
 _KEYS_APART = 4
 _FIXED_KEYS = 20
-"""Of each side's keys so many are left out, the lab's hostile rows among them."""
+"""The number of each side's keys that are left out, among them the lab's fixed rows."""
 
 
 @dataclass(frozen=True)
 class Writer:
-    """``dsn`` names the database, ``scripts`` the workloads and how often each is run; ``rate`` is writes per second,
-    None for as many as it can. ``stamp`` marks what is written, and no two measurements share one."""
+    """``dsn`` names the database, ``scripts`` the workloads with their weights. ``rate`` is writes per second, None for
+    full speed. ``stamp`` marks the writes of one measurement."""
 
     dsn: str
     scripts: Mapping[str, int]
@@ -33,7 +33,7 @@ class Writer:
 
     def command(self) -> list[str]:
         said = {"n": 0, "clients": self.clients, "keys": self.keys, "seed": self.stamp, "stamp": self.stamp}
-        words = [of_postgres("pgbench"), "-n", "-M", "prepared", "-T", str(self.seconds), "-c", str(self.clients)]
+        words = [postgres_program("pgbench"), "-n", "-M", "prepared", "-T", str(self.seconds), "-c", str(self.clients)]
         words += [word for name, value in said.items() for word in ("-D", f"{name}={value}")]
         for script, weight in self.scripts.items():
             words += ["-f", f"{files('benchmark') / 'workloads' / f'{script}.sql'}@{weight}"]
@@ -41,15 +41,15 @@ class Writer:
 
 
 def keys_of(bench: BenchmarkServers) -> int:
-    """How many tasks one side's writers have to themselves."""
+    """Returns how many tasks the writers of one side have."""
     return bench.tasks // _KEYS_APART - _FIXED_KEYS
 
 
 @contextmanager
 def writing(*writers: Writer) -> Iterator[list[float]]:
-    """All at once, beginning now; the list given gets the writes per second of each when the block has ended.
+    """Starts the writers now. The yielded list gets each writer's writes per second when the block has ended.
 
-    Raises NotHere with pgbench's last words if one fails.
+    Raises NotMeasured with pgbench's last lines if one fails.
     """
     started = [
         subprocess.Popen(writer.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -62,7 +62,7 @@ def writing(*writers: Writer) -> Iterator[list[float]]:
             out, errors = one.communicate()
             found = re.search(r"^tps = ([\d.]+)", out, re.MULTILINE)
             if one.returncode != 0 or found is None:
-                raise NotMeasured(f"pgbench ended with {one.returncode}: {' | '.join(errors.splitlines()[-3:])}")
+                raise NotMeasured(f"pgbench exited with code {one.returncode}: {' | '.join(errors.splitlines()[-3:])}")
             reached.append(float(found[1]))
     finally:
         for one in started:

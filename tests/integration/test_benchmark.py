@@ -56,7 +56,7 @@ def test_a_small_run_of_the_sync_loses_nothing_and_writes_its_section(tmp_path, 
     text = page.read_text()
     assert text.startswith("# Benchmarks\n\n## Verify\n\nfigures\n\n## Sync\n")
     assert "not measured" not in text
-    assert "| rows that never came to the other side | <= 0 | 0 | yes |" in text
+    assert "| rows that never reached the other side | <= 0 | 0 | yes |" in text
     figures = json.loads(page.with_name("benchmarks-sync.json").read_text())
     ways = [*figures["sync"][0]["forward"], *figures["sync"][1]["forward"], *figures["sync"][1]["backward"]]
     assert all(way["rows"] and 0 < way["p50"] <= way["p95"] <= way["longest"] for way in ways)

@@ -51,9 +51,9 @@ def test_goals_compare_medians_of_rounds_and_the_slower_way(results):
     found = {goal.what: goal for goal in sync_report.goals(results)}
     alone = found["1,000 forward per second: p95"]
     assert (alone.measured, alone.met) == (14, True)
-    both = found["500 forward + 500 backward per second: the slower way's p95"]
+    both = found["500 forward + 500 backward per second: the slower direction's p95"]
     assert (both.measured, both.met) == (30, False)
-    assert found["rows that never came to the other side"].met is False
+    assert found["rows that never reached the other side"].met is False
     assert found["keys per second that 1 worker drains"].measured == pytest.approx(100_000 / 12)
     assert found["keys per second that 2 workers drain"].met is None
     assert found["throughput that capture costs, an application's mix"].measured == pytest.approx(15)
@@ -61,7 +61,7 @@ def test_goals_compare_medians_of_rounds_and_the_slower_way(results):
 
 def test_bad_figures_and_what_failed_stay_in_the_section(results):
     text = sync_report.section(WORLD, results)
-    assert "| 500 forward + 500 backward per second: the slower way's p95 | <= 25 ms | 30 ms | **no** |" in text
+    assert "| 500 forward + 500 backward per second: the slower direction's p95 | <= 25 ms | 30 ms | **no** |" in text
     assert "| 2 | not measured: it ; hangs | | |" in text
     assert "| 1,000 forward: native replication | 0.5 | 1.0 |" in text
 

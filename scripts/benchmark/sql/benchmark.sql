@@ -1,4 +1,4 @@
--- What the benchmark asks of the servers, and what it does to the databases that it made.
+-- The benchmark's statements.
 
 -- name: settings
 SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%(names)s) ORDER BY name;
@@ -19,7 +19,7 @@ CHECKPOINT;
 VACUUM (ANALYZE);
 
 -- name: keep what the mapping reads
--- The tables that the mapping reads and no other, without anything of the migration's.
+-- Leaves only the tables that the mapping reads, and removes everything of the migration.
 DROP TABLE task_executions;
 DROP TABLE task_proposals CASCADE;
 DROP TABLE IF EXISTS cognito_user_mapping CASCADE;
@@ -29,7 +29,7 @@ DROP SCHEMA IF EXISTS task_migration CASCADE;
 SELECT count(*) FROM {table};
 
 -- name: indexes and constraints
--- Every index and foreign key of these tables; NOT VALID and INVALID ones say so.
+-- Every index and foreign key of these tables; those that are NOT VALID or INVALID are marked.
 SELECT pg_get_indexdef(indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END AS definition
 FROM pg_index
 WHERE indrelid::regclass::text = ANY (%(tables)s)
@@ -112,16 +112,16 @@ WHERE task_id = (SELECT min(task_id) FROM group_tasks WHERE task_id > %(after)s)
 
 -- name: commit times
 -- When each row of a measurement was committed, in seconds since 1970. Needs track_commit_timestamp. Every 1009th task
--- of the lab's belongs to somebody without a Cognito sub, and does not cross.
+-- of the lab belongs to a user without a Cognito sub, and is held back.
 SELECT id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8
 FROM tasks WHERE title LIKE %(stamp)s AND id %% 1009 <> 0;
 
 -- name: applied rows
--- Which transaction of a subscriber wrote each row: pg_xact_commit_timestamp gives the publisher's time there.
+-- The subscriber's transaction that wrote each row: there, pg_xact_commit_timestamp returns the publisher's time.
 SELECT id, xmin::text FROM tasks WHERE title LIKE %(stamp)s;
 
 -- name: commits
--- When each transaction was committed, as the server's own log says.
+-- When each transaction was committed, read from the server's WAL.
 SELECT xid::text, extract(epoch FROM split_part(description, ';', 1)::timestamptz)::float8
 FROM pg_get_wal_records_info(%(since)s::pg_lsn, pg_current_wal_flush_lsn())
 WHERE resource_manager = 'Transaction' AND record_type = 'COMMIT';
@@ -130,7 +130,7 @@ WHERE resource_manager = 'Transaction' AND record_type = 'COMMIT';
 SELECT pg_current_wal_flush_lsn()::text;
 
 -- name: flush log
--- What a subscription applies is written to the log's files a little later; a commit of anybody's writes it at once.
+-- The WAL of a subscription is flushed a little later; any commit flushes it at once.
 SELECT pg_logical_emit_message(true, 'benchmark', '');
 
 -- name: log inspection

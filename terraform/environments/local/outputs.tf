@@ -9,12 +9,12 @@ output "port" {
 }
 
 output "db_name" {
-  description = "The database made with the server."
+  description = "The database that is created with the server."
   value       = module.task_service_rds.db_name
 }
 
 output "username" {
-  description = "Master login, which owns the database."
+  description = "The master login, which owns the database."
   value       = module.task_service_rds.username
 }
 
@@ -24,21 +24,21 @@ output "identifier" {
 }
 
 output "resource_id" {
-  description = "An id that no later server will have."
+  description = "An id that is unique to this server: a later one gets another."
   value       = module.task_service_rds.resource_id
 }
 
 output "engine_version_actual" {
-  description = "PostgreSQL's major version that runs; one that the binaries are not of would have failed the apply."
+  description = "The major version of PostgreSQL; an apply with other binaries fails."
   value       = module.task_service_rds.engine_version_actual
 }
 
 output "master_user_secret_arn" {
-  description = "Where AWS keeps the master login's password: nowhere, here it is in the passfile."
+  description = "Always null: in the lab the master login's password is in the passfile."
   value       = module.task_service_rds.master_user_secret_arn
 }
 
 output "passfile" {
-  description = "The file that holds the master login's password, in libpq's form. Only the lab has one."
+  description = "The file with the master login's password, in libpq's format. Only the lab has one."
   value       = module.task_service_rds.passfile
 }

@@ -4,11 +4,11 @@ variable "python" {
 }
 
 variable "directory" {
-  description = "Where the server is made: an absolute path, given over to it altogether."
+  description = "The server's directory: an absolute path, used by nothing else."
   type        = string
 }
 
 variable "port" {
-  description = "The port on 127.0.0.1, as lab-up set it aside."
+  description = "The port on 127.0.0.1 that lab-up.yml reserved."
   type        = number
 }

@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.10"
 
-  # The driver names the state of the lab in use (-backend-config=path=...); this is the default lab's.
+  # lab-up.yml passes the path of its lab's state (-backend-config=path=...); this is the default lab's.
   backend "local" {
     path = "../../../.lab/terraform/terraform.tfstate"
   }

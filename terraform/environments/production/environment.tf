@@ -1,11 +1,11 @@
-# What is production's own, apart from stays.tf.
+# The part that only production has, apart from stays.tf.
 locals {
   environment         = "production"
   deletion_protection = true
   state_key           = "task-service/production.tfstate"
 }
 
-# The bucket and its region come from the inventory (terraform_backend): a backend takes no variables.
+# The bucket and its region come from the inventory (terraform_backend), because a backend cannot use variables.
 terraform {
   backend "s3" {
     key          = "task-service/production.tfstate"

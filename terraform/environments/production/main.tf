@@ -1,8 +1,8 @@
-# Both environments have this text (staging's files are links to these): what staging rehearses is what production gets. What
-# differs is in environment.tf, and in production's stays.tf.
+# Both environments share this file (staging's files are links to production's), so staging rehearses what production
+# gets. The differences are in environment.tf, and in production's stays.tf.
 locals {
   name = "task-service-${local.environment}"
-  # The migration's own ways into the databases, which end with it.
+  # Access to the databases that is removed after the migration.
   temporary = var.runner_access ? ["migration runner"] : []
 }
 
@@ -33,7 +33,7 @@ module "migration_runner" {
   policy_arns           = module.iam.runner_policy_arns
 }
 
-# Laravel's database has a security group already; this adds to it.
+# Adds a rule to the existing security group of Laravel's database.
 resource "aws_vpc_security_group_ingress_rule" "temporary" {
   for_each = toset(local.temporary)
 

@@ -9,12 +9,12 @@ output "port" {
 }
 
 output "db_name" {
-  description = "The database made with the server."
+  description = "The database that is created with the server."
   value       = module.task_service_rds.db_name
 }
 
 output "username" {
-  description = "Master login, which owns the database."
+  description = "The master login, which owns the database."
   value       = module.task_service_rds.username
 }
 
@@ -24,22 +24,22 @@ output "identifier" {
 }
 
 output "resource_id" {
-  description = "An id that no later server will have."
+  description = "An id that is unique to this server: a later one gets another."
   value       = module.task_service_rds.resource_id
 }
 
 output "engine_version_actual" {
-  description = "The version of PostgreSQL that runs."
+  description = "The running version of PostgreSQL."
   value       = module.task_service_rds.engine_version_actual
 }
 
 output "master_user_secret_arn" {
-  description = "Where Secrets Manager keeps the master login's name and password."
+  description = "The secret in Secrets Manager with the master login's name and password."
   value       = module.task_service_rds.master_user_secret_arn
 }
 
 output "gateway_url" {
-  description = "Where users reach the stage, without a domain of its own: for gateway_url in the inventory."
+  description = "The stage's URL, without a custom domain: for gateway_url in the inventory."
   value       = module.tasks_gateway.invoke_url
 }
 
@@ -49,22 +49,22 @@ output "gateway_resources" {
 }
 
 output "gateway_deployment_id" {
-  description = "The newest deployment of the REST API. The stage has it only when somebody puts it there."
+  description = "The newest deployment of the REST API. The stage uses it only after you set it (README)."
   value       = module.tasks_gateway.deployment_id
 }
 
 output "gateway_log_groups" {
-  description = "The log groups with a line for each request: all of them, and the canary's alone."
+  description = "The log groups with one line per request: all requests, and only the canary's."
   value       = module.tasks_gateway.access_log_groups
 }
 
 output "runner_instance_id" {
-  description = "The migration runner: aws ssm start-session --target."
+  description = "The id of the migration runner, for aws ssm start-session --target."
   value       = module.migration_runner.instance_id
 }
 
 output "role_arns" {
-  description = "The roles to take: observer, operator, break-glass."
+  description = "ARNs of the roles to assume: observer, operator, break-glass."
   value       = module.iam.role_arns
 }
 

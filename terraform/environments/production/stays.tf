@@ -1,6 +1,6 @@
-# Production's database is destroyed by nobody, nor made anew: prevent_destroy can't depend on a variable, and in the module it would hold
-# in staging too, where destroying is a test. This stands upon the database, so whatever takes that away would have to take this along, and
-# the plan is refused before anything is done. To be rid of the database after all, take this file away first.
+# Prevents that production's database is destroyed or replaced. prevent_destroy cannot depend on a variable, and in the
+# module it would apply to staging too, where destroying the database is a test. This resource depends on the database, so
+# a plan that destroys the database has to destroy this too, and is refused. To remove the database, delete this file first.
 resource "terraform_data" "stays" {
   triggers_replace = module.task_service_rds.resource_id
 

@@ -1,10 +1,10 @@
 variable "aws_region" {
-  description = "Where everything is."
+  description = "The AWS region of everything."
   type        = string
 }
 
 variable "aws_account_id" {
-  description = "The account that everything is in. Whoever has logged in to another one is refused."
+  description = "The AWS account of everything. A login to another account is refused."
   type        = string
 
   validation {
@@ -14,7 +14,7 @@ variable "aws_account_id" {
 }
 
 variable "state_bucket" {
-  description = "The bucket that holds this environment's state."
+  description = "The bucket with this environment's Terraform state."
   type        = string
 }
 
@@ -24,7 +24,7 @@ variable "vpc_id" {
 }
 
 variable "database_subnet_ids" {
-  description = "A private subnet in each zone of the plan, by the zone's name."
+  description = "One private subnet for each zone of the plan, by the zone's name."
   type        = map(string)
 
   validation {
@@ -34,7 +34,7 @@ variable "database_subnet_ids" {
 }
 
 variable "runner_subnet_id" {
-  description = "A private subnet with a way out for HTTPS, where the migration runner is."
+  description = "The migration runner's private subnet, with outgoing HTTPS."
   type        = string
 }
 
@@ -49,13 +49,13 @@ variable "laravel_database_security_group_id" {
 }
 
 variable "laravel_database_port" {
-  description = "Where Laravel's database listens."
+  description = "The port of Laravel's database."
   type        = number
   default     = 5432
 }
 
 variable "gateway_rest_api_id" {
-  description = "Id of the REST API that users reach Laravel through."
+  description = "Id of the REST API through which users reach Laravel."
   type        = string
 }
 
@@ -70,34 +70,34 @@ variable "gateway_stage" {
 }
 
 variable "gateway_variable" {
-  description = "The stage variable that the task routes take their host from."
+  description = "The stage variable with the host of the task routes."
   type        = string
 }
 
 variable "laravel_upstream" {
-  description = "Laravel's host: what the variable is before the migration."
+  description = "Laravel's host: the variable's value before the migration."
   type        = string
 }
 
 variable "sets_account_logging" {
-  description = "Whether this sets the role by which API Gateway writes logs in this account and region; false where something else does."
+  description = "Whether this sets the role with which API Gateway writes logs in this account and region; false if something else sets it."
   type        = bool
   default     = false
 }
 
 variable "principal_arns" {
-  description = "Who may take the roles observer, operator and break-glass: users or roles of people, by ARN."
+  description = "ARNs of the users or roles that may assume the roles observer, operator and break-glass."
   type        = set(string)
 }
 
 variable "alert_topic_arn" {
-  description = "The SNS topic that alarms and alerts go to; \"\" for none."
+  description = "The SNS topic for alarms and alerts; \"\" for none."
   type        = string
   default     = ""
 }
 
 variable "laravel_flag" {
-  description = "The SSM parameter and the ECS service by which Laravel's flag is turned; {} if it has none."
+  description = "The SSM parameter and the ECS service that switch Laravel's flag; {} if it has none."
   type = object({
     parameter = optional(string, "")
     cluster   = optional(string, "")
@@ -107,19 +107,19 @@ variable "laravel_flag" {
 }
 
 variable "runner_access" {
-  description = "Whether the migration runner may connect to the databases; false when the migration has ended."
+  description = "Whether the migration runner may connect to the databases; false after the migration."
   type        = bool
   default     = true
 }
 
 variable "metrics_namespace" {
-  description = "Where the runbook publishes its metrics."
+  description = "The namespace of the runbook's metrics."
   type        = string
   default     = "TaskMigration"
 }
 
 variable "bounds" {
-  description = "What the alarms hold the metrics against: the inventory's own bounds, by their names there."
+  description = "The bounds of the alarms: the inventory's values, by their names there."
   type = object({
     canary_error_rate_percent  = number
     canary_p95_ms              = number

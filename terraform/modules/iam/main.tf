@@ -1,17 +1,17 @@
 locals {
   roles = {
     observer = {
-      description = "Looks at everything and changes nothing"
+      description = "Reads everything and changes nothing"
       policies    = ["look", "read", "never"]
       hours       = 8
     }
     operator = {
-      description = "Runs the phases: moves traffic, turns Laravel's flag, opens sessions on the runner"
+      description = "Runs the phases: shifts traffic, switches Laravel's flag, opens sessions on the runner"
       policies    = ["look", "traffic", "operate", "logins", "plan", "session", "never"]
       hours       = 4
     }
     break-glass = {
-      description = "Sends every user to Laravel, and does nothing else"
+      description = "Sends all traffic to Laravel, and does nothing else"
       policies    = ["traffic", "never"]
       hours       = 1
     }

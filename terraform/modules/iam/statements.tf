@@ -1,4 +1,4 @@
-# What may be done, by purpose. Actions are named one by one where anything could be changed by them.
+# The permissions, by purpose. Actions that can change something are listed one by one.
 locals {
   apigateway = "arn:aws:apigateway:${var.aws_region}:"
   rest_api   = "${local.apigateway}:/restapis/${var.rest_api_id}"
@@ -11,7 +11,7 @@ locals {
   topic      = compact([var.alert_topic_arn])
   state      = "arn:aws:s3:::${var.state.bucket}/${var.state.key}"
 
-  # AWS refuses a statement without a resource, so one that would have none is left out.
+  # AWS refuses a statement without resources, so such statements are left out.
   statements = { for purpose, statements in local.all : purpose => [for one in statements : one if try(length(one.Resource) > 0, true)] }
 
   all = {
@@ -32,7 +32,7 @@ locals {
       { Effect = "Allow", Action = ["ssm:GetParameter", "ssm:GetParameterHistory"], Resource = local.flag },
       { Effect = "Allow", Action = ["ecs:DescribeServices"], Resource = local.service },
     ]
-    # PATCH can't be limited to the canary. It is limited to the one stage, and by how long a session is.
+    # PATCH cannot be limited to the canary. It is limited to the one stage, and by the length of a session.
     traffic = [
       { Effect = "Allow", Action = ["apigateway:GET", "apigateway:PATCH"], Resource = [local.stage] },
     ]
@@ -48,7 +48,7 @@ locals {
         Resource  = ["*"]
         Condition = { StringEquals = { "cloudwatch:namespace" = var.metrics_namespace } }
       },
-      # By the mark that RDS puts on it, and not by its ARN: that is another one whenever the database is made again.
+      # Selected by RDS's tag and not by ARN, because a recreated database has a secret with another ARN.
       {
         Effect    = "Allow"
         Action    = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
@@ -56,14 +56,14 @@ locals {
         Condition = { StringEquals = { "aws:ResourceTag/aws:rds:primaryDBInstanceArn" = local.database } }
       },
     ]
-    # The logins of database-roles.yml on whichever database knows IAM's tokens; its resource id is another one after it was made anew.
+    # The logins of database-roles.yml, on any database with IAM authentication: a recreated one has another resource id.
     logins = [
       { Effect = "Allow", Action = ["rds-db:connect"], Resource = ["arn:aws:rds-db:${local.here}:dbuser:*/task_migration_*"] },
     ]
     read = [
       { Effect = "Allow", Action = ["rds-db:connect"], Resource = ["arn:aws:rds-db:${local.here}:dbuser:*/task_migration_reader"] },
     ]
-    # Enough for phase 2.1 to see that everything is there: it plans under the lock, and writes no state.
+    # Enough for phase 2.1 to check that everything exists: it runs terraform plan with the lock, and writes no state.
     plan = [
       { Effect = "Allow", Action = ["s3:ListBucket"], Resource = ["arn:aws:s3:::${var.state.bucket}"] },
       { Effect = "Allow", Action = ["s3:GetObject"], Resource = [local.state] },
@@ -83,7 +83,7 @@ locals {
       { Effect = "Allow", Action = ["ssm:StartSession"], Resource = [var.runner_arn, "arn:aws:ssm:${local.here}:document/SSM-SessionManagerRunShell"] },
       { Effect = "Allow", Action = ["ssm:ResumeSession", "ssm:TerminateSession"], Resource = ["arn:aws:ssm:${local.here}:session/$${aws:userid}-*"] },
     ]
-    # Stands above whatever else a role is given one day.
+    # Denials, which override any permission that is added later.
     never = [
       { Effect = "Deny", Action = ["rds:Delete*", "rds:Modify*", "rds:Reboot*", "rds:Restore*", "rds:Stop*"], Resource = ["*"] },
       { Effect = "Deny", Action = ["apigateway:DELETE", "apigateway:POST", "apigateway:PUT"], Resource = ["*"] },
@@ -97,7 +97,7 @@ locals {
       },
       merge(
         { Effect = "Deny", Action = ["ssm:DeleteParameter", "ssm:PutParameter"] },
-        # Two shapes of one statement: all parameters but one, or all.
+        # Two forms of one statement: all parameters except one, or all.
         jsondecode(length(local.flag) > 0 ? jsonencode({ NotResource = local.flag }) : jsonencode({ Resource = ["*"] })),
       ),
       { Effect = "Deny", Action = ["s3:DeleteObject", "s3:PutObject"], Resource = [local.state] },

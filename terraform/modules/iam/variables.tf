@@ -1,20 +1,20 @@
 variable "name" {
-  description = "What roles and policies are named after, and what the runbook's alarms begin with, such as task-service-production."
+  description = "The prefix of roles and policies, and of the runbook's alarms, such as task-service-production."
   type        = string
 }
 
 variable "aws_region" {
-  description = "Where everything is."
+  description = "The AWS region of everything."
   type        = string
 }
 
 variable "aws_account_id" {
-  description = "The account that everything is in."
+  description = "The AWS account of everything."
   type        = string
 }
 
 variable "principal_arns" {
-  description = "Who may take the roles: users or roles of people, by ARN. They have to have logged in with a second factor."
+  description = "ARNs of the users or roles that may assume the roles. They must have logged in with a second factor."
   type        = set(string)
 
   validation {
@@ -24,32 +24,32 @@ variable "principal_arns" {
 }
 
 variable "rest_api_id" {
-  description = "The REST API whose stage moves the traffic."
+  description = "The REST API of the stage that routes the traffic."
   type        = string
 }
 
 variable "stage_name" {
-  description = "The one stage that may be changed."
+  description = "The only stage that may be changed."
   type        = string
 }
 
 variable "database_identifier" {
-  description = "Name of the Task Service's server, whose secret may be read."
+  description = "The Task Service's server, whose secret may be read."
   type        = string
 }
 
 variable "access_log_group_arns" {
-  description = "The log groups of the stage, which may be searched."
+  description = "ARNs of the stage's log groups, which may be searched."
   type        = list(string)
 }
 
 variable "runner_arn" {
-  description = "The migration runner, on which operators open sessions."
+  description = "ARN of the migration runner, on which operators open sessions."
   type        = string
 }
 
 variable "state" {
-  description = "Where the environment's Terraform state is: the bucket, and the object in it."
+  description = "The environment's Terraform state: its bucket, and its object."
   type        = object({ bucket = string, key = string })
 }
 
@@ -60,13 +60,13 @@ variable "alert_topic_arn" {
 }
 
 variable "metrics_namespace" {
-  description = "Where the runbook publishes its metrics, and may publish nowhere else."
+  description = "The only namespace in which the runbook may publish metrics."
   type        = string
   default     = "TaskMigration"
 }
 
 variable "laravel_flag" {
-  description = "The SSM parameter (its name) and the ECS service (its cluster and name) by which Laravel's flag is turned; {} if it has none."
+  description = "The SSM parameter (its name) and the ECS service (its cluster and name) that switch Laravel's flag; {} if it has none."
   type = object({
     parameter = optional(string, "")
     cluster   = optional(string, "")

@@ -1,5 +1,5 @@
-# An EC2 instance and no ECS service: the sync is a systemd unit with its configuration and its lag over time on a disk, and people
-# open sessions here at night.
+# An EC2 instance and not an ECS service: the sync is a systemd unit, with its configuration and its latency history on a
+# disk, and operators open sessions here at night.
 data "aws_ssm_parameter" "image" {
   name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 }
@@ -13,7 +13,7 @@ resource "aws_instance" "this" {
   iam_instance_profile        = aws_iam_instance_profile.this.name
   disable_api_termination     = true
 
-  # Only tokens, and none beyond this machine.
+  # Requires tokens, and does not let them leave this machine.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
@@ -37,7 +37,7 @@ resource "aws_instance" "this" {
 
   tags = { Name = var.name }
 
-  # A newer image would make a new machine in the middle of the migration, without the sync's disk.
+  # A newer image would replace the machine during the migration, without the sync's disk.
   lifecycle {
     ignore_changes = [ami, user_data]
   }
@@ -61,7 +61,7 @@ resource "aws_iam_instance_profile" "this" {
   role = aws_iam_role.this.name
 }
 
-# With it people open sessions by Session Manager, so there is no SSH, no key and no way in.
+# Operators open sessions with Session Manager, so there is no SSH, no key and no incoming connection.
 resource "aws_iam_role_policy_attachment" "sessions" {
   role       = aws_iam_role.this.name
   policy_arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"

@@ -1,11 +1,11 @@
-# Nothing leads in.
+# There is no incoming rule.
 resource "aws_security_group" "this" {
   name        = var.name
   description = "The migration runner"
   vpc_id      = var.vpc_id
 }
 
-# AWS, the applications behind their load balancers, and the registries that the runbook is installed from: none has fixed addresses.
+# For AWS, the applications' load balancers, and the registries from which the runbook is installed. None has fixed addresses.
 resource "aws_vpc_security_group_egress_rule" "https" {
   security_group_id = aws_security_group.this.id
   description       = "HTTPS"
@@ -15,8 +15,8 @@ resource "aws_vpc_security_group_egress_rule" "https" {
   to_port           = 443
 }
 
-# Two resources and no for_each over both: when the Task Service's database is destroyed and made again, the rule that leads to it goes
-# along, and this machine must not lose Laravel meanwhile.
+# Two resources and not one with for_each: when the Task Service's database is destroyed and recreated, its rule is too,
+# and this machine must not lose Laravel's database meanwhile.
 resource "aws_vpc_security_group_egress_rule" "laravel" {
   security_group_id            = aws_security_group.this.id
   description                  = "Laravel, its database"

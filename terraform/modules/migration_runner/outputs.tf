@@ -1,5 +1,5 @@
 output "instance_id" {
-  description = "For aws ssm start-session --target."
+  description = "The instance's id, for aws ssm start-session --target."
   value       = aws_instance.this.id
 }
 
@@ -9,11 +9,11 @@ output "arn" {
 }
 
 output "security_group_id" {
-  description = "The runner's security group, which the databases let in for the time of the migration."
+  description = "The runner's security group, which may connect to the databases during the migration."
   value       = aws_security_group.this.id
 }
 
 output "role_arn" {
-  description = "The role that the sync, the checks and the watch have in AWS."
+  description = "The AWS role of the sync, the checks and the watch."
   value       = aws_iam_role.this.arn
 }

@@ -4,26 +4,26 @@ variable "name" {
 }
 
 variable "vpc_id" {
-  description = "The VPC that both databases are reached from."
+  description = "The VPC from which both databases can be reached."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "A private subnet with a way out for HTTPS (a NAT gateway)."
+  description = "The private subnet, with outgoing HTTPS (a NAT gateway)."
   type        = string
 }
 
 variable "laravel_database" {
-  description = "Where Laravel's database is reached: its security group and its port."
+  description = "The security group and the port of Laravel's database."
   type        = object({ security_group_id = string, port = number })
 }
 
 variable "task_service_database" {
-  description = "Where the Task Service's database is reached: its security group and its port."
+  description = "The security group and the port of the Task Service's database."
   type        = object({ security_group_id = string, port = number })
 }
 
 variable "policy_arns" {
-  description = "What the runner may do in AWS, by purpose: policies of the module iam."
+  description = "Policies of the module iam for the runner, by purpose."
   type        = map(string)
 }

@@ -1,28 +1,28 @@
-# One page for the night: what rings and what to type about it, then users, then the sync, then the checks. A line in red is a bound.
+# One page for the night: the alarms and what to type for each, then users, the sync and the checks. A red line is a bound.
 locals {
   alarms = merge(aws_cloudwatch_metric_alarm.measured, aws_cloudwatch_metric_alarm.silent)
   types  = { for name, one in merge(local.measured, local.silent) : name => one.type }
 
-  # Rows of graphs, from the left; metrics as [name, label], for both directions where there are two.
+  # Rows of graphs, from the left. A metric with a direction is drawn for both directions.
   rows = [
     [
-      { title = "Users: failed requests, % since the weight was set", metrics = ["CanaryErrorRate"], bounds = [var.canary_error_rate_percent] },
+      { title = "Users: failed requests since the weight was set, %", metrics = ["CanaryErrorRate"], bounds = [var.canary_error_rate_percent] },
       { title = "Users: p95 of the Task Service's answers, ms", metrics = ["CanaryLatencyP95"], bounds = [var.canary_p95_ms] },
-      { title = "Users at the Task Service, %", metrics = ["CanaryWeight"], bounds = [] },
+      { title = "Traffic to the Task Service, %", metrics = ["CanaryWeight"], bounds = [] },
     ],
     [
       { title = "Sync: p95 from a write to its commit, ms", metrics = ["SyncLatencyP95"], bounds = [var.canary_sync_latency_ms, var.trigger_latency_ms] },
-      { title = "Sync: the oldest write has waited, s", metrics = ["SyncOldestWrite"], bounds = [var.standstill_seconds] },
+      { title = "Sync: age of the oldest write, s", metrics = ["SyncOldestWrite"], bounds = [var.standstill_seconds] },
       { title = "Sync: entries on the change log", metrics = ["SyncQueueDepth"], bounds = [var.change_log_warn_entries] },
     ],
     [
-      { title = "Sync: runs (1)", metrics = ["SyncHealthy"], bounds = [], statistic = "Minimum" },
-      { title = "Sync: carried a minute", metrics = ["SyncApplied"], bounds = [], statistic = "Sum" },
-      { title = "Sync: failed, and conflicts, a minute", metrics = ["SyncFailed", "SyncConflicts"], bounds = [], statistic = "Sum" },
+      { title = "Sync: running (1)", metrics = ["SyncHealthy"], bounds = [], statistic = "Minimum" },
+      { title = "Sync: synced per minute", metrics = ["SyncApplied"], bounds = [], statistic = "Sum" },
+      { title = "Sync: failed, and conflicts, per minute", metrics = ["SyncFailed", "SyncConflicts"], bounds = [], statistic = "Sum" },
     ],
     [
       { title = "Verdicts: green 1, unknown 0, red -1", metrics = ["CanaryVerdict", "ConsistencyVerdict", "VerifyVerdict"], bounds = [], statistic = "Minimum" },
-      { title = "Rows that differ, or could not be carried", metrics = ["ConsistencyDifferences", "DeadLetters"], bounds = [1] },
+      { title = "Rows that differ, or could not be synced", metrics = ["ConsistencyDifferences", "DeadLetters"], bounds = [1] },
       { title = "Age of the newest check, s", metrics = ["ConsistencyAge"], bounds = [2 * var.consistency_every_seconds] },
     ],
     [
@@ -32,8 +32,8 @@ locals {
     ],
     [
       { title = "Rows compared", metrics = ["ConsistencyRows"], bounds = [] },
-      { title = "A check takes, s", metrics = ["ConsistencyDuration"], bounds = [] },
-      { title = "The Task Service has served alone for, s", metrics = ["SoakDuration"], bounds = [] },
+      { title = "Duration of a check, s", metrics = ["ConsistencyDuration"], bounds = [] },
+      { title = "Time at 100 %, s", metrics = ["SoakDuration"], bounds = [] },
     ],
   ]
 
@@ -71,7 +71,7 @@ resource "aws_cloudwatch_dashboard" "this" {
       [
         {
           type       = "alarm", x = 0, y = 0, width = 12, height = 12
-          properties = { title = "What rings", alarms = [for name in sort(keys(local.alarms)) : local.alarms[name].arn] }
+          properties = { title = "Alarms", alarms = [for name in sort(keys(local.alarms)) : local.alarms[name].arn] }
         },
         {
           type = "text", x = 12, y = 0, width = 12, height = 12
@@ -79,9 +79,9 @@ resource "aws_cloudwatch_dashboard" "this" {
             markdown = join("\n", concat(
               [
                 "# Task migration, ${var.migration_environment}",
-                "Users are not well: `${local.playbook} break-glass.yml` brings each of them to Laravel, in a second. Else look first: `${local.playbook} status.yml`.",
+                "If users are affected: `${local.playbook} break-glass.yml` sends all traffic to Laravel within a second. Otherwise check first: `${local.playbook} status.yml`.",
                 "",
-                "rings | type `${local.playbook} ...`",
+                "alarm | type `${local.playbook} ...`",
                 "---|---",
               ],
               [for name in sort(keys(local.types)) : "${name} | `${local.types[name]}`"],

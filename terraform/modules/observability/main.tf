@@ -1,7 +1,8 @@
-# The alarms of the migration, on what the runbook publishes itself. Their names begin with task-service-<environment>-migration-: those
-# without "migration" are made by phase-2.5-cleanup.yml for the time after it, those with "database" by module task_service_rds.
+# The alarms of the migration, on the metrics that the runbook publishes. Their names start with
+# task-service-<environment>-migration-. phase-2.5-cleanup.yml creates those without "migration" for the time after it, and
+# the module task_service_rds those with "database".
 locals {
-  # Also what the runbook reads (scripts/task_migration/external/metric_data.yml is a link to it): nothing is named twice.
+  # The runbook reads the same file (scripts/task_migration/external/metric_data.yml is a link to it).
   metrics  = yamldecode(file("${path.module}/metric_data.yml"))
   name     = "task-service-${var.migration_environment}-migration"
   playbook = "ansible-playbook -i ../inventories/${var.migration_environment}"
@@ -14,26 +15,26 @@ locals {
 
   short = { Milliseconds = "ms", Seconds = "s", Percent = "%", Count = "" }
 
-  # Of each direction: in alarm when `bad` of `looks` minutes are out of bounds, and no data is no news.
+  # For each direction: in alarm if `bad` of `looks` minutes are out of bounds. Missing data is ignored.
   of_direction = {
     latency = {
       metric = "SyncLatencyP95", statistic = "Maximum", allowed = "below", bound = var.canary_sync_latency_ms, looks = 5, bad = 3
-      about  = "carries its writes later than the plan allows"
+      about  = "has a higher latency than the plan allows"
       type   = "status.yml"
     }
     trigger = {
       metric = "SyncLatencyP95", statistic = "Maximum", allowed = "at most", bound = var.trigger_latency_ms, looks = 2, bad = 2
-      about  = "is so late that watch.yml takes it back; if nobody watches"
+      about  = "is so late that watch.yml rolls back the dual write; if no watch is running"
       type   = "watch.yml"
     }
     standstill = {
       metric = "SyncOldestWrite", statistic = "Maximum", allowed = "at most", bound = var.standstill_seconds, looks = 3, bad = 3
-      about  = "leaves a write waiting"
+      about  = "has not synced a write"
       type   = "status.yml"
     }
     queue = {
       metric = "SyncQueueDepth", statistic = "Maximum", allowed = "at most", bound = var.change_log_warn_entries, looks = 3, bad = 3
-      about  = "does not keep up with the change log, which grows"
+      about  = "does not keep up with the change log"
       type   = "status.yml"
     }
   }
@@ -47,15 +48,15 @@ locals {
       }
     ]...),
     {
-      # A check is a point in an hour: what it found stands until the next one.
+      # A check is one datapoint per hour: its result is valid until the next one.
       differences = {
         metric = "ConsistencyDifferences", statistic = "Maximum", allowed = "at most", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
-        about  = "Laravel and the Task Service differ: phase 2.2 names every row, and reconcile.yml mends them"
+        about  = "Laravel and the Task Service differ: phase 2.2 lists every row, and reconcile.yml reconciles them"
         type   = "phase-2.2-verify.yml"
       }
       inconsistent = {
         metric = "ConsistencyVerdict", statistic = "Minimum", allowed = "least", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
-        about  = "the consistency check failed: rows differ, are unaccounted for, or could not be carried"
+        about  = "the consistency check failed: rows differ, are unaccounted for, or could not be synced"
         type   = "phase-2.2-verify.yml"
       }
       dead-letters = {
@@ -95,26 +96,26 @@ locals {
       }
       verify-old = {
         metric = "VerifyVerdictAge", statistic = "Maximum", allowed = "at most", bound = var.verdict_max_age_hours * 3600, period = 300, looks = 1, bad = 1
-        about  = "phase 2.2's last verdict is too old: the next weight of the canary will not be let through", missing = "notBreaching"
+        about  = "phase 2.2's last verdict is too old: the next weight of the canary will be refused", missing = "notBreaching"
         type   = "phase-2.2-verify.yml"
       }
     },
   )
 
-  # These ring when nothing comes, so they are of use only while something shall come.
+  # Alarms on missing data. They are useful only while a service should be publishing.
   silent = merge(
     {
       # A failover of the database takes up to 180 s.
       for direction in ["forward", "backward"] : "sync-${direction}-silent" => {
         metric = "SyncHealthy", direction = direction, statistic = "Minimum", allowed = "least", bound = 1, period = 60, looks = 4, bad = 4
-        about  = "the sync ${direction} is blocked, looks for a database, or is silent"
+        about  = "the sync ${direction} is blocked, cannot reach a database, or publishes nothing"
         type   = "status.yml"
       }
     },
     {
       consistency-silent = {
         metric = "ConsistencyAge", statistic = "Maximum", allowed = "at most", bound = 2 * var.consistency_every_seconds, period = 300, looks = 2, bad = 2
-        about  = "the newest consistency check is too old or could not look, or nobody watches"
+        about  = "the newest consistency check is too old or could not run, or no watch is running"
         type   = "status.yml"
       }
     },
@@ -126,7 +127,7 @@ locals {
       local.metrics[one.metric].directed ? { Direction = one.direction } : {},
     )
   }
-  # A verdict speaks for itself.
+  # A verdict has no bound to print.
   allowed = {
     for name, one in merge(local.measured, local.silent) : name =>
     one.allowed == "least" ? "" : " (allowed: ${trimspace("${one.allowed} ${one.bound} ${local.short[local.metrics[one.metric].unit]}")})"
@@ -156,7 +157,7 @@ resource "aws_cloudwatch_metric_alarm" "measured" {
   ok_actions          = var.alarm_topic_arns
 }
 
-# Made without a voice. The runbook gives it to them with what they listen to, and takes it with that: what it sets stays.
+# Created with their actions disabled. The runbook enables and disables the actions with the service, and Terraform keeps that.
 resource "aws_cloudwatch_metric_alarm" "silent" {
   for_each = local.silent
 

@@ -1,6 +1,6 @@
-# Bounds bear the names that they have in the inventories, and the same values.
+# The bounds have the same names and values as in the inventories.
 variable "migration_environment" {
-  description = "Which environment: what the metrics' dimension Environment says, and part of every name."
+  description = "The environment: the value of the metrics' dimension Environment, and a part of every name."
   type        = string
 
   validation {
@@ -10,17 +10,17 @@ variable "migration_environment" {
 }
 
 variable "aws_region" {
-  description = "Where the metrics are."
+  description = "The region of the metrics."
   type        = string
 }
 
 variable "db_instance" {
-  description = "The Task Service's RDS instance, for the dashboard; its alarms are made with it."
+  description = "The Task Service's RDS instance, for the dashboard; its module creates its alarms."
   type        = string
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that the alarms tell; [] for none."
+  description = "SNS topics that the alarms notify; [] for none."
   type        = list(string)
 
   validation {
@@ -30,72 +30,72 @@ variable "alarm_topic_arns" {
 }
 
 variable "metrics_namespace" {
-  description = "Where the runbook publishes."
+  description = "The namespace of the runbook's metrics."
   type        = string
   default     = "TaskMigration"
 
   validation {
     condition     = can(regex("^[0-9A-Za-z._/#:-]{1,255}$", var.metrics_namespace)) && !startswith(var.metrics_namespace, "AWS/")
-    error_message = "metrics_namespace: letters, digits and . _ / # : -, and not AWS/ first, as CloudWatch wants it."
+    error_message = "metrics_namespace: letters, digits and . _ / # : -, not starting with AWS/, as CloudWatch requires."
   }
 }
 
 variable "canary_error_rate_percent" {
-  description = "The plan's share of failed requests (6.3), which the canary must stay below."
+  description = "The plan's bound for failed requests (6.3); the canary must stay below it."
   type        = number
   default     = 0.1
 }
 
 variable "canary_p95_ms" {
-  description = "The plan's p95 of the Task Service's answers (6.2), which the canary must stay below."
+  description = "The plan's bound for the p95 of the Task Service's answers (6.2); the canary must stay below it."
   type        = number
   default     = 200
 }
 
 variable "canary_sync_latency_ms" {
-  description = "The plan's time from Laravel to the Task Service (6.2), which the p95 of each direction must stay below."
+  description = "The plan's bound for the time from Laravel to the Task Service (6.2); the p95 of each direction must stay below it."
   type        = number
   default     = 100
 }
 
 variable "canary_cpu_percent" {
-  description = "The plan's CPU of the database (6.2), for the dashboard."
+  description = "The plan's bound for the database's CPU (6.2), for the dashboard."
   type        = number
   default     = 70
 }
 
 variable "trigger_error_rate_percent" {
-  description = "The plan's share of failed requests to the API (5.1) above which the dual write is taken back."
+  description = "The plan's share of failed requests to the API (5.1) above which the dual write is rolled back."
   type        = number
   default     = 5
 }
 
 variable "trigger_latency_ms" {
-  description = "The plan's p95 (5.1) of the API and of the sync above which the dual write is taken back."
+  description = "The plan's p95 (5.1) of the API and of the sync above which the dual write is rolled back."
   type        = number
   default     = 500
 }
 
 variable "consistency_every_seconds" {
-  description = "How often both sides are compared; a check twice as old is too old."
+  description = "How often both sides are compared; a check that is twice as old is too old."
   type        = number
   default     = 3600
 }
 
 variable "verdict_max_age_hours" {
-  description = "How old phase 2.2's verdict may be for the next weight of the canary."
+  description = "The maximum age of phase 2.2's verdict for the next weight of the canary."
   type        = number
   default     = 24
 }
 
 variable "change_log_warn_entries" {
-  description = "How many entries the change log may hold."
+  description = "The maximum number of entries in the change log."
   type        = number
   default     = 100000
 }
 
 variable "standstill_seconds" {
-  description = "How long a write may wait for the sync. A restart is over by then."
+  description = "How long a write may wait for the sync. A restart takes less time."
   type        = number
   default     = 60
 }

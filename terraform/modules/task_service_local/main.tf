@@ -1,4 +1,4 @@
-# A real PostgreSQL server on 127.0.0.1. Its password is made beside it and never comes here, so it is not in the state.
+# A PostgreSQL server on 127.0.0.1. Its password is generated in its directory, so it is not in the state.
 resource "terraform_data" "this" {
   input = {
     address        = "127.0.0.1"
@@ -11,10 +11,10 @@ resource "terraform_data" "this" {
     directory      = var.directory
   }
 
-  # A change of input alone runs no provisioner. Not the interpreter: that may change under a server that stays.
+  # A change of the input alone runs no provisioner. The interpreter is left out: it may change while the server remains.
   triggers_replace = [var.port, var.db_name, var.username, var.engine_version, var.directory]
 
-  # Takes away what it finds there first: after a failed or killed run nobody else would.
+  # First removes what is in the directory, for example after a failed or killed run.
   provisioner "local-exec" {
     command = <<-EOT
       "$PYTHON" -m lab.servers.postgres_server create --directory "$DIRECTORY" --port "$PORT" \

@@ -4,34 +4,34 @@ variable "identifier" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,62}$", var.identifier))
-    error_message = "identifier: lower-case letters, digits and hyphens, a letter first, 63 at most, as RDS wants it."
+    error_message = "identifier: at most 63 lower-case letters, digits and hyphens, starting with a letter, as RDS requires."
   }
 }
 
 variable "db_name" {
-  description = "The database made with the server."
+  description = "The database that is created with the server."
   type        = string
   default     = "task_service"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.db_name))
-    error_message = "db_name: lower-case letters, digits and underscores, a letter first, 63 at most."
+    error_message = "db_name: at most 63 lower-case letters, digits and underscores, starting with a letter."
   }
 }
 
 variable "username" {
-  description = "Master login, which owns the database; no superuser, as on RDS."
+  description = "The master login, which owns the database; not a superuser, as on RDS."
   type        = string
   default     = "task_service_admin"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.username)) && !contains(["postgres", "rdsadmin"], var.username)
-    error_message = "username: lower-case letters, digits and underscores, a letter first, 63 at most; not postgres or rdsadmin."
+    error_message = "username: at most 63 lower-case letters, digits and underscores, starting with a letter; not postgres or rdsadmin."
   }
 }
 
 variable "port" {
-  description = "Where the server listens."
+  description = "The server's port."
   type        = number
 
   validation {
@@ -41,7 +41,7 @@ variable "port" {
 }
 
 variable "engine_version" {
-  description = "PostgreSQL's major version; must be that of the installed binaries."
+  description = "PostgreSQL's major version: the one of the installed binaries."
   type        = string
   default     = "18"
 
@@ -62,11 +62,11 @@ variable "python" {
 }
 
 variable "directory" {
-  description = "Where the server is made: an absolute path, given over to it altogether."
+  description = "The server's directory: an absolute path, used by nothing else."
   type        = string
 
   validation {
     condition     = startswith(var.directory, "/") && length(var.directory) > 1
-    error_message = "directory: an absolute path, since Terraform and the server have working directories of their own."
+    error_message = "directory: an absolute path, because Terraform and the server have different working directories."
   }
 }

@@ -1,5 +1,5 @@
 locals {
-  # Each is in alarm when 3 of 5 periods are out of bounds.
+  # Each is in alarm if 3 of 5 periods are out of bounds.
   alarms = {
     cpu = {
       description = "the CPU is at 70 % or more, or unknown: the canary's bound"
@@ -11,7 +11,7 @@ locals {
       missing     = "breaching"
     }
     credits = {
-      description = "fewer than 60 of 288 CPU credits are left: what follows is slow, or costs"
+      description = "fewer than 60 of 288 CPU credits are left: without credits the server is slow, or costs more"
       metric      = "CPUCreditBalance"
       statistic   = "Minimum"
       comparison  = "LessThanThreshold"
@@ -20,7 +20,7 @@ locals {
       missing     = "missing"
     }
     storage = {
-      description = "less than 4 GiB of storage are free"
+      description = "less than 4 GiB of storage is free"
       metric      = "FreeStorageSpace"
       statistic   = "Minimum"
       comparison  = "LessThanThreshold"
@@ -29,7 +29,7 @@ locals {
       missing     = "missing"
     }
     connections = {
-      description = "60 connections or more, of about 80 that this class has"
+      description = "60 connections or more, of about 80 in this instance class"
       metric      = "DatabaseConnections"
       statistic   = "Maximum"
       comparison  = "GreaterThanOrEqualToThreshold"
@@ -40,7 +40,7 @@ locals {
   }
 }
 
-# "database" is in the name because phase-2.5-cleanup.yml makes alarms of its own beside these.
+# "database" is in the name because phase-2.5-cleanup.yml creates other alarms of this prefix.
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 

@@ -1,4 +1,4 @@
-# Looked up with its zone and its VPC, so that a subnet of another zone is refused by the plan.
+# Looked up with its zone and its VPC, so that the plan fails for a subnet of another zone.
 data "aws_subnet" "this" {
   for_each = var.subnet_ids
 
@@ -22,7 +22,7 @@ resource "aws_db_parameter_group" "this" {
     name  = "rds.force_ssl"
     value = "1"
   }
-  # One line for each session, with user, database, host and length.
+  # One line for each session, with user, database, host and duration.
   parameter {
     name  = "log_disconnections"
     value = "1"
@@ -40,7 +40,7 @@ resource "aws_db_parameter_group" "this" {
     value = "500" # milliseconds
   }
 
-  # Another major version is another group, and the server leaves the old one first.
+  # Another major version needs another group, and the server switches before the old group is destroyed.
   lifecycle {
     create_before_destroy = true
   }
@@ -53,17 +53,17 @@ resource "aws_db_instance" "this" {
   instance_class = "db.t4g.micro"
   multi_az       = true
 
-  # gp3 below 400 GiB has a fixed speed, and RDS refuses one that is named. Storage never shrinks.
+  # gp3 below 400 GiB has a fixed speed, and RDS refuses other values. Storage never shrinks.
   storage_type          = "gp3"
   allocated_storage     = 20
   max_allocated_storage = 100
-  # With the account's key for RDS (aws/rds): it outlives the server, and with it the snapshots can be read.
+  # With the account's key for RDS (aws/rds): it remains after the server, so its snapshots can be read.
   storage_encrypted = true
 
   db_name  = var.db_name
   username = var.username
   port     = var.port
-  # Made, kept and rotated by RDS in Secrets Manager: it is in no variable, plan or state.
+  # RDS creates, stores and rotates it in Secrets Manager, so it is in no variable, plan or state.
   manage_master_user_password         = true
   iam_database_authentication_enabled = true
 
@@ -73,7 +73,7 @@ resource "aws_db_instance" "this" {
   parameter_group_name   = aws_db_parameter_group.this.name
   ca_cert_identifier     = "rds-ca-rsa2048-g1"
 
-  # Any retention is also what restoring to a point in time takes. UTC: 03:00 and, Mondays, 04:30 in Tokyo.
+  # Point-in-time recovery needs a retention. The times are UTC: 03:00 and, on Mondays, 04:30 in Tokyo.
   backup_retention_period    = 14
   backup_window              = "18:00-18:30"
   maintenance_window         = "sun:19:30-sun:20:00"
@@ -84,7 +84,7 @@ resource "aws_db_instance" "this" {
   deletion_protection      = var.deletion_protection
   delete_automated_backups = false
   skip_final_snapshot      = false
-  # RDS refuses a name that a snapshot has. This one is that of the day when the server was made, so each server's is new.
+  # RDS refuses the name of an existing snapshot. This name has the time when the server was created, so it is unique.
   final_snapshot_identifier = "${var.identifier}-${formatdate("YYYYMMDDhhmmss", plantimestamp())}"
 
   performance_insights_enabled          = true
@@ -98,7 +98,7 @@ resource "aws_db_instance" "this" {
   }
 }
 
-# RDS would make them by itself, and keep the lines for ever.
+# Otherwise RDS would create them without a retention.
 resource "aws_cloudwatch_log_group" "this" {
   for_each = toset(["postgresql", "upgrade"])
 

@@ -1,4 +1,4 @@
-# No rules inside: they would fight with those below. None leads out, for the server begins no connection.
+# Without inline rules, which conflict with the separate ones below. No outgoing rule: the server opens no connections.
 resource "aws_security_group" "this" {
   name        = "${var.identifier}-database"
   description = "Who may connect to ${var.identifier}"

@@ -1,5 +1,5 @@
 output "address" {
-  description = "Host to connect to: the name in the server's certificate, so no other name will do with sslmode=verify-full."
+  description = "Host to connect to: the name in the server's certificate, which sslmode=verify-full requires."
   value       = aws_db_instance.this.address
 }
 
@@ -9,12 +9,12 @@ output "port" {
 }
 
 output "db_name" {
-  description = "The database made with the server."
+  description = "The database that is created with the server."
   value       = aws_db_instance.this.db_name
 }
 
 output "username" {
-  description = "Master login, which owns the database."
+  description = "The master login, which owns the database."
   value       = aws_db_instance.this.username
 }
 
@@ -24,17 +24,17 @@ output "identifier" {
 }
 
 output "resource_id" {
-  description = "An id that no later server will have."
+  description = "An id that is unique to this server: a later one gets another."
   value       = aws_db_instance.this.resource_id
 }
 
 output "engine_version_actual" {
-  description = "The version of PostgreSQL that runs."
+  description = "The running version of PostgreSQL."
   value       = aws_db_instance.this.engine_version_actual
 }
 
 output "master_user_secret_arn" {
-  description = "Where Secrets Manager keeps the master login's name and password; it is gone with the server."
+  description = "The secret in Secrets Manager with the master login's name and password; it is deleted with the server."
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
 
@@ -44,6 +44,6 @@ output "arn" {
 }
 
 output "security_group_id" {
-  description = "The server's security group, for rules that lead to it."
+  description = "The server's security group, for rules that refer to it."
   value       = aws_security_group.this.id
 }

@@ -4,34 +4,34 @@ variable "identifier" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)*$", var.identifier)) && length(var.identifier) <= 40
-    error_message = "identifier: lower-case letters, digits and single hyphens, a letter first, 40 at most: the final snapshot's name is longer."
+    error_message = "identifier: at most 40 lower-case letters, digits and single hyphens, starting with a letter: the final snapshot's name is longer."
   }
 }
 
 variable "db_name" {
-  description = "The database made with the server."
+  description = "The database that is created with the server."
   type        = string
   default     = "task_service"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.db_name))
-    error_message = "db_name: lower-case letters, digits and underscores, a letter first, 63 at most."
+    error_message = "db_name: at most 63 lower-case letters, digits and underscores, starting with a letter."
   }
 }
 
 variable "username" {
-  description = "Master login, which owns the database; no superuser."
+  description = "The master login, which owns the database; not a superuser."
   type        = string
   default     = "task_service_admin"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9_]{0,62}$", var.username)) && !contains(["postgres", "rdsadmin"], var.username)
-    error_message = "username: lower-case letters, digits and underscores, a letter first, 63 at most; not postgres or rdsadmin."
+    error_message = "username: at most 63 lower-case letters, digits and underscores, starting with a letter; not postgres or rdsadmin."
   }
 }
 
 variable "port" {
-  description = "Where the server listens."
+  description = "The server's port."
   type        = number
   default     = 5432
 
@@ -42,7 +42,7 @@ variable "port" {
 }
 
 variable "engine_version" {
-  description = "PostgreSQL's major version; RDS keeps the minor one up to date in the maintenance window."
+  description = "PostgreSQL's major version; RDS updates the minor version in the maintenance window."
   type        = string
   default     = "18"
 
@@ -53,17 +53,17 @@ variable "engine_version" {
 }
 
 variable "vpc_id" {
-  description = "The VPC that the server is in."
+  description = "The VPC of the server."
   type        = string
 }
 
 variable "subnet_ids" {
-  description = "A private subnet for each availability zone that the server and its standby may be in, by the zone's name."
+  description = "One private subnet for each availability zone of the server and its standby, by the zone's name."
   type        = map(string)
 
   validation {
     condition     = length(var.subnet_ids) >= 2
-    error_message = "subnet_ids: at least two availability zones, or there is no standby."
+    error_message = "subnet_ids: at least two availability zones, one for the standby."
   }
 }
 
@@ -73,24 +73,24 @@ variable "task_service_security_group_id" {
 
   validation {
     condition     = startswith(var.task_service_security_group_id, "sg-")
-    error_message = "task_service_security_group_id: the id of a security group, never addresses."
+    error_message = "task_service_security_group_id: the id of a security group, not addresses."
   }
 }
 
 variable "temporary_security_group_ids" {
-  description = "Security groups that may connect for the time of the migration, by what each is for; {} afterwards."
+  description = "Security groups that may connect during the migration, by purpose; {} afterwards."
   type        = map(string)
   default     = {}
 }
 
 variable "deletion_protection" {
-  description = "Whether RDS refuses to delete the server; off only where it is destroyed and made again as a test."
+  description = "Whether RDS refuses to delete the server; false only where a test destroys and recreates it."
   type        = bool
   default     = true
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that the alarms tell; [] for none."
+  description = "SNS topics that the alarms notify; [] for none."
   type        = set(string)
   default     = []
 }

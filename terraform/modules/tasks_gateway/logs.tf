@@ -3,7 +3,7 @@ resource "aws_cloudwatch_log_group" "access" {
   retention_in_days = 90
 }
 
-# Where API Gateway writes the canary's lines, besides the group above: whoever counts both counts them twice.
+# API Gateway writes the canary's lines here and also to the group above; count only one of them.
 resource "aws_cloudwatch_log_group" "canary" {
   name              = "${aws_cloudwatch_log_group.access.name}/Canary"
   retention_in_days = 90
@@ -13,7 +13,7 @@ resource "aws_iam_role" "logging" {
   for_each = toset(var.sets_account_logging ? ["this"] : [])
 
   name        = "${var.name}-gateway-logs"
-  description = "API Gateway writes its logs as this role"
+  description = "API Gateway writes its logs with this role"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -31,7 +31,7 @@ resource "aws_iam_role_policy_attachment" "logging" {
   policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 }
 
-# The account's, in this region.
+# The setting of the account in this region.
 resource "aws_api_gateway_account" "this" {
   for_each = aws_iam_role.logging
 

@@ -1,5 +1,5 @@
 locals {
-  # One line for each request. isCanaryRequest is the only thing in it that tells both sides apart.
+  # One line for each request. Only isCanaryRequest shows which side served it.
   access_log = {
     requestId        = "$context.requestId"
     time             = "$context.requestTime"
@@ -15,11 +15,11 @@ locals {
   }
 }
 
-# A deployment is the whole REST API as it is at that moment, Laravel's routes among it.
+# A deployment is a snapshot of the whole REST API, including Laravel's routes.
 resource "aws_api_gateway_deployment" "this" {
   rest_api_id = var.rest_api_id
 
-  # Ids and the file, not whole resources: those differ once AWS has answered, and the second plan would deploy again.
+  # Ids and the file, not whole resources: those change when AWS has answered, and the second plan would deploy again.
   triggers = {
     routes = sha1(jsonencode([
       filesha1("${path.module}/routes.tf"),
@@ -43,7 +43,7 @@ resource "aws_api_gateway_stage" "this" {
   stage_name    = var.stage_name
   deployment_id = aws_api_gateway_deployment.this.id
   variables     = { (var.gateway_variable) = var.laravel_upstream }
-  # Both arms of a canary have one deployment, and so would share one cache: either's answer could be the other's.
+  # Stage and canary have the same deployment and would share one cache, and thus each other's answers.
   cache_cluster_enabled = false
 
   access_log_settings {
@@ -54,15 +54,15 @@ resource "aws_api_gateway_stage" "this" {
   depends_on = [aws_api_gateway_account.this, aws_cloudwatch_log_group.canary]
 
   lifecycle {
-    # The runbook's. canary_settings: Terraform would take a canary away that it does not know, and with it the users' way.
-    # variables, all of them: a promotion changes the one, and phase 2.5 adds the one that keeps break-glass.yml from
-    # sending users to a Laravel that refuses every write. deployment_id: a promotion writes it, and no deployment may come
-    # while a canary is there.
+    # The runbook changes these. canary_settings: Terraform would remove a canary that it does not know, and its traffic.
+    # variables, all of them: a promotion changes one, and phase 2.5 adds one that prevents break-glass.yml from sending
+    # users to a Laravel that refuses every write. deployment_id: a promotion writes it, and a stage with a canary accepts
+    # no deployment.
     ignore_changes = [canary_settings, variables, deployment_id]
   }
 }
 
-# Metrics of each route and method: the gate counts the users' requests by them. No bodies and no headers in any log.
+# Metrics of each route and method, with which the gate counts the users' requests. Logs have no bodies and no headers.
 resource "aws_api_gateway_method_settings" "this" {
   rest_api_id = var.rest_api_id
   stage_name  = aws_api_gateway_stage.this.stage_name

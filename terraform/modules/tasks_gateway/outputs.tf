@@ -4,12 +4,12 @@ output "stage_arn" {
 }
 
 output "deployment_id" {
-  description = "The newest deployment. The stage has it only when somebody puts it there (README)."
+  description = "The newest deployment. The stage uses it only after you set it (README)."
   value       = aws_api_gateway_deployment.this.id
 }
 
 output "invoke_url" {
-  description = "Where users reach the stage, without a domain of its own."
+  description = "The stage's URL, without a custom domain."
   value       = aws_api_gateway_stage.this.invoke_url
 }
 
@@ -19,7 +19,7 @@ output "resources" {
 }
 
 output "access_log_groups" {
-  description = "Names of the log groups with a line for each request: all of them, and the canary's alone."
+  description = "Names of the log groups with one line per request: all requests, and only the canary's."
   value = {
     all    = aws_cloudwatch_log_group.access.name
     canary = aws_cloudwatch_log_group.canary.name
@@ -27,6 +27,6 @@ output "access_log_groups" {
 }
 
 output "access_log_group_arns" {
-  description = "ARNs of the same, for policies."
+  description = "ARNs of these log groups, for policies."
   value       = [aws_cloudwatch_log_group.access.arn, aws_cloudwatch_log_group.canary.arn]
 }

@@ -1,5 +1,5 @@
-# The task routes. Both take their host from the stage variable, so that a canary which overrides it moves them and nothing else.
-# A change of this file makes a new deployment.
+# The task routes. Both take their host from the stage variable, so a canary that overrides it affects only these routes.
+# A change of this file creates a new deployment.
 resource "aws_api_gateway_resource" "tasks" {
   rest_api_id = var.rest_api_id
   parent_id   = var.api_resource_id
@@ -12,7 +12,7 @@ resource "aws_api_gateway_resource" "below" {
   path_part   = "{proxy+}"
 }
 
-# Who may do what is asked by Laravel and by the Task Service themselves, of the token that is passed on.
+# Laravel and the Task Service authorize each request themselves, by the token that is forwarded.
 resource "aws_api_gateway_method" "tasks" {
   rest_api_id   = var.rest_api_id
   resource_id   = aws_api_gateway_resource.tasks.id

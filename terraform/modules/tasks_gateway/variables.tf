@@ -1,10 +1,10 @@
 variable "name" {
-  description = "What the log groups and the role are named after, such as task-service-production."
+  description = "The prefix of the log groups and the role, such as task-service-production."
   type        = string
 }
 
 variable "rest_api_id" {
-  description = "Id of the REST API that users reach Laravel through; it is there already."
+  description = "Id of the existing REST API through which users reach Laravel."
   type        = string
 
   validation {
@@ -24,26 +24,26 @@ variable "stage_name" {
 }
 
 variable "gateway_variable" {
-  description = "The stage variable that the integrations of the task routes, and only they, take their host from."
+  description = "The stage variable with the host of the task routes. No other integration uses it."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_]{1,58}$", var.gateway_variable))
-    error_message = "gateway_variable: up to 58 letters, digits and _; phase 2.5 makes another one, which is 6 longer."
+    error_message = "gateway_variable: up to 58 letters, digits and _; phase 2.5 creates a variable whose name is 6 longer."
   }
 }
 
 variable "laravel_upstream" {
-  description = "Laravel's host, and perhaps its port: what the variable is before the migration. Its certificate bears this name."
+  description = "Laravel's host, with its port if needed: the variable's value before the migration. It must be the name in Laravel's certificate."
   type        = string
 
   validation {
     condition     = can(regex("^[A-Za-z0-9.-]+(:[0-9]+)?$", var.laravel_upstream))
-    error_message = "laravel_upstream: a host and perhaps a port, without a protocol or a path."
+    error_message = "laravel_upstream: a host, with a port if needed, without a protocol or a path."
   }
 }
 
 variable "sets_account_logging" {
-  description = "Whether this sets the role by which API Gateway writes logs. An account has one for each region: false where something else sets it."
+  description = "Whether this sets the role with which API Gateway writes logs. An account has one per region: false if something else sets it."
   type        = bool
 }

@@ -1,4 +1,4 @@
-# Plans and mock applies only: nothing is made, and no account is needed. Who may do what is in tests/terraform/test_iam.py.
+# Only plans and mock applies: nothing is created, and no account is needed. tests/terraform/test_terraform_iam.py tests the permissions.
 mock_provider "aws" {
   mock_resource "aws_iam_policy" {
     defaults = { arn = "arn:aws:iam::123456789012:policy/task-service-staging" }
@@ -34,7 +34,7 @@ run "every_role_takes_a_second_factor_and_ends" {
   }
   assert {
     condition     = alltrue([for role in aws_iam_role.this : jsondecode(role.assume_role_policy).Statement[0].Principal.AWS == ["arn:aws:iam::123456789012:user/night"]])
-    error_message = "Those who were named, and nobody else."
+    error_message = "Only the named principals."
   }
   assert {
     condition     = aws_iam_role.this["break-glass"].max_session_duration == 3600 && aws_iam_role.this["operator"].max_session_duration == 14400
@@ -49,7 +49,7 @@ run "no_statement_is_without_a_resource" {
     condition = alltrue(flatten([for policy in aws_iam_policy.this : [
       for one in jsondecode(policy.policy).Statement : length(try(one.Resource, one.NotResource)) > 0
     ]]))
-    error_message = "AWS refuses one, as where Laravel has no flag and nobody is told."
+    error_message = "AWS refuses an empty list, as without a flag of Laravel's and without a topic."
   }
 }
 
@@ -58,7 +58,7 @@ run "all_roles_are_denied_what_nobody_needs" {
 
   assert {
     condition     = alltrue([for role in keys(aws_iam_role.this) : contains(keys(aws_iam_role_policy_attachment.this), "${role} never")])
-    error_message = "The denials stand above whatever else a role is given."
+    error_message = "The denials override every other permission."
   }
 }
 

@@ -1,4 +1,4 @@
-# Plans and mock applies only: nothing is made, and no account is needed.
+# Only plans and mock applies: nothing is created, and no account is needed.
 mock_provider "aws" {
   mock_resource "aws_iam_role" {
     defaults = { arn = "arn:aws:iam::123456789012:role/task-service-staging-runner" }
@@ -23,7 +23,7 @@ run "nobody_reaches_it" {
   }
   assert {
     condition     = aws_iam_role_policy_attachment.sessions.policy_arn == "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
-    error_message = "Sessions come by Session Manager."
+    error_message = "Sessions use Session Manager."
   }
 }
 
@@ -32,7 +32,7 @@ run "its_role_and_its_disk_stay_its_own" {
 
   assert {
     condition     = aws_instance.this.metadata_options[0].http_tokens == "required" && aws_instance.this.metadata_options[0].http_put_response_hop_limit == 1
-    error_message = "IMDSv2, and not beyond the machine."
+    error_message = "IMDSv2, only on this machine."
   }
   assert {
     condition     = aws_instance.this.root_block_device[0].encrypted && aws_instance.this.disable_api_termination

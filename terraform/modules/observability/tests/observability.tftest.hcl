@@ -1,4 +1,4 @@
-# Mock applies only: nothing is made, and no account is needed.
+# Only mock applies: nothing is created, and no account is needed.
 mock_provider "aws" {
   mock_resource "aws_cloudwatch_metric_alarm" {
     defaults = { arn = "arn:aws:cloudwatch:ap-northeast-1:123456789012:alarm:one" }
@@ -35,11 +35,11 @@ run "every_bound_of_the_plan_has_its_alarm" {
   }
   assert {
     condition     = alltrue([for name in ["api-errors", "api-latency", "differences"] : aws_cloudwatch_metric_alarm.measured[name].comparison_operator == "GreaterThanThreshold"])
-    error_message = "What is taken back is what is above."
+    error_message = "A value above the bound is rolled back."
   }
   assert {
     condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.measured) : alarm.datapoints_to_alarm <= alarm.evaluation_periods && alarm.period * alarm.evaluation_periods <= 86400])
-    error_message = "CloudWatch refuses more bad looks than looks, and looks over more than a day."
+    error_message = "CloudWatch refuses more datapoints to alarm than periods, and periods over more than a day."
   }
 }
 
@@ -50,7 +50,7 @@ run "what_is_silent_rings_and_the_runbook_gives_it_its_voice" {
   }
   assert {
     condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.silent) : alarm.treat_missing_data == "breaching" && !alarm.actions_enabled])
-    error_message = "No data is what it rings for, and before phase 2.3 there is none."
+    error_message = "It is in alarm without data, and before phase 2.3 there is none."
   }
   assert {
     condition     = alltrue([for alarm in values(aws_cloudwatch_metric_alarm.measured) : alarm.treat_missing_data != "breaching"])
@@ -72,14 +72,14 @@ run "alarms_are_on_metrics_that_the_runbook_publishes_and_tell_the_topic" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.measured), values(aws_cloudwatch_metric_alarm.silent)) :
       alarm.alarm_actions == toset(var.alarm_topic_arns) && alarm.ok_actions == toset(var.alarm_topic_arns)
     ])
-    error_message = "Each says when it rings and when it has stopped."
+    error_message = "Each notifies when it is in alarm and when it is not any more."
   }
   assert {
     condition = alltrue([
       for alarm in concat(values(aws_cloudwatch_metric_alarm.measured), values(aws_cloudwatch_metric_alarm.silent)) :
       strcontains(alarm.alarm_description, "Type: ansible-playbook -i ../inventories/staging ") && length(alarm.alarm_description) < 1024
     ])
-    error_message = "Each says what to type."
+    error_message = "Each description has the command to type."
   }
   assert {
     condition     = alltrue([for name in output.alarm_names : startswith(name, "task-service-staging-migration-")])
@@ -94,7 +94,7 @@ run "every_metric_is_on_the_dashboard" {
         for metric in try(widget.properties.metrics, []) : metric[1] if metric[0] == "TaskMigration"
       ]
     ])) == toset(keys(local.metrics))
-    error_message = "What is published is seen."
+    error_message = "Every published metric is on the dashboard."
   }
   assert {
     condition     = length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[0].properties.alarms) == length(output.alarm_names)
@@ -108,7 +108,7 @@ run "every_metric_is_on_the_dashboard" {
   }
   assert {
     condition     = strcontains(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets[1].properties.markdown, "canary-red | `watch.yml`")
-    error_message = "What to type stands beside what rings."
+    error_message = "The command is beside the alarm."
   }
 }
 
@@ -125,7 +125,7 @@ run "bounds_are_the_inventorys" {
   }
   assert {
     condition     = strcontains(aws_cloudwatch_metric_alarm.measured["canary-latency"].alarm_description, "(allowed: below 350 ms)")
-    error_message = "The description tells the bound."
+    error_message = "The description has the bound."
   }
   assert {
     condition     = aws_cloudwatch_metric_alarm.silent["sync-forward-silent"].namespace == "Elsewhere"

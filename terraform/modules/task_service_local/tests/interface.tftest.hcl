@@ -1,4 +1,4 @@
-# Plans only: no server is made. The real thing is in tests/integration/test_terraform_local.py.
+# Only plans: no server is created. tests/integration/test_terraform_local.py applies it.
 variables {
   identifier = "task-service-local"
   port       = 15432
@@ -19,7 +19,7 @@ run "tells_what_every_module_of_the_interface_tells" {
   }
   assert {
     condition     = output.identifier == "task-service-local" && output.engine_version_actual == "18"
-    error_message = "Name and version are told."
+    error_message = "Name and version are outputs."
   }
   assert {
     condition     = output.master_user_secret_arn == null && output.passfile == "/tmp/lab/task_service/passfiles/task_service_admin"

@@ -1,4 +1,4 @@
-# Plans and mock applies only: nothing is made, and no account is needed.
+# Only plans and mock applies: nothing is created, and no account is needed.
 mock_provider "aws" {
   mock_resource "aws_db_instance" {
     defaults = {
@@ -53,7 +53,7 @@ run "has_what_the_plan_forgets" {
   }
   assert {
     condition     = aws_db_instance.this.backup_retention_period >= 7 && aws_db_instance.this.copy_tags_to_snapshot
-    error_message = "Backups, without which there is no restoring to a point in time."
+    error_message = "Backups, which point-in-time recovery needs."
   }
   assert {
     condition     = aws_db_instance.this.deletion_protection && !aws_db_instance.this.skip_final_snapshot && !aws_db_instance.this.delete_automated_backups
@@ -69,7 +69,7 @@ run "has_what_the_plan_forgets" {
   }
   assert {
     condition     = toset(aws_db_instance.this.enabled_cloudwatch_logs_exports) == toset(keys(aws_cloudwatch_log_group.this))
-    error_message = "The logs go to CloudWatch, to groups that forget."
+    error_message = "The logs go to CloudWatch, to groups with a retention."
   }
   assert {
     condition     = toset([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name]) == toset(["CPUUtilization", "CPUCreditBalance", "FreeStorageSpace", "DatabaseConnections"])
@@ -77,7 +77,7 @@ run "has_what_the_plan_forgets" {
   }
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_actions == toset(var.alarm_topic_arns)])
-    error_message = "Each tells the topic."
+    error_message = "Each notifies the topic."
   }
 }
 
@@ -90,7 +90,7 @@ run "speaks_tls_only_and_logs" {
   }
   assert {
     condition     = { for one in aws_db_parameter_group.this.parameter : one.name => one.value }["rds.force_ssl"] == "1"
-    error_message = "Who does not speak TLS is refused."
+    error_message = "Connections without TLS are refused."
   }
   assert {
     condition     = { for one in aws_db_parameter_group.this.parameter : one.name => one.value }["log_statement"] == "ddl"
@@ -115,7 +115,7 @@ run "lets_in_the_task_service_and_nobody_else" {
   }
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.temporary) == 0
-    error_message = "Nobody else, unless asked for."
+    error_message = "No other group, unless configured."
   }
 }
 

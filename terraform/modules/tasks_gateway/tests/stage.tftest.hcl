@@ -1,4 +1,4 @@
-# Plans and mock applies only: nothing is made, and no account is needed.
+# Only plans and mock applies: nothing is created, and no account is needed.
 mock_provider "aws" {
   mock_resource "aws_cloudwatch_log_group" {
     defaults = { arn = "arn:aws:logs:ap-northeast-1:123456789012:log-group:/aws/apigateway/task-service-staging" }
@@ -31,7 +31,7 @@ run "both_task_routes_take_their_host_from_the_stage_variable" {
   }
   assert {
     condition     = aws_api_gateway_integration.below.request_parameters == tomap({ "integration.request.path.proxy" = "method.request.path.proxy" })
-    error_message = "The rest of the path goes with it."
+    error_message = "The rest of the path is forwarded."
   }
 }
 
@@ -44,7 +44,7 @@ run "users_begin_at_laravel" {
   }
   assert {
     condition     = length(aws_api_gateway_stage.this.canary_settings) == 0 && !aws_api_gateway_stage.this.cache_cluster_enabled
-    error_message = "No canary of Terraform's, and no cache that both arms would share."
+    error_message = "Terraform creates no canary, and no cache that stage and canary would share."
   }
 }
 
@@ -59,7 +59,7 @@ run "a_line_for_each_request_says_which_arm_it_took" {
   }
   assert {
     condition     = output.access_log_groups.canary == "${output.access_log_groups.all}/Canary"
-    error_message = "The canary's group is there before the canary."
+    error_message = "The canary's log group exists before the canary."
   }
 }
 
@@ -84,7 +84,7 @@ run "sets_the_accounts_role_only_where_it_is_told_to" {
 
   assert {
     condition     = length(aws_api_gateway_account.this) == 0 && length(aws_iam_role.logging) == 0
-    error_message = "Somebody else's is left alone."
+    error_message = "A role of another owner is not changed."
   }
 }
 
