@@ -224,7 +224,7 @@ def test_where_there_is_aws_a_person_is_who_sts_names(gate, approve, be, monkeyp
     def become(who):
         session = who.split()[0]
         arn = f"arn:aws:sts::123456789012:assumed-role/{roles[who]}/{session}@example.com"
-        monkeypatch.setattr(caller_identity, "caller", lambda **_: caller_identity.Caller("123456789012", arn))
+        monkeypatch.setattr(caller_identity, "caller", lambda _: caller_identity.Caller("123456789012", arn))
 
     become("alice")
     refused(gate, aws_account_id="123456789012")
