@@ -165,7 +165,7 @@ def _require_equal(bench: BenchmarkServers, sums: dict[str, Any], rows: dict[str
                     statement("single pass", key=shape.key, rows=shape.stored_rows(None))
                 ).fetchone()
                 if hashed != (rows[table], sums[table]):
-                    raise programs.NotMeasured(f"left other rows in {table} than the mapping says")
+                    raise programs.NotMeasured(f"left other rows in {table} than the mapping returns")
     if (there := _definitions(bench)) != definitions:
         raise programs.NotMeasured(f"left other indexes: {sorted(set(there) ^ set(definitions))}")
 

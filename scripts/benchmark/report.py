@@ -124,19 +124,19 @@ def page(bench: BenchmarkServers, copying: CopyResults, verifying: VerifyResults
 
 
 def _table(runs: dict[str, Measurements], ours: Measurements, bench: BenchmarkServers) -> str:
-    return "\n".join([_HEAD, *(_row(kept, ours, bench) for kept in runs.values())])
+    return "\n".join([_HEAD, *(_row(entry, ours, bench) for entry in runs.values())])
 
 
-def _row(kept: Measurements, ours: Measurements, bench: BenchmarkServers) -> str:
-    if not kept.runs:
-        return f"| {kept.name} | not measured: {kept.problem.replace('|', ';')} | | | | | | | |"
-    more = scale(kept.name, bench)
-    title = f"{kept.name}, {bench.sample_tasks:,} tasks" if kept.name == PLAN else kept.name
-    best = f"{ours.best / (kept.best * more):.3f}" if ours.runs else ""
-    median = f"{ours.median / (kept.median * more):.3f}" if ours.runs else ""
-    run = kept.typical
+def _row(entry: Measurements, ours: Measurements, bench: BenchmarkServers) -> str:
+    if not entry.runs:
+        return f"| {entry.name} | not measured: {entry.problem.replace('|', ';')} | | | | | | | |"
+    more = scale(entry.name, bench)
+    title = f"{entry.name}, {bench.sample_tasks:,} tasks" if entry.name == PLAN else entry.name
+    best = f"{ours.best / (entry.best * more):.3f}" if ours.runs else ""
+    median = f"{ours.median / (entry.median * more):.3f}" if ours.runs else ""
+    run = entry.typical
     cpu = f"{run.client_cpu:.1f} | {run.laravel_cpu:.1f} | {run.task_service_cpu:.1f}"
-    return f"| {title} | {kept.best:.2f} | {kept.median:.2f} | {best} | {median} | {cpu} | {kept.memory:.0f} |"
+    return f"| {title} | {entry.best:.2f} | {entry.median:.2f} | {best} | {median} | {cpu} | {entry.memory:.0f} |"
 
 
 def _steps(run: Measurement) -> str:

@@ -32,9 +32,9 @@ class Writer:
     clients: int = CLIENTS
 
     def command(self) -> list[str]:
-        said = {"n": 0, "clients": self.clients, "keys": self.keys, "seed": self.stamp, "stamp": self.stamp}
+        variables = {"n": 0, "clients": self.clients, "keys": self.keys, "seed": self.stamp, "stamp": self.stamp}
         words = [postgres_program("pgbench"), "-n", "-M", "prepared", "-T", str(self.seconds), "-c", str(self.clients)]
-        words += [word for name, value in said.items() for word in ("-D", f"{name}={value}")]
+        words += [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
         for script, weight in self.scripts.items():
             words += ["-f", f"{files('benchmark') / 'workloads' / f'{script}.sql'}@{weight}"]
         return [*words, *(["-R", str(self.rate)] if self.rate else []), self.dsn]

@@ -177,7 +177,7 @@ class Locations:
             return postgres_server.dsn(self.laravel_directory, laravel_port, laravel_tables.APPLICATION, user)
 
         def lab_access(dsn: str) -> str:
-            """Returns the lab's own connection string, which reads the runbook's tables whoever owns them."""
+            """Returns the lab's own connection string, which can read tables of any owner."""
             passfile = str(Path(str(conninfo_to_dict(dsn)["passfile"])).with_name(SUPERUSER))
             return make_conninfo(dsn, user=SUPERUSER, passfile=passfile) if "laravel_tls" in at else dsn
 

@@ -131,13 +131,13 @@ FROM unnest(%(names)s::text[]) AS wanted (name)
 WHERE NOT EXISTS (SELECT FROM tags known WHERE known.name = wanted.name);
 
 -- name: detach tags
-WITH kept AS (SELECT min(id) AS id FROM tags WHERE name = ANY (%(names)s::text[]) GROUP BY name),
-gone AS (DELETE FROM task_tag WHERE task_id = %(task)s AND tag_id NOT IN (SELECT id FROM kept) RETURNING 1)
+WITH wanted AS (SELECT min(id) AS id FROM tags WHERE name = ANY (%(names)s::text[]) GROUP BY name),
+gone AS (DELETE FROM task_tag WHERE task_id = %(task)s AND tag_id NOT IN (SELECT id FROM wanted) RETURNING 1)
 SELECT count(*) FROM gone;
 
 -- name: attach tags
-WITH kept AS (SELECT min(id) AS id FROM tags WHERE name = ANY (%(names)s::text[]) GROUP BY name),
-new AS (INSERT INTO task_tag (task_id, tag_id) SELECT %(task)s, id FROM kept ON CONFLICT DO NOTHING RETURNING 1)
+WITH wanted AS (SELECT min(id) AS id FROM tags WHERE name = ANY (%(names)s::text[]) GROUP BY name),
+new AS (INSERT INTO task_tag (task_id, tag_id) SELECT %(task)s, id FROM wanted ON CONFLICT DO NOTHING RETURNING 1)
 SELECT count(*) FROM new;
 
 -- name: add image

@@ -1,4 +1,4 @@
-"""AWS on this machine: moto's server, extended where moto lacks a behaviour or differs from AWS.
+"""AWS on this machine: moto's server, extended where moto differs from AWS.
 
     python -m lab.gateway.aws_emulator --port 5005
 

@@ -58,10 +58,10 @@ class Upstream:
     async def ask(self, request: HttpRequest, seconds: float) -> HttpAnswer:
         """Sends a request. Raises NoAnswer, or TimeoutError after ``seconds``; the connection is then closed."""
         async with asyncio.timeout(seconds):
-            kept = self._reusable_connection()
-            if kept is not None:
+            connection = self._reusable_connection()
+            if connection is not None:
                 try:
-                    return await self._ask(kept, request)
+                    return await self._ask(connection, request)
                 except NoAnswer:
                     if request.method not in SAFE_METHODS:
                         raise

@@ -78,7 +78,7 @@ INSERT INTO tasks (id, user_id, title, group_task_id, reward, deleted_at) VALUES
 
 INSERT INTO tasks (id, user_id, title, requires_approval, is_completed, completed_at, approved_at, approved_by_user_id) VALUES
     (18, 2, 'approver has no Cognito sub', TRUE, TRUE, '2024-06-03 10:00', '2024-06-03 11:00', 8),  -- approver quarantined
-    (19, 3, 'approved by nobody', TRUE, TRUE, '2024-06-03 10:00', '2024-06-03 11:00', NULL),
+    (19, 3, 'approved without an approver', TRUE, TRUE, '2024-06-03 10:00', '2024-06-03 11:00', NULL),
     (20, 4, 'completed, waits for approval', TRUE, TRUE, '2024-06-03 10:00', NULL, NULL),
     (21, 5, 'completed and approved', TRUE, TRUE, '2024-06-03 10:00', '2024-06-03 11:00', 1),
     (22, 6, 'approved but not completed', TRUE, FALSE, NULL, '2024-06-03 11:00', 1),
@@ -99,9 +99,9 @@ INSERT INTO tasks (id, user_id, title, is_completed, completed_at, created_at, u
     (33, 3, 'the ends of time', TRUE, '9999-12-31 23:59:59.999999', '1970-01-01 00:00', '9999-12-31 23:59:59.999999');
 
 INSERT INTO tasks (id, user_id, title) VALUES
-    (34, 4, 'bears two tags of the same name'),
-    (35, 5, 'bears every hostile tag'),
-    (36, 6, 'bears no tag'),
+    (34, 4, 'has two tags of the same name'),
+    (35, 5, 'has every difficult tag'),
+    (36, 6, 'has no tag'),
     (37, 7, 'has images with hostile paths');
 
 INSERT INTO tasks (id, user_id, title, description, due_date, span, source_proposal_id, assigned_by_user_id) VALUES

@@ -61,22 +61,22 @@ locals {
       }
       dead-letters = {
         metric = "DeadLetters", statistic = "Maximum", allowed = "at most", bound = 0, period = 60, looks = 1, bad = 1, missing = "ignore"
-        about  = "writes could not be carried to the other side"
+        about  = "writes could not be synced to the other side"
         type   = "sync-report.yml"
       }
       api-errors = {
         metric = "ApiErrorRate", statistic = "Average", allowed = "at most", bound = var.trigger_error_rate_percent, period = 60, looks = 2, bad = 2
-        about  = "so many requests to the Task Service's API fail that watch.yml takes the dual write back", missing = "notBreaching"
+        about  = "so many requests to the Task Service's API fail that watch.yml rolls back the dual write", missing = "notBreaching"
         type   = "status.yml"
       }
       api-latency = {
         metric = "ApiLatencyP95", statistic = "Maximum", allowed = "at most", bound = var.trigger_latency_ms, period = 60, looks = 2, bad = 2
-        about  = "the Task Service's API is so slow that watch.yml takes the dual write back", missing = "notBreaching"
+        about  = "the Task Service's API is so slow that watch.yml rolls back the dual write", missing = "notBreaching"
         type   = "status.yml"
       }
       canary-red = {
         metric = "CanaryVerdict", statistic = "Minimum", allowed = "least", bound = 0, period = 60, looks = 1, bad = 1, missing = "notBreaching"
-        about  = "the gate of the canary is red: whoever watches takes back what has to be; if nobody does"
+        about  = "the gate of the canary is red: a running watch rolls back what is needed; if no watch is running"
         type   = "watch.yml"
       }
       canary-errors = {
@@ -86,12 +86,12 @@ locals {
       }
       canary-latency = {
         metric = "CanaryLatencyP95", statistic = "Maximum", allowed = "below", bound = var.canary_p95_ms, period = 60, looks = 5, bad = 3
-        about  = "the Task Service answers users later than the plan allows", missing = "notBreaching"
+        about  = "the Task Service answers users more slowly than the plan allows", missing = "notBreaching"
         type   = "status.yml"
       }
       verify-red = {
         metric = "VerifyVerdict", statistic = "Maximum", allowed = "least", bound = 1, period = 300, looks = 1, bad = 1, missing = "notBreaching"
-        about  = "phase 2.2's last verdict is red, or there is none: no weight of the canary will be let through"
+        about  = "phase 2.2's last verdict is red, or there is none: every weight of the canary will be refused"
         type   = "phase-2.2-verify.yml"
       }
       verify-old = {

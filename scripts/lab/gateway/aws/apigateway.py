@@ -2,7 +2,7 @@
 
 What is accepted and refused, and with which messages, is as AWS was recorded to answer on 30 May 2025
 (localstack/localstack, tests/aws/services/apigateway/test_apigateway_canary.py and its snapshot). A case without a
-recording is refused, and its docstring says so.
+recording is refused, and its docstring names it.
 
 The stage's tag ``lab:update-stage`` makes the next calls of UpdateStage fail. It is set like any tag
 (``apigateway.tag_resource``). ``conflict 2`` refuses two calls as AWS does while another one runs, ``throttle 3``

@@ -79,5 +79,5 @@ def _listed_invocation(invocation: dict[str, Any]) -> dict[str, Any]:
         "ResponseCode": invocation["ResponseCode"],
         "Output": invocation["StandardOutputContent"],
     }
-    kept = ("CommandId", "InstanceId", "Comment", "DocumentName", "Status", "StatusDetails")
-    return {**{key: invocation[key] for key in kept}, "CommandPlugins": [plugin]}
+    names = ("CommandId", "InstanceId", "Comment", "DocumentName", "Status", "StatusDetails")
+    return {**{key: invocation[key] for key in names}, "CommandPlugins": [plugin]}

@@ -53,7 +53,7 @@ run "no_statement_is_without_a_resource" {
   }
 }
 
-run "all_roles_are_denied_what_nobody_needs" {
+run "all_roles_are_denied_dangerous_actions" {
   command = plan
 
   assert {
@@ -69,7 +69,7 @@ run "tells_the_roles" {
   }
 }
 
-run "everybody_is_refused" {
+run "an_asterisk_as_a_principal_is_refused" {
   command = plan
   variables {
     principal_arns = ["arn:aws:iam::123456789012:user/*"]

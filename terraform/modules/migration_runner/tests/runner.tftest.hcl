@@ -14,7 +14,7 @@ variables {
   policy_arns           = { traffic = "arn:aws:iam::123456789012:policy/task-service-staging-traffic" }
 }
 
-run "nobody_reaches_it" {
+run "it_accepts_no_connections" {
   command = plan
 
   assert {

@@ -98,7 +98,7 @@ run "speaks_tls_only_and_logs" {
   }
 }
 
-run "lets_in_the_task_service_and_nobody_else" {
+run "lets_in_only_the_task_service" {
   command = plan
 
   assert {
