@@ -24,10 +24,10 @@ PLAY = """
   vars: {{migration_environment: {environment}}}
   tasks:
     - name: Look whether nothing is known
-      task_service.migration.task_schedule: {{laravel_timezone: UTC, phase: "2.1"}}
+      task_service.migration.schedule_gate: {{laravel_timezone: UTC, phase: "2.1"}}
       register: looked
     - name: Skipped
-      task_service.migration.task_schedule: {{laravel_timezone: UTC, phase: "2.1"}}
+      task_service.migration.schedule_gate: {{laravel_timezone: UTC, phase: "2.1"}}
       when: false
     - name: A note
       ansible.builtin.debug: {{msg: "{note}"}}
@@ -38,7 +38,7 @@ PLAY = """
 FAILS = """
     - block:
         - name: Go there
-          task_service.migration.task_schedule: {laravel_timezone: UTC, phase: "2.1", schedule_begins: never}
+          task_service.migration.schedule_gate: {laravel_timezone: UTC, phase: "2.1", schedule_begins: never}
       rescue:
         - name: Fail with the first cause
           ansible.builtin.fail: {msg: "Phase 9 stopped: {{ ansible_failed_result.msg }}; then: this.yml goes on"}

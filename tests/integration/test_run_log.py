@@ -21,11 +21,11 @@ PLAYBOOK = """
   vars: {report_directory: "{{ playbook_dir }}/reports"}
   tasks:
     - name: A look
-      task_service.migration.task_arguments: {playbook: nothing}
+      task_service.migration.check_inputs: {playbook: nothing}
       no_log: "{{ secret | default(false) | bool }}"
       ignore_errors: true
     - name: Left out
-      task_service.migration.task_lock: {laravel_dsn: "host=x", command: nothing}
+      task_service.migration.operator_lock: {laravel_dsn: "host=x", command: nothing}
       when: false
     - name: None of ours
       ansible.builtin.debug: {msg: nothing}
@@ -61,8 +61,8 @@ def test_each_step_of_ours_and_each_failure_is_a_line_between_a_beginning_and_an
     begin, *steps, end = lines(tmp_path)
     assert (begin["event"], begin["playbook"], begin["check"]) == ("begin", "play", True)
     assert [(step["task"], step["module"], step["result"], step["check"]) for step in steps] == [
-        ("A look", "task_arguments", "failed", True),
-        ("Left out", "task_lock", "skipped", True),
+        ("A look", "check_inputs", "failed", True),
+        ("Left out", "operator_lock", "skipped", True),
         ("Fail", "ansible.builtin.fail", "failed", True),
     ]
     assert (end["event"], end["result"], end["counts"]["failures"]) == ("end", "failed", 1)

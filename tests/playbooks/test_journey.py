@@ -144,4 +144,4 @@ def test_it_works_under_ansible_runner(prepared, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     events = [json.loads(file.read_text()) for file in tmp_path.glob("artifacts/*/job_events/*.json")]
     ran = [e["event_data"].get("task_action") for e in events if e["event"] == "runner_on_ok"]
-    assert "task_service.migration.task_status" in ran
+    assert "task_service.migration.status" in ran

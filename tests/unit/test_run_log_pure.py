@@ -20,7 +20,7 @@ def begun(directory: Path, playbook: str = "phase-2.1-prepare", *, check: bool =
     return Recorder(directory, playbook, command=f"ansible-playbook {playbook}.yml", check=check)
 
 
-def step(run: Recorder, task: str = "Copy the tasks", module: str = "task_copy", **more: Any) -> None:
+def step(run: Recorder, task: str = "Copy the tasks", module: str = "bulk_copy", **more: Any) -> None:
     said: dict[str, Any] = {"result": "ok", "check": False, "message": "done", "details": {}, **more}
     run.step("phase-2.1-prepare", task=task, module=module, **said)
 
@@ -46,7 +46,7 @@ def killed(directory: Path, *modules: str, end: bool = False, **more: Any) -> No
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    step(run, "The lock", "task_lock")
+    step(run, "The lock", "operator_lock")
     step(run, "Copy\u2028the tasks", result="changed", message="148 rows\n図書館", details={"rows": 148})
     run.end("ok", COUNTS)
     (read,) = run_log.runs(tmp_path)
@@ -58,7 +58,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read.ended >= read.began
     begin, _, copied, end = lines(tmp_path)
     assert begin["command"] == "ansible-playbook phase-2.1-prepare.yml"
-    assert (copied["phase"], copied["module"], copied["result"]) == ("2.1", "task_copy", "changed")
+    assert (copied["phase"], copied["module"], copied["result"]) == ("2.1", "bulk_copy", "changed")
     assert (copied["message"], copied["details"]) == ("148 rows\n図書館", {"rows": 148})
     assert end["counts"] == COUNTS
     assert {line["run"] for line in lines(tmp_path)} == {read.run}
@@ -89,28 +89,28 @@ def test_of_another_machines_run_without_an_end_nothing_is_known(tmp_path: Path)
 
 
 def test_only_a_run_that_held_the_lock_and_has_no_end_was_left_unended(tmp_path: Path) -> None:
-    killed(tmp_path, "task_status")
-    killed(tmp_path, "task_lock", check=True)
-    killed(tmp_path, "task_lock", result="failed")
-    killed(tmp_path, "task_lock", end=True)
+    killed(tmp_path, "status")
+    killed(tmp_path, "operator_lock", check=True)
+    killed(tmp_path, "operator_lock", result="failed")
+    killed(tmp_path, "operator_lock", end=True)
     assert run_log.left_unended(tmp_path) is None
-    killed(tmp_path, "task_lock", "task_copy")
+    killed(tmp_path, "operator_lock", "bulk_copy")
     found = run_log.left_unended(tmp_path)
     assert found is not None
-    assert found.last_step == "task_copy"
+    assert found.last_step == "bulk_copy"
 
 
 def test_a_look_does_not_make_a_killed_run_forgotten_and_a_whole_run_does(tmp_path: Path) -> None:
-    killed(tmp_path, "task_lock")
-    killed(tmp_path, "task_status", end=True)
+    killed(tmp_path, "operator_lock")
+    killed(tmp_path, "status", end=True)
     assert run_log.left_unended(tmp_path) is not None
-    killed(tmp_path, "task_lock", end=True)
+    killed(tmp_path, "operator_lock", end=True)
     assert run_log.left_unended(tmp_path) is None
 
 
 def test_a_killed_run_is_forgotten_once_another_is_at_work(tmp_path: Path) -> None:
-    killed(tmp_path, "task_lock")
-    step(begun(tmp_path), "The lock", "task_lock")
+    killed(tmp_path, "operator_lock")
+    step(begun(tmp_path), "The lock", "operator_lock")
     assert run_log.left_unended(tmp_path) is None
 
 
@@ -141,9 +141,9 @@ def test_where_nothing_was_written_there_are_no_runs(tmp_path: Path) -> None:
 def test_the_last_mark_of_each_journal_is_kept(tmp_path: Path) -> None:
     run = begun(tmp_path)
     for name, number in [("a", 1), ("b", 1), ("a", 2)]:
-        step(run, module="task_journal", details={"journal": name, "id": number, "hash": f"{name}{number}"})
-    step(run, module="task_journal", details={"recorded": False})
-    step(run, module="task_copy", details={"journal": "a", "id": 9, "hash": ""})
+        step(run, module="journal", details={"journal": name, "id": number, "hash": f"{name}{number}"})
+    step(run, module="journal", details={"recorded": False})
+    step(run, module="bulk_copy", details={"journal": "a", "id": 9, "hash": ""})
     assert run_log.marks(tmp_path) == [journal.Mark("a", 2, "a2"), journal.Mark("b", 1, "b1")]
 
 

@@ -123,7 +123,7 @@ def runs(directory: str | Path) -> list[Run]:
                 who = (line["operator"], line["host"], line["command"])
                 found[name] = Run(name, line["playbook"], *who, began=at, state=state)
             elif name in found and line["event"] == "step":
-                holds = line["module"] == "task_lock" and line["result"] == "ok" and not line["check"]
+                holds = line["module"] == "operator_lock" and line["result"] == "ok" and not line["check"]
                 found[name] = replace(found[name], last_step=line["task"], acted=found[name].acted or holds)
             elif name in found and line["event"] == "end":
                 found[name] = replace(found[name], ended=at, state=line["result"])
@@ -142,7 +142,7 @@ def marks(directory: str | Path) -> list[journal.Mark]:
     """The last mark of each journal that the runs wrote to; it stands for all before it, as their hashes are in it."""
     found = {}
     for line in _lines(directory):
-        said = line.get("details") if line.get("module") == "task_journal" else None
+        said = line.get("details") if line.get("module") == "journal" else None
         if isinstance(said, dict) and isinstance(said.get("id"), int):
             name, value = said.get("journal"), said.get("hash")
             if isinstance(name, str) and isinstance(value, str):

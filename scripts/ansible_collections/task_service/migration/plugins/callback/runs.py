@@ -15,7 +15,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.plugins.callback import CallbackBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.task_service.migration.plugins.action.seam import secrets_in
+from ansible_collections.task_service.migration.plugins.action.run_core import secrets_in
 from task_migration.control.run_log import Recorder
 from task_migration.external import masking
 

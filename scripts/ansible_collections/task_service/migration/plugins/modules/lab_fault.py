@@ -1,4 +1,4 @@
-"""The documentation of lab_fault; the seam runs the function of the core that it names."""
+"""The documentation of lab_fault; run_core runs the function of the core that it names."""
 
 CORE_FUNCTION = "lab.fault.fault"
 

@@ -1,4 +1,4 @@
-"""The documentation of lab_rehearsal; the seam runs the function of the core that it names."""
+"""The documentation of lab_rehearsal; run_core runs the function of the core that it names."""
 
 CORE_FUNCTION = "lab.rehearsal.rehearsal.rehearsal"
 

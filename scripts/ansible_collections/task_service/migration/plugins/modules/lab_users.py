@@ -1,4 +1,4 @@
-"""The documentation of lab_users; the seam runs the function of the core that it names."""
+"""The documentation of lab_users; run_core runs the function of the core that it names."""
 
 CORE_FUNCTION = "lab.users.users"
 

@@ -1,0 +1,61 @@
+"""The documentation of consistency; run_core runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.compare.consistency.consistency"
+
+DOCUMENTATION = r"""
+module: consistency
+author: The Task Service team
+short_description: Compares both sides while everything runs
+description:
+  - Carries nothing and holds nobody up. What is on its way is looked at again until only what no change can
+    explain is left.
+  - Keeps what it found in Laravel's database, and alerts when that is news. Fails when the sides are not equal.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.mapping
+  - task_service.migration.sides.alerts
+  - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
+options:
+  quarantine_signed_off:
+    description:
+      - Kinds of quarantined rows that are accepted, each with the reason.
+    type: dict
+    default: {}
+  migration_environment:
+    description:
+      - The environment that published figures name.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Compare both sides now
+  task_service.migration.consistency:
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(passed), C(tables) as verify gives them, C(reasons) and C(keys).
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

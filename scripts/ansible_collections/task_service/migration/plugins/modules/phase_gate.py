@@ -1,0 +1,57 @@
+"""The documentation of phase_gate; run_core runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.control.phase_gate.phase_gate"
+
+DOCUMENTATION = r"""
+module: phase_gate
+author: The Task Service team
+short_description: Refuses unless a phase stands as it must
+description:
+  - Reads the journal. What a rollback took back counts no more.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
+  - task_service.migration.sides.laravel
+options:
+  phase:
+    description:
+      - Which phase, such as 2.3.
+    type: str
+    required: true
+  standing:
+    description:
+      - What it must be. C(taken back) also holds for one that never began; C(any) only tells.
+    type: str
+    choices: [done, taken back, any]
+    required: true
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: The dual write is on
+  task_service.migration.phase_gate:
+    phase: "2.3"
+    standing: done
+"""
+
+RETURN = r"""
+msg:
+  description: How far the phase is, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(state); C(done), the items that were done; and C(begun), what a run that was cut off had begun with.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,86 @@
+"""The documentation of target_gate; run_core runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.control.target_gate.target_gate"
+
+DOCUMENTATION = r"""
+module: target_gate
+author: The Task Service team
+short_description: Refuses a target that is not the inventory's
+description:
+  - Compares the AWS account and region, and what both databases say of themselves, with the inventory.
+  - Asks for the environment's name where that is wanted.
+  - Looks only, in check mode too.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.aws
+options:
+  migration_environment:
+    description:
+      - Which environment the inventory describes.
+    type: str
+    required: true
+  laravel_system_identifier:
+    description:
+      - The system identifier of Laravel's database server, empty to take it from the stamp.
+    type: str
+    default: ""
+  task_service_system_identifier:
+    description:
+      - The system identifier of the Task Service's database server, empty to take it from the stamp.
+    type: str
+    default: ""
+  aws_account_id:
+    description:
+      - The number of the AWS account, empty if it is not to be compared.
+    type: str
+    default: ""
+  environment_confirmation:
+    description:
+      - Whether the environment's name is to be typed.
+    type: str
+    choices: [ask, none]
+    default: none
+  answer:
+    description:
+      - The environment's name as it was typed; C(ask) to be told whether there is something to ask.
+    type: str
+    default: ""
+  way_home:
+    description:
+      - Whether this is a way home, which asks nobody and goes on past what gives no answer.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: The target is the inventory's
+  task_service.migration.target_gate:
+    answer: production
+"""
+
+RETURN = r"""
+msg:
+  description: Which environment this is, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description:
+    - C(compared), what answered where, by C(aws), C(laravel) and C(task_service); C(asks) and C(question).
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

@@ -1,0 +1,51 @@
+"""The documentation of uninstall; run_core runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.finish.uninstall.uninstall"
+
+DOCUMENTATION = r"""
+module: uninstall
+author: The Task Service team
+short_description: Takes everything of the migration out of Laravel's database
+description:
+  - Takes away the change log, the mapping of users and the journal, which is exported to the report directory
+    first.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.reports
+options:
+  lock_timeout_seconds:
+    description:
+      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+    type: float
+    default: 2
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Leave nothing behind
+  task_service.migration.uninstall:
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: What was taken away.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""

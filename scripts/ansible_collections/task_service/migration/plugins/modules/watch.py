@@ -1,0 +1,82 @@
+"""The documentation of watch; run_core runs the function of the core that it names."""
+
+CORE_FUNCTION = "task_migration.canary.watch.watch"
+
+DOCUMENTATION = r"""
+module: watch
+author: The Task Service team
+short_description: Watches the dual write and the canary until a condition is breached
+description:
+  - Judges the conditions again and again, with one line of figures each time. It holds no lock, and changes
+    nothing but the journal.
+  - While traffic goes to the Task Service it judges the canary too, as its gate does; what fails takes traffic back
+    first, and never the dual write with it.
+  - It ends when a condition is breached, when the sync is turned off, or when its time is over. While traffic is moved
+    it does not end because the sync is off.
+  - As long as another operator is at work, or Laravel's database is away, a breach can't be taken back; somebody is
+    told of it, and the watch goes on.
+extends_documentation_fragment:
+  - task_service.migration.sides.inventory
+  - task_service.migration.sides.laravel
+  - task_service.migration.sides.task_service
+  - task_service.migration.sides.health
+  - task_service.migration.sides.api
+  - task_service.migration.sides.triggers
+  - task_service.migration.sides.alerts
+  - task_service.migration.sides.aws
+  - task_service.migration.sides.metrics
+  - task_service.migration.sides.gateway
+  - task_service.migration.sides.canary
+options:
+  quarantine_signed_off:
+    description:
+      - Kinds of quarantined rows that are accepted, each with the reason.
+    type: dict
+    default: {}
+  watch_interval_seconds:
+    description:
+      - How often it judges; each time by the requests since.
+    type: float
+    default: 30
+  watch_seconds:
+    description:
+      - For how long; 0 is for ever.
+    type: float
+    default: 0
+  migration_environment:
+    description:
+      - The environment that published figures name.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Looks and predicts, and touches nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Watch the dual write for an hour
+  task_service.migration.watch:
+    watch_seconds: 3600
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or would be, in one line.
+  type: str
+  returned: always
+lines:
+  description: Further lines for the operator.
+  type: list
+  elements: str
+  returned: success
+details:
+  description: C(breached), C(cause), C(takes_back), C(conditions), C(requests) and C(errors); C(takes_back) is "2.4"
+    for the canary, "2.3" for the dual write.
+  type: dict
+  returned: success
+refused:
+  description: Whether it failed before anything was changed.
+  type: bool
+  returned: failure
+"""
