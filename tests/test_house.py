@@ -59,36 +59,40 @@ def calls():
                     yield file.relative_to(ROOT), key.rpartition(".")[2], set(task[key] or {})
 
 
+def entries_of(file):
+    """Each entry point of a role that a file uses, in order, as "guard/operator_lock", with the task that does."""
+    return [
+        (f"{one['name']}/{one['tasks_from']}", task)
+        for task in tasks_of(file)
+        for word in ROLE_WORDS
+        if (one := task.get(word))
+    ]
+
+
+def options_of(entry):
+    """What an entry point of a role takes, by its argument_specs."""
+    role, _, name = entry.partition("/")
+    return read(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"][name].get("options", {})
+
+
+def expressions(value, *, bare=False):
+    """Every expression of Jinja in a part of a task: what stands in braces, and a condition without any."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from expressions(one, bare=key in ("when", "that"))
+    elif isinstance(value, list):
+        for one in value:
+            yield from expressions(one, bare=bare)
+    elif isinstance(value, str):
+        yield from [value] if bare else re.findall(r"\{\{.*?\}\}", value, re.DOTALL)
+
+
 def core_path(module):
     return import_module(f"ansible_collections.task_service.migration.plugins.modules.{module}").CORE_FUNCTION
 
 
 def noun_of(module):
     return module.removeprefix("lab_")
-
-
-# Modules whose role still has the name before.
-FORMER = {
-    "alarms": "monitoring",
-    "approval_gate": "plan",
-    "bulk_copy": "copy",
-    "canary_gate": "gate",
-    "check_inputs": "arguments",
-    "dual_write_gate": "triggers",
-    "environment_stamp": "stamp",
-    "id_ranges": "sequences",
-    "operator_lock": "lock",
-    "phase_gate": "phase",
-    "quiesce": "quiet",
-    "rehearsal_gate": "rehearsals",
-    "schedule_gate": "schedule",
-    "services": "background",
-    "soak_gate": "soak",
-    "sync_switch": "switch",
-    "target_gate": "target",
-    "uninstall": "withdraw",
-    "verify_gate": "verdict",
-}
 
 
 @pytest.fixture(scope="session")
@@ -154,10 +158,14 @@ def test_every_module_names_the_core_function_of_its_own_noun(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_its_role(module):
-    role = "lab" if module.startswith("lab_") else FORMER.get(module, module)
-    used = {key for file in (ROOT / "roles" / role / "tasks").glob("*.yml") for task in tasks_of(file) for key in task}
-    assert f"task_service.migration.{module}" in used
+def test_every_module_has_the_entry_point_of_its_own_noun(module):
+    """In one role; and only entry points of that noun call it, such as capture, capture_gate and capture_rollback."""
+    noun = noun_of(module)
+    callers = {file for file, called, _ in calls() if called == module}
+    assert {(file.parts[0], file.parts[2]) for file in callers} == {("roles", "tasks")}
+    assert len({file.parts[1] for file in callers}) == 1
+    assert noun in {file.stem for file in callers}
+    assert all(file.stem == noun or file.stem.startswith(f"{noun}_") for file in callers)
 
 
 def test_every_module_is_run_by_run_core():
@@ -219,36 +227,76 @@ def test_every_module_says_where_the_rest_comes_from(module, documented):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_entry_point_of_a_role_says_what_it_takes(role):
-    entries = {file.stem for file in (ROOT / "roles" / role / "tasks").glob("*.yml")}
+    """It takes its role's variables that no step registers, and what the role's other entry points take through it."""
+    files = sorted((ROOT / "roles" / role / "tasks").glob("*.yml"))
     specs = read(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
-    assert specs.keys() == entries
-    for entry in entries:
-        text = (ROOT / "roles" / role / "tasks" / f"{entry}.yml").read_text()
-        used = set(re.findall(r":\s*\"\{\{ (\w+) \}\}\"", text))
-        assert used == specs[entry]["options"].keys(), entry
+    assert specs.keys() == {file.stem for file in files}
+    registered = {task["register"] for file in files for task in tasks_of(file) if "register" in task}
+    for file in files:
+        used = {name for text in expressions(read(file)) for name in re.findall(rf"\b{role}_\w+", text)}
+        for entry, task in entries_of(file):
+            used |= options_of(entry).keys() - task.get("vars", {}).keys() if entry.startswith(f"{role}/") else set()
+        assert used - registered == options_of(f"{role}/{file.stem}").keys(), file.stem
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_roles_variables_carry_its_name(role):
     specs = read(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
     for entry in specs.values():
-        assert all(name.startswith(f"{role}_") for name in entry["options"])
+        assert all(name.startswith(f"{role}_") for name in entry.get("options", {}))
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_explains_itself(role):
-    assert (ROOT / "roles" / role / "README.md").read_text().startswith(f"# {role}\n")
+    """Its README has a row for each entry point: what it does, what it takes, what it registers."""
+    text = (ROOT / "roles" / role / "README.md").read_text()
+    assert text.startswith(f"# {role}\n")
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    files = {file.stem: file for file in (ROOT / "roles" / role / "tasks").glob("*.yml")}
+    assert sorted(name for name, *_ in rows) == sorted(files)
+    for name, _, takes, registers in rows:
+        assert set(re.findall(r"`(\w+)`", takes)) == options_of(f"{role}/{name}").keys(), name
+        noted = {task["register"] for task in tasks_of(files[name]) if "register" in task}
+        assert set(re.findall(r"`(\w+)`", registers)) == {one for one in noted if not one.endswith("_reply")}, name
 
 
-@pytest.mark.parametrize(
-    "file", [*PLAYBOOKS, *sorted((ROOT / "roles").rglob("tasks/*.yml"))], ids=lambda file: str(file)
-)
+def test_every_entry_point_is_used():
+    files = [*PLAYBOOKS, *(ROOT / "roles").rglob("tasks/*.yml")]
+    used = {entry for file in files for entry, _ in entries_of(file)}
+    assert used == {f"{file.parts[-3]}/{file.stem}" for file in (ROOT / "roles").rglob("tasks/*.yml")}
+
+
+FILES = [*PLAYBOOKS, *sorted((ROOT / "roles").rglob("tasks/*.yml"))]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_an_entry_point_is_given_only_what_it_takes(file):
+    for entry, task in entries_of(file):
+        assert task.get("vars", {}).keys() <= options_of(entry).keys(), entry
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_key_of_the_inventory_is_given_no_other_value(file):
+    """A module takes what its task leaves out by the key's name, so nothing else may have that name."""
+    for task in tasks_of(file):
+        facts = task.get("ansible.builtin.set_fact", {}).keys()
+        given = facts | task.get("vars", {}).keys() | {task.get("register")}
+        assert not given & INVENTORY_KEYS, task["name"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_no_values_of_its_own(role):
+    folders = {folder.name for folder in (ROOT / "roles" / role).iterdir() if folder.is_dir()}
+    assert folders == {"meta", "tasks"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_yaml_holds_no_program(file):
     words = {"shell", "command", "raw", "script", "expect"}
     for task in tasks_of(file):
         assert not {key.rpartition(".")[2] for key in task} & words
         assert not {"ignore_errors", "failed_when"} & task.keys()
-        assert "changed_when" not in task or file.name == "gate.yml"  # a gate changes nothing, whatever it asks
+        assert "changed_when" not in task or file.stem.endswith("_gate")  # a gate changes nothing, whatever it asks
     assert not re.search(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE) [A-Za-z_]+ (FROM|INTO|SET|TABLE)?", file.read_text())
 
 
@@ -256,39 +304,42 @@ def test_yaml_holds_no_program(file):
 def test_every_playbook_checks_what_was_typed_first_and_runs_on_the_runner_alone(file):
     (play,) = read(file)
     assert (play["hosts"], play["connection"], play["gather_facts"]) == ("runner", "local", False)
-    first = play["tasks"][0]
-    assert first["ansible.builtin.import_role"]["name"] == "arguments"
-    assert first["vars"]["arguments_playbook"] == file.stem
+    entry, task = entries_of(file)[0]
+    assert (entry, task) == ("guard/check_inputs", play["tasks"][0])
+    assert task["vars"]["guard_playbook"] == file.stem
 
 
 # Works without any database, where the lock lies.
 WITHOUT_LOCK = {"break-glass.yml"}
+# The only entry points that take no lock: they look, or are another operator's, or come before there is a database to
+# hold one.
+UNLOCKED = {
+    *("guard/check_inputs", "guard/target_gate", "copy/preflight", "canary/watch", "journal/approval", "alert/alert"),
+    *("report/status", "report/migration_report", "report/sync_report"),
+    *("database/database_roles", "database/database_roles_rollback"),
+    *("lab/up", "lab/down", "lab/users", "lab/fault", "lab/rehearsal"),
+}
 
 
 @pytest.mark.parametrize(
     "file", [file for file in PLAYBOOKS if file.name not in WITHOUT_LOCK], ids=lambda file: file.name
 )
 def test_every_playbook_that_changes_something_takes_the_lock_before_it_does(file):
-    changing = {
-        *("provision", "schema", "user_mapping", "capture", "sequences", "copy", "drain", "reconcile", "withdraw"),
-        *("switch", "background", "laravel_flag", "dual_write", "weight", "promotion", "fence", "canary", "cutover"),
-        *("cleanup", "laravel_code", "stamp"),
-    }
-    roles = [(task, one) for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
-    used = [one["name"] for _, one in roles]
-    first = next((number for number, name in enumerate(used) if name in changing), None)
-    if first is not None:
-        assert "lock" in used[:first]
-        assert roles[used.index("lock")][0]["vars"]["lock_command"] == file.stem
+    used = entries_of(file)
+    names = [entry for entry, _ in used]
+    if set(names) - UNLOCKED:
+        first = next(number for number, entry in enumerate(names) if entry not in UNLOCKED)
         # Who only looks before that may look for days; whoever acts takes the lock as the first thing.
-        assert set(used[: used.index("lock")]) <= {"arguments", "target", "watch"}
+        assert names[first] == "guard/operator_lock"
+        assert used[first][1]["vars"]["guard_command"] == file.stem
+        assert set(names[:first]) <= {"guard/check_inputs", "guard/target_gate", "canary/watch"}
 
 
 @pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)
 def test_every_playbook_that_writes_compares_the_target_before_its_lock(file):
-    used = [one["name"] for task in tasks_of(file) for word in ROLE_WORDS if (one := task.get(word))]
-    if {"lock", "journal", "approval"} & set(used):
-        assert used[1] == "target"
+    names = [entry for entry, _ in entries_of(file)]
+    if {"guard/operator_lock", "journal/journal", "journal/approval"} & set(names):
+        assert names[1] == "guard/target_gate"
 
 
 @pytest.mark.parametrize("file", PLAYBOOKS, ids=lambda file: file.name)

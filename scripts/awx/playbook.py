@@ -47,8 +47,8 @@ def playbooks() -> Iterator[Playbook]:
                 name=file.stem,
                 title=play["name"],
                 defaults=play.get("vars") or {},
-                is_change="        name: target\n" in text,
-                skips_confirmation="target_way_home: true" in text,
+                is_change="        tasks_from: target_gate\n" in text,
+                skips_confirmation="guard_is_rollback: true" in text,
             )
 
 

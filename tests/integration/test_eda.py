@@ -26,10 +26,11 @@ ROLLBACK = """
   connection: local
   gather_facts: false
   tasks:
-    - name: Check what was typed
+    - name: Check the command line and the inventory
       ansible.builtin.import_role:
-        name: arguments
-      vars: {arguments_playbook: rollback-2.4}
+        name: guard
+        tasks_from: check_inputs
+      vars: {guard_playbook: rollback-2.4}
     - name: Leave a file
       ansible.builtin.copy:
         dest: "{{ lab_directory }}/ran-{{ lookup('pipe', 'date +%s%N') }}"

@@ -189,7 +189,7 @@ def test_kill_9_of_a_playbook_does_not_stop_the_next_one(fresh):
         command, cwd=fresh.project / "playbooks", env=environment, stdout=subprocess.PIPE, text=True
     ) as first:
         for line in first.stdout:
-            if "changed: Make the Task Service's tables" in line:
+            if "changed: Create the Task Service's tables" in line:
                 break
         first.kill()
     assert fresh.must("phase-2.1-prepare.yml").changed

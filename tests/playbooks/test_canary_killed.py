@@ -14,10 +14,10 @@ BACK = ("rollback-2.4.yml", *QUICK)
 HOME, PROMOTED = ("laravel", None), ("task_service", None)
 # What a command says when a step has ended.
 WEIGHT = "changed: Send a share of the traffic to the Task Service"
-FENCE = "changed: Let nobody but the sync write"
-DRAIN = ": Carry over what was written meanwhile"
-PROMOTION = "changed: Let all traffic go to the Task Service"
-UNFENCE = "changed: Let Laravel write its task tables again"
+FENCE = "changed: Fence Laravel's task tables"
+DRAIN = ": Drain the change log"
+PROMOTION = "changed: Promote the Task Service"
+UNFENCE = "changed: Remove the fence from Laravel's task tables"
 HOMEWARDS = "changed: Send all traffic to Laravel"
 
 

@@ -76,7 +76,7 @@ def refused(lab, *words):
 
 def test_unsigned_it_shows_the_report_to_read_and_touches_nothing(promoted):
     ran = refused(promoted, CLEANUP)
-    assert "nobody has signed for it; next: read " in ran.errors[0]
+    assert "the report is not signed; next: read " in ran.errors[0]
     path = ran.errors[0].partition("next: read ")[2].partition(",")[0]
     assert path.endswith(".html")
     assert path.rpartition("/")[2] in promoted.reports()
@@ -102,7 +102,7 @@ def test_it_takes_two_people(promoted, checkout):
 
 def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_command_goes_on(promoted, checkout):
     both = (*SIGNED, "-e", "approvals_required=1")
-    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Carry over what was written meanwhile")
+    promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Drain the change log")
     promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
     assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
     promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: removed")

@@ -127,7 +127,7 @@ def test_rollback_2_3_needs_laravel_alone_and_phase_2_3_catches_up(dual):
     nowhere = "host=127.0.0.1 port=1 dbname=task_service user=task_service_admin"
     back = dual.must(BACK, "-e", f'{{"task_service_dsn": "{nowhere}"}}')
     assert back.changed == 3
-    assert "every write in Laravel goes on being noted" in back.said
+    assert "every write in Laravel is still logged" in back.said
     assert (said(dual), is_on(dual)) == (None, False)
     write(dual, "UPDATE tasks SET title = 'while nobody carried' WHERE id BETWEEN 60 AND 70")
     again = dual.must(BACK)
@@ -149,7 +149,7 @@ def test_a_task_service_that_fails_makes_the_watch_take_it_back_within_a_minute_
         ran = dual.type(WATCH, *QUICK)
         assert time.monotonic() - began < 60
         assert ran.code != 0
-        assert "The dual write was taken back, Laravel is alone" in ran.errors[-1]
+        assert "The dual write was rolled back, Laravel is alone" in ran.errors[-1]
         assert "error rate of the Task Service's API" in ran.errors[-1]
         assert (said(dual), is_on(dual)) == (None, False)
         so_far = written()

@@ -347,7 +347,7 @@ def test_settings_that_cant_be_meant_are_refused_in_one_line(settings, said):
     with pytest.raises(Refused, match=said) as raised:
         metric_sources.source(settings, Aws("ap-northeast-1", "http://127.0.0.1:9"))
     assert "\n" not in str(raised.value)
-    assert "roles/gate/README.md" in str(raised.value)
+    assert "roles/canary/README.md" in str(raised.value)
 
 
 def test_cloudwatch_elsewhere_is_asked_over_tls_alone():

@@ -15,7 +15,7 @@ def taken(settings):
 
 
 def test_what_the_readme_shows_is_taken(project):
-    text = (project / "roles/gate/README.md").read_text(encoding="utf-8")
+    text = (project / "roles/canary/README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(metric_source:.*?)```", text, re.DOTALL)
     assert [taken(yaml.safe_load(one)["metric_source"]) for one in blocks] == ["CloudWatch", "Prometheus"]
 

@@ -13,7 +13,7 @@ from task_migration.external.aws import Aws
 from task_migration.external.inventory_mapping import read_settings
 
 KINDS = ("cloudwatch", "prometheus")
-_NEXT_STEP = "fill in metric_source in the inventory as roles/gate/README.md shows"
+_NEXT_STEP = "fill in metric_source in the inventory as roles/canary/README.md shows"
 
 
 def source(settings: Mapping[str, Any], aws: Aws) -> MetricSource:

@@ -222,7 +222,7 @@ options:
   metric_source:
     description:
       - Where the figures come from, C(kind) cloudwatch or prometheus with what it needs.
-      - See the README of the role gate.
+      - See the README of the role canary.
     type: dict
     required: true
   canary_error_rate_percent:
