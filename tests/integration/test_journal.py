@@ -428,7 +428,7 @@ def test_status_says_that_it_holds_and_first_of_all_that_it_does_not(dsn, larave
     assert told.message.startswith("the journal is BROKEN; phase 2.1: ")
     assert told.lines[0] == (
         "Journal: BROKEN at entry 2: it was altered after it was written;"
-        f" what this machine's runs did at the time: {tmp_path / 'runs.jsonl'}"
+        f" what the runs on this machine did: {tmp_path / 'runs.jsonl'}"
     )
     assert told.details["journal"]["broken"] == {"id": 2, "why": "it was altered after it was written"}
     assert told.lines[-1].startswith("Next: ")

@@ -67,7 +67,7 @@ def test_what_must_be_refused_and_is_goes_on(typed):
 def test_it_follows_what_status_says_until_nothing_is_left(typed, tmp_path):
     marker = tmp_path / "done"
     said = "    Next: ansible-playbook end.yml -e confirm=documents (open: The documents)"
-    typed("status.yml", f"[ -f {marker} ] && echo 'Next: nothing is left to type' || echo '{said}'")
+    typed("status.yml", f"[ -f {marker} ] && echo 'Next: nothing is left to do' || echo '{said}'")
     typed("end.yml", f"touch {marker}")
     typed.journey.follow_next_steps(3)
     assert [line.split(" -e place")[0] for line in typed.all()] == [

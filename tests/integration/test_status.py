@@ -132,7 +132,7 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
     )
     assert sum(line.startswith("  [ ] ") for line in outcome.lines) == 22
     assert "Verdict: nothing has been verified yet" in outcome.lines
-    assert "Change log: there is none" in outcome.lines
+    assert "Change log: none" in outcome.lines
     assert things(world.laravel.dsn, world.task_service.dsn) == before
     assert not world.reports.exists()
 
@@ -141,7 +141,7 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
 def test_a_task_service_that_is_not_there_is_told_and_stops_nothing(world, dsn):
     outcome = world.status(task_service_dsn=dsn)
     (line,) = (line for line in outcome.lines if line.startswith("Task Service's database:"))
-    assert ("not made yet" if not dsn else "can't be reached") in line
+    assert ("not created yet" if not dsn else "can't be reached") in line
     assert next_of(outcome) == "ansible-playbook phase-2.1-prepare.yml"
 
 
@@ -170,7 +170,7 @@ def test_an_interrupted_phase_is_gone_on_with(world):
     outcome = world.status()
     assert outcome.message.startswith("phase 2.1: interrupted")
     assert any("interrupted; it had begun" in line for line in outcome.lines)
-    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.1-prepare.yml (it goes on where it stopped)"
+    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.1-prepare.yml (continues where it stopped)"
 
 
 def test_a_failed_phase_says_its_cause(world):
@@ -244,8 +244,8 @@ def test_after_the_canary_comes_the_clean_up_and_from_its_point_of_no_return_onl
     with psycopg.connect(world.task_service.dsn) as session:
         session.execute("DROP SCHEMA task_migration CASCADE")
     outcome = world.status(verdict_max_age_hours=1e-6)
-    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.5-cleanup.yml (it goes on where it stopped)"
-    assert "Task Service's database: the only one that tasks are written to" in outcome.lines
+    assert outcome.lines[-1] == "Next: ansible-playbook phase-2.5-cleanup.yml (continues where it stopped)"
+    assert "Task Service's database: the only one that takes writes to tasks" in outcome.lines
     for item in ("laravel_code", "completion_report"):
         world.write("2.5", "done", item=item)
     world.write("2.5", "done")
@@ -256,7 +256,7 @@ def test_after_the_canary_comes_the_clean_up_and_from_its_point_of_no_return_onl
         world.write("2.5", "done", item=item)
     outcome = world.status(verdict_max_age_hours=1e-6)
     assert "22 of 22 items checked; next: nothing" in outcome.message
-    assert outcome.lines[-1] == "Next: nothing is left to type: the migration has come to its end"
+    assert outcome.lines[-1] == "Next: nothing is left to do: the migration is complete"
 
 
 def test_a_verdict_that_is_too_old_is_made_anew_before_the_dual_write(world):
@@ -348,7 +348,7 @@ def test_a_phase_at_work_is_running_and_not_interrupted(world):
         outcome = world.status()
         assert outcome.message.startswith("phase 2.1: running")
         assert next_of(outcome) == "ansible-playbook status.yml"
-        assert "phase-2.1-prepare is at work, by " in outcome.details["next"]["why"]
+        assert "phase-2.1-prepare is running, started by " in outcome.details["next"]["why"]
         world.copy()
         world.write("2.1", "done")
         assert next_of(world.status()) == "ansible-playbook phase-2.2-verify.yml", "a phase's own last step asks too"
@@ -360,7 +360,7 @@ def test_the_length_of_the_change_log_is_told(world):
             "CREATE SCHEMA task_migration;"
             "CREATE TABLE task_migration.change_log AS SELECT 1 AS id, now() - interval '90 minutes' AS changed_at"
         )
-    assert "Change log: 1 to carry, the oldest written 1 h 30 min ago" in world.status().lines
+    assert "Change log: 1 to sync, the oldest written 1 h 30 min ago" in world.status().lines
 
 
 def test_a_copy_verified_twice_counts_once_and_a_new_copy_counts_anew(tmp_path):

@@ -133,7 +133,7 @@ class Lab:
         asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}), and you: ", ran.said)
         assert asked, ran.said
         assert "whoever planned it can't approve it" in self.type("approve.yml", "-e", asked[2]).errors[0]
-        assert f"Next: {asked[1]} -e {asked[2]} (by somebody else than " in self.must("status.yml").said
+        assert f"Next: {asked[1]} -e {asked[2]} (by another operator than " in self.must("status.yml").said
         done = self.type("approve.yml", "-e", asked[2], LOGNAME="second_person")
         assert done.code == 0, done.said
         return f"second_person@{socket.gethostname()}"

@@ -132,7 +132,7 @@ def test_rollback_2_3_needs_laravel_alone_and_phase_2_3_catches_up(dual):
     write(dual, "UPDATE tasks SET title = 'while nobody carried' WHERE id BETWEEN 60 AND 70")
     again = dual.must(BACK)
     assert again.changed == 0
-    assert "11 to carry" in again.said
+    assert "11 to sync" in again.said
     assert f"next: ansible-playbook {DUAL}" in again.said
     refused = dual.type(WATCH)
     assert refused.code != 0
@@ -154,7 +154,7 @@ def test_a_task_service_that_fails_makes_the_watch_take_it_back_within_a_minute_
         assert (said(dual), is_on(dual)) == (None, False)
         so_far = written()
         until(lambda: written() > so_far)
-    assert "by itself, because of error rate of the Task Service's API" in dual.must("status.yml").said
+    assert "automatic, because of error rate of the Task Service's API" in dual.must("status.yml").said
     stopped = dual.type(DUAL)  # it fails still: what this run turned on goes off again
     assert stopped.code != 0
     assert "Phase 2.3 stopped" in stopped.errors[-1]

@@ -105,7 +105,7 @@ def red(summary: dict[str, Any]) -> Verdict:
 CASES: dict[str, tuple[MigrationState, str, str]] = {
     # the phases, in order
     "nothing was done": (
-        state(task_service=TaskServiceState(trouble="not made yet"), verdict=None, tests=0),
+        state(task_service=TaskServiceState(trouble="not created yet"), verdict=None, tests=0),
         "ansible-playbook phase-2.1-prepare.yml",
         "phase 2.1, prepare",
     ),
@@ -247,17 +247,17 @@ CASES: dict[str, tuple[MigrationState, str, str]] = {
         "ansible-playbook phase-2.5-cleanup.yml -e confirm=documents",
         "open: The documents are up to date",
     ),
-    "the migration is complete": (state([*CLEANED, *CONFIRMED], verdict=None), "", "nothing is left to type"),
+    "the migration is complete": (state([*CLEANED, *CONFIRMED], verdict=None), "", "nothing is left to do"),
     # a command that is running
     "a command is running": (
         state(PREPARED[:1], holder="phase-2.1-prepare", holder_who="ada@runner"),
         "ansible-playbook status.yml",
-        "phase-2.1-prepare is at work, by ada@runner",
+        "phase-2.1-prepare is running, started by ada@runner",
     ),
     "a rollback is running": (
         state([*CANARY_AT_5, "rollback-2.4 phase started"], holder="rollback-2.4", holder_who="ada@runner"),
         "ansible-playbook status.yml",
-        "rollback-2.4 is at work, by ada@runner",
+        "rollback-2.4 is running, started by ada@runner",
     ),
     "a command whose end is in the journal asks for the status": (
         state(PREPARED, verdict=None, holder="phase-2.1-prepare", holder_who="ada@runner"),
@@ -277,4 +277,4 @@ def test_what_to_type_next(case: str) -> None:
 
 def test_a_step_is_one_line_with_its_reason() -> None:
     assert str(NextStep("ansible-playbook status.yml", "check again")) == "ansible-playbook status.yml (check again)"
-    assert str(NextStep("", "nothing is left to type")) == "nothing is left to type"
+    assert str(NextStep("", "nothing is left to do")) == "nothing is left to do"

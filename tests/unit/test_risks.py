@@ -10,7 +10,7 @@ CHECKS = {"checks": 12, "failed": 1, "last_passed": True}
 
 
 def states(**known):
-    return {one["id"]: one["state"] for one in risks.held(RiskFacts(**known))}
+    return {one["id"]: one["state"] for one in risks.judge(RiskFacts(**known))}
 
 
 def verdict(equal=1000, quarantine=()):
@@ -18,7 +18,7 @@ def verdict(equal=1000, quarantine=()):
 
 
 def test_the_plan_has_five_risks_each_in_both_languages():
-    found = risks.held(RiskFacts())
+    found = risks.judge(RiskFacts())
     assert [one["impact"] for one in found] == ["high", "medium", "medium", "high", "high"]
     assert all(one["ja"] and one["en"] and one["measure_ja"] and one["measure_en"] for one in found)
     assert {one["measure"] for one in risks._read()} == risks.MEASURES.keys()
@@ -31,7 +31,7 @@ def test_what_nobody_measured_never_holds():
 
 def test_all_of_them_can_hold_and_say_by_what_in_both_languages():
     rehearsals = {"green": 3, "faults": ["breach", "database restarted"]}
-    found = risks.held(RiskFacts(verdict(), CHECKS, 0, rehearsals))
+    found = risks.judge(RiskFacts(verdict(), CHECKS, 0, rehearsals))
     assert {one["state"] for one in found} == {"held"}
     assert all(one["by_en"] and one["by_ja"] for one in found)
 

@@ -21,11 +21,11 @@ CANARY = [
 
 
 def states(**known):
-    return {one.criterion.id: one.state for one in success_criteria.held(SuccessFacts(**known))}
+    return {one.criterion.id: one.state for one in success_criteria.judge(SuccessFacts(**known))}
 
 
 def value_of(name, **known):
-    (found,) = (one.measured for one in success_criteria.held(SuccessFacts(**known)) if one.criterion.id == name)
+    (found,) = (one.measured for one in success_criteria.judge(SuccessFacts(**known)) if one.criterion.id == name)
     return found and found.value
 
 

@@ -86,5 +86,5 @@ def test_what_a_phase_did_is_taken_back_when_the_rollback_starts():
     entries = journal(
         ("2.3", "phase", "done"), ("rollback-2.4", "phase", "started"), ("rollback-2.3", "phase", "started")
     )
-    assert timeline.taken_back(entries, "2.3", entries[0].at) == entries[2].at
-    assert timeline.taken_back(entries, "2.2", entries[0].at) is None
+    assert timeline.rolled_back_at(entries, "2.3", entries[0].at) == entries[2].at
+    assert timeline.rolled_back_at(entries, "2.2", entries[0].at) is None

@@ -1,7 +1,7 @@
-"""The report of a migration: all that is known of it on one page for people, and the same as JSON for machines.
+"""Writes the migration report: everything that is known about the migration, on one HTML page and as JSON.
 
-It may be made at any time, also before anything was done: what nobody measured is told as not measured. It only looks,
-in read-only sessions, and holds keys, column names, hashes and figures, never what stands in a row.
+It may be written at any time, even before the first phase: what was not measured is shown as not measured. Its sessions
+are read-only. The report holds keys, column names, hashes and counts, never the content of a row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from task_migration.external.aws import Aws
 from task_migration.mapping import table_mapping
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
-from task_migration.report import migration_page, risks, status, success_criteria, sync_report, timeline
+from task_migration.report import migration_page, page_charts, risks, status, success_criteria, sync_report, timeline
 from task_migration.runtime import configuration, latency
 from task_migration.traffic.stage import Gateway
 
@@ -30,7 +30,7 @@ _FILE = "report/migration_report.sql"
 VERDICTS = 200
 CHECKS = 50
 POINTS = 240
-"""So many points in time has the picture of the sync's latency at most."""
+"""The largest number of points in the chart of the sync's latency."""
 
 
 def migration_report(
@@ -56,11 +56,11 @@ def migration_report(
     """Writes migration-<UTC time>.<language>.html and .json, and both as migration-latest. In check mode it writes
     nothing.
 
-    The parameters are those of ``status``, which it asks, and of ``sync_report``. Details: ``report`` and ``json``, the
-    paths of both; ``complete``; ``checked`` and ``items`` of the checklist; ``criteria``, the state of each success
-    criterion. Raises Refused if Laravel's database can't be asked; the Task Service's need not be there.
+    The parameters are those of ``status``, which it calls, and of ``sync_report``. Details: ``report`` and ``json``,
+    the paths of both; ``complete``; ``checked`` and ``items`` of the checklist; ``criteria``, the state of each success
+    criterion. Raises Refused if Laravel's database cannot be reached; the Task Service's may be missing.
     """
-    stand = status.status(
+    present = status.status(
         laravel_dsn=laravel_dsn,
         task_service_dsn=task_service_dsn,
         report_directory=report_directory,
@@ -81,32 +81,32 @@ def migration_report(
         entries = journal.entries(connection)
         verdict = journal.latest_verdict(connection)
         history = _history(connection)
-        sides = {"laravel": sync_report.asked(connection, signed_off)}
-    if task_service_dsn and not stand["task_service"]["trouble"]:
+        sides = {"laravel": sync_report.read_side(connection, signed_off)}
+    if task_service_dsn and not present["task_service"]["trouble"]:
         try:
             with database.translated_errors(task_service), database.read_only(task_service, "report") as connection:
-                sides["task_service"] = sync_report.asked(connection, signed_off)
+                sides["task_service"] = sync_report.read_side(connection, signed_off)
         except MigrationError as error:
-            stand["task_service"]["trouble"] = error.what
-    items = [item for phase in stand["phases"] for item in phase["items"]]
-    sync = sync_report.details_of(sides, _samples(Path(service_directory), entries), POINTS)
+            present["task_service"]["trouble"] = error.what
+    items = [item for phase in present["phases"] for item in phase["items"]]
+    sync = sync_report.sync_details(sides, _samples(Path(service_directory), entries), POINTS)
     details = {
         "made_at": made_at.isoformat(),
         "environment": migration_environment,
-        "complete": all(one["state"] == "done" for one in stand["phases"]) and all(one["done"] for one in items),
+        "complete": all(one["state"] == "done" for one in present["phases"]) and all(one["done"] for one in items),
         "sides": {
             "laravel": laravel.address,
             "task_service": task_service.address if task_service_dsn else None,
         },
         "operators": sorted({entry.who for entry in entries}),
-        "status": {**stand, "phases": _named(stand["phases"])},
-        "runs": [one.as_dict() for one in timeline.phase_runs(entries, checklist.phase_of(stand["running"] or ""))],
-        "stood": _stood(entries),
+        "status": {**present, "phases": _with_names(present["phases"])},
+        "runs": [one.as_dict() for one in timeline.phase_runs(entries, checklist.phase_of(present["running"] or ""))],
+        "stood": _active_periods(entries),
         "weights": [one.as_dict() for one in timeline.weights(entries)],
         "accounting": _accounting(verdict, entries),
-        "criteria": [one.as_dict() for one in success_criteria.held(_known(verdict, entries, sync))],
-        "schedule": [one["schedule"] for one in stand["phases"] if one["schedule"]],
-        "risks": risks.held(_known_of_risks(verdict, entries, history["checks"], stand["migration_tests"])),
+        "criteria": [one.as_dict() for one in success_criteria.judge(_success_facts(verdict, entries, sync))],
+        "schedule": [one["schedule"] for one in present["phases"] if one["schedule"]],
+        "risks": risks.judge(_risk_facts(verdict, entries, history["checks"], present["migration_tests"])),
         **history,
         "mended": [_plain(entry) for entry in entries if entry.item == "reconcile" and entry.result == "done"],
         "quarantine": verdict.summary.get("quarantine", []) if verdict else [],
@@ -140,46 +140,45 @@ def migration_report(
 
 
 def _history(laravel: database.Connection) -> dict[str, Any]:
-    """``verdicts``, oldest first; ``checks``, how many there were and how they ended; and ``failed_checks``."""
-    there = laravel.execute(sql_files.statement(_FILE, "there")).fetchone()
-    assert there is not None
+    """Returns ``verdicts``, oldest first; ``checks``, how many ran and how they ended; and ``failed_checks``."""
+    exists = laravel.execute(sql_files.statement(_FILE, "tables exist")).fetchone()
+    assert exists is not None
 
     def rows(name: str, most: int) -> list[dict[str, Any]]:
         with laravel.cursor(row_factory=dict_row) as cursor:
             return [_json(row) for row in cursor.execute(sql_files.statement(_FILE, name), {"most": most})]
 
     return {
-        "verdicts": rows("verdicts", VERDICTS) if there[0] else [],
-        "checks": rows("checks", 1)[0] if there[1] else None,
-        "failed_checks": rows("checks that did not pass", CHECKS) if there[1] else [],
+        "verdicts": rows("verdicts", VERDICTS) if exists[0] else [],
+        "checks": rows("checks", 1)[0] if exists[1] else None,
+        "failed_checks": rows("checks that did not pass", CHECKS) if exists[1] else [],
     }
 
 
-def _named(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _with_names(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     names = {phase.phase: {"ja": phase.ja, "en": phase.en} for phase in checklist.phases()}
     return [{**phase, **names[phase["phase"]]} for phase in phases]
 
 
-def _stood(entries: Sequence[journal.JournalEntry]) -> list[dict[str, Any]]:
-    """For how long what a phase did was in force: ``phase``, ``since``, ``until`` (None: still)."""
+def _active_periods(entries: Sequence[journal.JournalEntry]) -> list[dict[str, Any]]:
+    """Returns when the result of each phase was active: ``phase``, ``since``, ``until`` (None: it still is)."""
     found: list[dict[str, Any]] = []
-    ended: dict[str, datetime | None] = {}
+    rolled_back: dict[str, datetime | None] = {}
     for run in timeline.phase_runs(entries):
-        before = ended.get(run.phase, run.began)
+        before = rolled_back.get(run.phase, run.began)
         if run.result != "done" or run.ended is None or before is None or before > run.ended:
-            continue  # it stands already
+            continue  # it is active already
         if run.phase in {phase.phase for phase in checklist.phases()}:
-            until = timeline.taken_back(entries, run.phase, run.ended)
-            ended[run.phase] = until
+            until = timeline.rolled_back_at(entries, run.phase, run.ended)
+            rolled_back[run.phase] = until
             found.append({"phase": run.phase, "since": run.ended, "until": until})
     return [_json(one) for one in found]
 
 
 def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry]) -> dict[str, Any] | None:
-    """The newest account of every table: the last verdict's, or the copy's where nothing was verified since.
+    """Returns the newest account of every table: the last verdict's, or the copy's if it is newer.
 
-    ``by`` says whose it is; ``tables`` have the table of Laravel's that each row comes from (``from``) beside the
-    counts.
+    ``by`` says which it is; ``tables`` have the counts, and in ``from`` the table of Laravel that the rows come from.
     """
     counts, by, at = None, "", None
     copied = [e for e in checklist.standing(entries) if e.phase == "2.1" and e.item == "phase" and e.result == "done"]
@@ -190,7 +189,7 @@ def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.Journ
         counts, by, at = verdict.summary["tables"], "verdict", verdict.at
     bases = {one.table: one.base_table for one in table_mapping.mappings()}
     tables = {
-        table: {"from": bases.get(table, ""), **{name: int(one.get(name, 0)) for name in migration_page.ACCOUNT}}
+        table: {"from": bases.get(table, ""), **{name: int(one.get(name, 0)) for name in page_charts.ACCOUNT}}
         for table, one in (counts or {}).items()
         if isinstance(one, Mapping) and "expected" in one and "copied" in one
     }
@@ -204,37 +203,37 @@ def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.Journ
     }
 
 
-def _known(
+def _success_facts(
     verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry], sync: Mapping[str, Any]
 ) -> success_criteria.SuccessFacts:
-    standing = [stretch for stretch in timeline.weights(entries) if stretch.stands and stretch.figures]
+    active = [one for one in timeline.weights(entries) if one.stands and one.figures]
     watched = [e.evidence for e in checklist.standing(entries) if e.phase == "2.3" and e.item == "error_rate"]
     forward = sync["latency"].get("forward")
     return success_criteria.SuccessFacts(
         verdict.summary if verdict else None,
-        [stretch.figures for stretch in standing if stretch.figures],
+        [one.figures for one in active if one.figures],
         sum(int(one.get("requests") or 0) for one in watched),
         sum(int(one.get("errors") or 0) for one in watched),
         forward["p95"]["median"] if forward else None,
     )
 
 
-def _known_of_risks(
+def _risk_facts(
     verdict: journal.Verdict | None,
     entries: Sequence[journal.JournalEntry],
     checks: Mapping[str, Any] | None,
     tests: int,
 ) -> risks.RiskFacts:
-    leaned_on = [
+    rehearsals = [
         entry.evidence
         for entry in checklist.standing(entries)
         if (entry.phase, entry.item, entry.result) == ("2.1", "rehearsals", "done")
     ]
-    return risks.RiskFacts(verdict.summary if verdict else None, checks, tests, leaned_on[-1] if leaned_on else None)
+    return risks.RiskFacts(verdict.summary if verdict else None, checks, tests, rehearsals[-1] if rehearsals else None)
 
 
 def _samples(service_directory: Path, entries: Sequence[journal.JournalEntry]) -> dict[str, list[dict[str, Any]]]:
-    """The lag over time of this migration; what an earlier attempt left in the same files is not its own."""
+    """Returns the latency over time of this migration. Samples of an earlier attempt in the same files are left out."""
     if not entries:
         return {}
     began = entries[0].at
@@ -254,8 +253,8 @@ def _at(sample: Mapping[str, Any]) -> datetime:
 
 
 def _deliverables(reports: Path, services: Path) -> list[dict[str, Any]]:
-    """The plan's deliverables and the files that hold each: ``name``, ``at`` when it was written, ``here`` if it is
-    beside the page."""
+    """Returns the plan's deliverables with their files: ``name``, ``at`` (when it was written), and ``here``, whether
+    it is in the folder of the page."""
     history = configuration.history_below(services)
     wanted: dict[str, list[tuple[Path, str]]] = {
         "consistency_report": [(reports, "consistency-latest.md"), (reports, "consistency-latest.json")],

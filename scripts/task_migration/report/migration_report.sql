@@ -1,11 +1,11 @@
--- What the page of a migration tells of verdicts and checks: times, counts and keys, never a row's content.
+-- Verdicts and checks for the migration report: times, counts and keys, never the content of a row.
 
--- name: there
+-- name: tables exist
 SELECT pg_catalog.to_regclass('task_migration.verdict') IS NOT NULL AS verdict,
        pg_catalog.to_regclass('task_migration.consistency') IS NOT NULL AS consistency;
 
 -- name: verdicts
--- The newest, oldest of them first; of each no more than twenty of the rows that differed.
+-- The newest verdicts, in the order of their time; of each, at most twenty of the rows that differed.
 SELECT at, passed, differences, reasons, named
 FROM (
     SELECT id, at, passed,

@@ -163,7 +163,7 @@ def laravel_state(connection: database.Connection) -> LaravelState:
 def task_service_state(laravel: database.Connection, dsn: str) -> TaskServiceState:
     """Reads the Task Service's database, which may not exist yet: ``dsn`` is then ""."""
     if not dsn:
-        return TaskServiceState(trouble="not made yet")
+        return TaskServiceState(trouble="not created yet")
     side = database.task_service(dsn)
     try:
         with database.translated_errors(side), database.read_only(side, "status") as connection:
@@ -186,7 +186,7 @@ def sync_states(switches: Mapping[str, sync_switch.Position], ports: Mapping[str
 
 
 def traffic_share(gateway: stage.Gateway, aws: Aws) -> TrafficShare:
-    """Reads the share from API Gateway, in one attempt: status is not kept waiting for AWS."""
+    """Reads the share from API Gateway, in one attempt, so that status does not wait long for AWS."""
     try:
         stage.refuse_invalid(gateway)
         found = stage.read(aws.client("apigateway", attempts=1), gateway)

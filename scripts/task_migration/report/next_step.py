@@ -32,7 +32,7 @@ def next_step(state: MigrationState) -> NextStep:
         or _first_copy(state)
         or _next_phase(state)
         or _open_item(one for items in state.checked.values() for one in items)
-        or NextStep("", "nothing is left to type")
+        or NextStep("", "nothing is left to do")
     )
 
 
@@ -40,7 +40,9 @@ def _while_a_command_runs(state: MigrationState) -> NextStep | None:
     laravel = state.laravel
     if not laravel.running:
         return None
-    return NextStep("ansible-playbook status.yml", f"{laravel.running} is at work, by {laravel.holder_who}; look again")
+    return NextStep(
+        "ansible-playbook status.yml", f"{laravel.running} is running, started by {laravel.holder_who}; check again"
+    )
 
 
 def _after_the_point_of_no_return(state: MigrationState) -> NextStep | None:
@@ -51,9 +53,7 @@ def _after_the_point_of_no_return(state: MigrationState) -> NextStep | None:
     (last,) = (phase for phase in checklist.phases() if phase.phase == past.phase)
     if state.phases[last.phase].state != "done":
         return _start_or_continue(last, state.phases[last.phase], last.command)
-    return _open_item(state.checked[last.phase]) or NextStep(
-        "", "nothing is left to type: the migration has come to its end"
-    )
+    return _open_item(state.checked[last.phase]) or NextStep("", "nothing is left to do: the migration is complete")
 
 
 def _unfinished_rollback(state: MigrationState) -> NextStep | None:
@@ -63,7 +63,7 @@ def _unfinished_rollback(state: MigrationState) -> NextStep | None:
         if found.state in ("interrupted", "failed") and all(
             state.phases[phase].last is None for phase in rollback.takes_back
         ):
-            return NextStep(rollback.command, "the rollback did not come to its end")
+            return NextStep(rollback.command, "the rollback did not finish")
     return None
 
 
@@ -73,7 +73,7 @@ def _first_copy(state: MigrationState) -> NextStep | None:
     if state.phases[first.phase].state != "done":
         return _start_or_continue(first, state.phases[first.phase], first.command)
     if not state.task_service.copied:
-        return NextStep(first.command, "the Task Service's database holds no complete copy")
+        return NextStep(first.command, "the Task Service's database has no complete copy")
     return None
 
 
@@ -120,7 +120,7 @@ def _approval_or_act(plan: approval.Waiting | None, now: datetime) -> NextStep |
     if approvers := plan.approvers(now):
         return NextStep(plan.command, f"approved by {', '.join(approvers)}")
     approve = f"ansible-playbook approve.yml -e plan={plan.digest[: approval.SHORT]}"
-    return NextStep(approve, f"by somebody else than {plan.by}, then {plan.command}")
+    return NextStep(approve, f"by another operator than {plan.by}, then {plan.command}")
 
 
 def _open_item(items: Iterable[Checked]) -> NextStep | None:
@@ -132,4 +132,4 @@ def _start_or_continue(phase: checklist.Phase, state: PhaseState, command: str) 
     if state.state == "under way":
         return NextStep(command, f"the next step of phase {phase.phase}, {phase.en}")
     continues = state.state in ("interrupted", "failed")
-    return NextStep(command, "it goes on where it stopped" if continues else f"begins phase {phase.phase}, {phase.en}")
+    return NextStep(command, "continues where it stopped" if continues else f"starts phase {phase.phase}, {phase.en}")

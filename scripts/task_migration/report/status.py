@@ -1,7 +1,6 @@
-"""How far the migration is: the checklist with its evidence, the state of each phase, and the one command to type next.
+"""Prints how far the migration is: the checklist with its evidence, the state of each phase, and what to type next.
 
-Only looks: its sessions are read-only, so it may be run at any time, beside everything else, and on a database in
-which nothing of ours is.
+Its sessions are read-only, so it may be run at any time, during any other command, and before the first one.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ def status(
     laravel_timezone: str,
     canary_confidence_percent: float = 95,
 ) -> Outcome:
-    """Shows the checklist of these phases, or of all, with what proves each item, and what to type next.
+    """Shows the checklist of these phases, or of all, with the evidence for each item, and what to type next.
 
-    The further parameters are the inventory's bounds, where the syncs tell of their health, and the stage that divides
-    traffic. Details: ``phases`` with state and items, ``verdict``, ``change_log_length``, ``oldest_seconds``,
-    ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``, ``plans`` that
-    wait for an approval or to be begun, ``journal``, ``next``. Raises Refused if Laravel's database can't be asked or
-    there is no such phase.
+    The other parameters are the inventory's bounds, the ports at which the syncs report their health, and the stage
+    that divides traffic. Details: ``phases`` with state and items, ``verdict``, ``change_log_length``,
+    ``oldest_seconds``, ``switches``, ``consistency``, ``sync``, ``traffic``, ``fenced``, ``task_service``, ``running``,
+    ``plans`` that wait for an approval or have not been started, ``journal``, ``next``. Raises Refused if Laravel's
+    database cannot be reached or a phase does not exist.
     """
     known = [phase.phase for phase in checklist.phases()]
     if unknown := [phase for phase in phases or [] if phase not in known]:
@@ -134,14 +133,14 @@ def status(
 
 
 def _first_lines(broken: journal.Break | None, unended: run_log.Run | None, report_directory: str) -> Iterable[str]:
-    """First of all: that what follows can't be believed, and what was left half done."""
-    kept = Path(report_directory) / run_log.FILE
+    """Whether the journal can be trusted, and which command was left unfinished."""
+    log = Path(report_directory) / run_log.FILE
     if broken:
-        yield f"Journal: BROKEN at entry {broken.id}: {broken.why}; what this machine's runs did at the time: {kept}"
+        yield f"Journal: BROKEN at entry {broken.id}: {broken.why}; what the runs on this machine did: {log}"
     if unended:
-        after = f" after: {unended.last_step}" if unended.last_step else ""
-        began = times.when(unended.began)
-        yield f"Last run: {unended.playbook}, begun {began} by {unended.who}, was interrupted or killed{after}"
+        step = f" after the step: {unended.last_step}" if unended.last_step else ""
+        started = times.when(unended.began)
+        yield f"Last run: {unended.playbook}, started {started} by {unended.who}, was interrupted or killed{step}"
 
 
 def _phase_lines(shown: list[str], state: MigrationState, kept: Mapping[str, schedule_gate.Kept]) -> Iterable[str]:
@@ -159,30 +158,30 @@ def _other_lines(state: MigrationState, report_directory: str) -> Iterable[str]:
         found = checklist.state_of(rollback.phase, laravel.entries, laravel.running)
         if found.last is not None:
             trigger = found.last.evidence.get("trigger", "")
-            by_itself = f"; by itself, because of {trigger}" if trigger else ""
-            yield f"Rollback {rollback.phase.removeprefix('rollback-')}: {found}{by_itself}"
+            automatic = f"; automatic, because of {trigger}" if trigger else ""
+            yield f"Rollback {rollback.phase.removeprefix('rollback-')}: {found}{automatic}"
     if laravel.verdict is not None and laravel.verdict.passed:
         age = times.duration(laravel.now - laravel.verdict.at)
-        yield f"Verdict: green, {age} old" + (f"; not to be leaned on: {state.stale}" if state.stale else "; fresh")
+        yield f"Verdict: green, {age} old" + (f"; cannot be used: {state.stale}" if state.stale else "; fresh")
     else:
         reasons = "; ".join((laravel.verdict.summary.get("reasons") or []) if laravel.verdict else [])
         yield f"Verdict: {state.stale}" + (f": {reasons}" if reasons else "")
     length = laravel.change_log_length
     oldest = f", the oldest written {_seconds(laravel.oldest_seconds)} ago" if length and laravel.oldest_seconds else ""
-    yield "Change log: " + ("there is none" if length is None else f"{length:,} to carry{oldest}")
+    yield "Change log: " + ("none" if length is None else f"{length:,} to sync{oldest}")
     copied = "a complete copy" if task_service.copied else "no complete copy"
-    held = "the only one that tasks are written to" if laravel.past_return else copied
-    yield f"Task Service's database: {task_service.trouble or held}"
-    if not laravel.entries and (kept := sorted(Path(report_directory).glob("journal-*.jsonl"))):
-        yield f"An earlier attempt was taken back; its journal: {kept[-1]}"
+    content = "the only one that takes writes to tasks" if laravel.past_return else copied
+    yield f"Task Service's database: {task_service.trouble or content}"
+    if not laravel.entries and (exported := sorted(Path(report_directory).glob("journal-*.jsonl"))):
+        yield f"An earlier attempt was rolled back; its journal: {exported[-1]}"
 
 
 def _dual_write_lines(
     laravel: LaravelState, syncs: Mapping[str, Mapping[str, Any]], warn_entries: int
 ) -> Iterable[str]:
-    """Nothing, before phase 2.3."""
+    """The switches, the syncs and the hourly check. Nothing before phase 2.3."""
     if (laravel.change_log_length or 0) > warn_entries:
-        yield f"WARNING: the change log holds more than {warn_entries:,} entries"
+        yield f"WARNING: the change log has more than {warn_entries:,} entries"
     for name, position in laravel.switches.items():
         if position.changed_at is not None:
             reason = f" ({position.reason})" if position.reason else ""
@@ -200,18 +199,18 @@ def _dual_write_lines(
         yield f"Sync {direction}: {', '.join(filter(None, parts if len(sync) > 1 else parts[:1]))}"
     if laravel.consistency is not None:
         check = laravel.consistency
-        said = check.word if check.passed else f"{check.word}: {check.reasons}"
-        yield f"Consistency: {said}, {_seconds(check.age_seconds)} ago, in {check.seconds:.1f} s"
+        result = check.word if check.passed else f"{check.word}: {check.reasons}"
+        yield f"Consistency: {result}, {_seconds(check.age_seconds)} ago, in {check.seconds:.1f} s"
 
 
 def _canary_lines(laravel: LaravelState, traffic: TrafficShare | None) -> Iterable[str]:
-    """Nothing, while traffic can't be moved."""
+    """The traffic and the fence. Nothing while no traffic can be moved."""
     if traffic is not None:
         yield f"Traffic: {traffic}"
         if traffic.share and not laravel.past_return:
-            yield "Keep ansible-playbook watch.yml running: it alone judges this between two commands"
+            yield "Keep ansible-playbook watch.yml running: between two commands only the watch can roll back"
     if laravel.fenced_since is not None:
-        yield f"Fence: Laravel writes no task since {laravel.fenced_since}"
+        yield f"Fence: active, Laravel writes no tasks since {laravel.fenced_since}"
 
 
 def _seconds(seconds: float) -> str:

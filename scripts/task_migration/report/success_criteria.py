@@ -1,4 +1,4 @@
-"""The plan's success criteria, measured beside promised: success.yml, held against what is known. Pure."""
+"""Judges the plan's success criteria, listed in success_criteria.yml: what was measured against what was promised."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from task_migration import binomial
 from task_migration.control.checklist import CONFIDENCE
 
 State = Literal["met", "missed", "unproven", "not measured"]
-"""``unproven``: what was measured is within the promise, but so few requests do not prove it."""
+"""``unproven``: the measured value is within the bound, but there are too few requests to prove it."""
 
 
 @dataclass(frozen=True)
 class SuccessFacts:
-    """What a criterion may be measured by: the last verdict's summary; the figures of every weight that stands, as the
-    canary's gate gives them; requests to the API and those that failed while it was watched; and the p95 of the sync to
-    the Task Service in milliseconds, over all the time it was written down."""
+    """The facts that criteria are measured by.
+
+    ``verdict`` is the summary of the last verdict. ``figures`` are the metrics of every active weight, as the canary's
+    gate records them. ``watched_requests`` and ``watched_errors`` count the requests of the watch to the API.
+    ``sync_p95_ms`` is the p95 of the sync to the Task Service, over all the time that was recorded.
+    """
 
     verdict: Mapping[str, Any] | None = None
     figures: Sequence[Mapping[str, Any]] = ()
@@ -32,7 +35,7 @@ class SuccessFacts:
 
 @dataclass(frozen=True)
 class Promise:
-    """What was promised: the bound, and how a value is held against it."""
+    """What was promised: the bound, and how a value is compared with it."""
 
     kind: Literal["least", "below", "most"]
     bound: float
@@ -44,7 +47,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Criterion:
-    """One criterion, in the plan's words (``ja``) and in English. ``by_ja`` and ``by_en``: what it is measured by."""
+    """One criterion, in the plan's words (``ja``) and in English. ``by_ja`` and ``by_en`` say how it is measured."""
 
     id: str
     ja: str
@@ -59,7 +62,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Measured:
-    """A value in the promise's unit, out of ``of`` rows or requests. ``proven`` is False where those are too few."""
+    """A value in the unit of the promise, out of ``of`` rows or requests. ``proven`` is False if those are too few."""
 
     value: float
     of: int | None = None
@@ -68,7 +71,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class JudgedCriterion:
-    """A criterion held against what was measured."""
+    """A criterion with its measured value and the result."""
 
     criterion: Criterion
     measured: Measured | None
@@ -94,7 +97,7 @@ class JudgedCriterion:
 
 @cache
 def criteria() -> tuple[Criterion, ...]:
-    """The plan's criteria, in order."""
+    """Returns the plan's criteria, in order."""
     read = yaml.safe_load((files("task_migration") / "report" / "success_criteria.yml").read_text(encoding="utf-8"))
     found = []
     for area in read["areas"]:
@@ -107,12 +110,12 @@ def criteria() -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def held(known: SuccessFacts) -> list[JudgedCriterion]:
-    """Every criterion held against what is known."""
-    return [_held(one, MEASURES[one.measure](known) if one.measure else None) for one in criteria()]
+def judge(facts: SuccessFacts) -> list[JudgedCriterion]:
+    """Judges every criterion by these facts."""
+    return [_judge_one(one, MEASURES[one.measure](facts) if one.measure else None) for one in criteria()]
 
 
-def _held(criterion: Criterion, measured: Measured | None) -> JudgedCriterion:
+def _judge_one(criterion: Criterion, measured: Measured | None) -> JudgedCriterion:
     if measured is None:
         return JudgedCriterion(criterion, None)
     if not criterion.promised.kept_by(measured.value):
@@ -120,53 +123,53 @@ def _held(criterion: Criterion, measured: Measured | None) -> JudgedCriterion:
     return JudgedCriterion(criterion, measured, "met" if measured.proven else "unproven")
 
 
-def _counts(known: SuccessFacts) -> Measured | None:
-    compared = _comparison(known, "counts")
+def _counts(facts: SuccessFacts) -> Measured | None:
+    compared = _comparison(facts, "counts")
     if not compared or not compared["laravel"]:
         return None
-    arrived = compared["task_service"] + compared.get("quarantined", 0)
-    off = abs(compared["laravel"] - arrived)
+    accounted = compared["task_service"] + compared.get("quarantined", 0)
+    off = abs(compared["laravel"] - accounted)
     share = 100.0 if compared["equal"] else 100 * (1 - off / compared["laravel"])
     return Measured(min(share, 100.0), compared["laravel"])
 
 
-def _content(known: SuccessFacts) -> Measured | None:
-    """Every column is compared, so this is never more than the share whose title and description agree."""
-    tasks = ((known.verdict or {}).get("tables") or {}).get("tasks") or {}
+def _content(facts: SuccessFacts) -> Measured | None:
+    """Every column is compared, so this is at most the share of tasks whose title and description agree."""
+    tasks = ((facts.verdict or {}).get("tables") or {}).get("tasks") or {}
     if not tasks.get("laravel_rows"):
         return None
     unequal = tasks["missing"] + tasks["different"]
     return Measured(100 * (1 - unequal / tasks["laravel_rows"]), tasks["laravel_rows"])
 
 
-def _tags(known: SuccessFacts) -> Measured | None:
-    compared = _comparison(known, "tags")
+def _tags(facts: SuccessFacts) -> Measured | None:
+    compared = _comparison(facts, "tags")
     if not compared or not compared["tasks"]:
         return None
     return Measured(100 * compared["equal"] / compared["tasks"], compared["tasks"])
 
 
-def _p95(known: SuccessFacts) -> Measured | None:
-    return _worst(known, "p95_ms")
+def _p95(facts: SuccessFacts) -> Measured | None:
+    return _worst(facts, "p95_ms")
 
 
-def _sync_time(known: SuccessFacts) -> Measured | None:
-    return None if known.sync_p95_ms is None else Measured(known.sync_p95_ms)
+def _sync_time(facts: SuccessFacts) -> Measured | None:
+    return None if facts.sync_p95_ms is None else Measured(facts.sync_p95_ms)
 
 
-def _cpu(known: SuccessFacts) -> Measured | None:
-    return _worst(known, "cpu_percent")
+def _cpu(facts: SuccessFacts) -> Measured | None:
+    return _worst(facts, "cpu_percent")
 
 
-def _uptime(known: SuccessFacts) -> Measured | None:
-    if not known.watched_requests:
+def _uptime(facts: SuccessFacts) -> Measured | None:
+    if not facts.watched_requests:
         return None
-    return Measured(100 * (1 - known.watched_errors / known.watched_requests), known.watched_requests)
+    return Measured(100 * (1 - facts.watched_errors / facts.watched_requests), facts.watched_requests)
 
 
-def _error_rate(known: SuccessFacts) -> Measured | None:
-    requests = sum(int(one.get("requests") or 0) for one in known.figures)
-    errors = sum(int(one.get("errors") or 0) for one in known.figures)
+def _error_rate(facts: SuccessFacts) -> Measured | None:
+    requests = sum(int(one.get("requests") or 0) for one in facts.figures)
+    errors = sum(int(one.get("errors") or 0) for one in facts.figures)
     if not requests:
         return None
     (bound,) = (one.promised.bound for one in criteria() if one.id == "error_rate")
@@ -185,12 +188,12 @@ MEASURES: dict[str, Callable[[SuccessFacts], Measured | None]] = {
 }
 
 
-def _comparison(known: SuccessFacts, name: str) -> Mapping[str, Any] | None:
-    found = ((known.verdict or {}).get("comparisons") or {}).get(name)
+def _comparison(facts: SuccessFacts, name: str) -> Mapping[str, Any] | None:
+    found = ((facts.verdict or {}).get("comparisons") or {}).get(name)
     return found if isinstance(found, Mapping) else None
 
 
-def _worst(known: SuccessFacts, name: str) -> Measured | None:
-    """The largest figure of any weight that stands."""
-    values = [float(one[name]) for one in known.figures if one.get(name) is not None]
+def _worst(facts: SuccessFacts, name: str) -> Measured | None:
+    """Returns the largest value at any active weight."""
+    values = [float(one[name]) for one in facts.figures if one.get(name) is not None]
     return Measured(max(values)) if values else None

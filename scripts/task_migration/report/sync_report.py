@@ -1,8 +1,7 @@
-"""The sync's report, for people and machines: how fast changes cross, over time, and what became of the few that did
-not cross as they were: conflicts and dead letters.
+"""Writes the sync report as Markdown and JSON: the latency of the sync over time, its conflicts and its dead letters.
 
-The figures come from what each sync wrote down every ten seconds, and from the tables in both databases. A conflict is
-told by its key, the columns that differ and a hash of each image; the images themselves stay in the database.
+The values come from the samples that each sync records every ten seconds, and from the tables in both databases. A
+conflict is shown by its key, the columns that differ and a hash of each row; the rows themselves stay in the database.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ DIRECTIONS = ("forward", "backward")
 CONFLICTS_SHOWN = 100
 TIMES_SHOWN = 30
 BAR_MS = 5.0
-"""One mark of the picture of the lag over time."""
+"""One mark in the bars of the latency over time."""
 
 
 @dataclass(frozen=True)
 class ReportedSide:
-    """What one database tells. ``conflicts`` are the newest, ``pending`` is None where there is no change log."""
+    """What was read from one database. ``conflicts`` are the newest; ``pending`` is None if there is no change log."""
 
     by_winner: dict[str, int]
     conflicts: list[dict[str, Any]]
@@ -55,26 +54,26 @@ def sync_report(
 ) -> Outcome:
     """Writes sync-<UTC time>.md and .json, and both as sync-latest. In check mode it writes nothing.
 
-    Details: ``latency`` per direction (milliseconds; the median and the worst of the ten-second figures),
-    ``throughput`` (entries per second), ``over_time``, ``conflicts``, ``dead_letters`` (rows that could not cross,
-    without the kinds that are signed off) and ``pending``. Raises Refused if a database can't be asked.
+    Details: ``latency`` per direction (milliseconds; the median and the worst of the ten-second values),
+    ``throughput`` (entries per second), ``over_time``, ``conflicts``, ``dead_letters`` (rows that could not be synced,
+    without the kinds that are signed off) and ``pending``. Raises Refused if a database cannot be reached.
     """
     signed_off = sorted(quarantine_signed_off or {})
     sides: dict[str, ReportedSide] = {}
     for side in (database.laravel(laravel_dsn), database.task_service(task_service_dsn)):
         with database.translated_errors(side), database.connect(side, "report") as connection:
-            sides[side.name] = asked(connection, signed_off)
+            sides[side.name] = read_side(connection, signed_off)
     samples = {
         direction: latency.read_history(configuration.history_below(Path(service_directory)), direction)
         for direction in DIRECTIONS
     }
-    details = details_of(sides, samples)
+    details = sync_details(sides, samples)
     count, letters = details["conflicts"]["count"], sum(one["count"] for one in details["dead_letters"])
     speed = "; ".join(
         f"{direction} p95 {one['p95']['median']:g} ms, {details['throughput'][direction]['mean']:g} entries/s"
         for direction, one in details["latency"].items()
     )
-    message = f"sync: {speed or 'nothing was carried yet'}; {count} conflicts, {letters} dead letters"
+    message = f"sync: {speed or 'nothing was synced yet'}; {count} conflicts, {letters} dead letters"
     if check:
         return Outcome(False, message, details)
     at = datetime.fromisoformat(details["made_at"])
@@ -87,7 +86,7 @@ def sync_report(
 
 
 def as_markdown(details: Mapping[str, Any]) -> str:
-    """The report as Markdown that also reads well as it stands, in a terminal."""
+    """Returns the report as Markdown that is also easy to read in a terminal."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -99,14 +98,14 @@ def as_markdown(details: Mapping[str, Any]) -> str:
         times={direction: _times(points) for direction, points in details["over_time"].items()},
         conflict_table=_conflict_table(details["conflicts"]["newest"]),
         letters=table(
-            ["where it could not go", "kind", "rows", "such as"],
+            ["refused by", "kind", "rows", "examples"],
             [[one["side"], one["kind"], one["count"], ", ".join(one["sample"])] for one in details["dead_letters"]],
         ),
     )
 
 
-def asked(connection: database.Connection, signed_off: Sequence[str]) -> ReportedSide:
-    """What this database tells of conflicts and dead letters, but for the kinds of quarantine that are signed off."""
+def read_side(connection: database.Connection, signed_off: Sequence[str]) -> ReportedSide:
+    """Reads conflicts and dead letters from this database, without the kinds of quarantine that are signed off."""
     pending = change_log.length(connection) if change_log.exists(connection) else None
     missing = sync_tables.missing(connection)
     if missing:
@@ -129,11 +128,11 @@ def asked(connection: database.Connection, signed_off: Sequence[str]) -> Reporte
     )
 
 
-def details_of(
+def sync_details(
     sides: Mapping[str, ReportedSide], samples: Mapping[str, list[dict[str, Any]]], times: int = TIMES_SHOWN
 ) -> dict[str, Any]:
-    """The report for machines, of the databases that could be asked and of each direction's history; at most ``times``
-    points over time."""
+    """Returns the report as JSON values, from the databases that could be reached and the samples of each direction,
+    with at most ``times`` points over time."""
     busy = {
         direction: [one for one in found if one["lag_ms"]["p50"] is not None] for direction, found in samples.items()
     }
@@ -170,7 +169,7 @@ def _throughput(samples: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _over_time(samples: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
-    """At most so many points, each the worst of what it stands for."""
+    """Returns at most ``most`` points; each has the worst values of its samples."""
     width = max(1, -(-len(samples) // most))
     points = []
     for start in range(0, len(samples), width):
@@ -232,4 +231,4 @@ def _conflict_table(conflicts: Sequence[Mapping[str, Any]]) -> str:
         ]
         for one in conflicts
     ]
-    return table(["at (UTC)", "row", "winner", "columns that differ", "winner's image", "loser's image"], rows)
+    return table(["at (UTC)", "row", "winner", "columns that differ", "winner's hash", "loser's hash"], rows)

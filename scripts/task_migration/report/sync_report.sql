@@ -1,4 +1,4 @@
--- What the sync's report tells. Images are compared and hashed here: no row's content leaves the database.
+-- For the sync report. Rows are compared and hashed here: no content of a row leaves the database.
 
 -- name: conflicts
 SELECT kept.at, kept.unit, kept.key, kept.winner, kept.laravel_at, kept.task_service_at,
@@ -9,7 +9,7 @@ SELECT kept.at, kept.unit, kept.key, kept.winner, kept.laravel_at, kept.task_ser
            CROSS JOIN LATERAL jsonb_each(whole.row_of_table) AS field (name, value)
            WHERE (kept.winner_image -> whole.name -> field.name)
                  IS DISTINCT FROM (kept.loser_image -> whole.name -> field.name)
-             -- one side's own columns are in its image alone
+             -- columns that only one side has are only in its image
              AND coalesce(kept.winner_image -> whole.name ? field.name, true)
              AND coalesce(kept.loser_image -> whole.name ? field.name, true)
            ORDER BY 1

@@ -1,4 +1,4 @@
-"""What the journal tells of the way so far: each run of a phase, and each weight with what was measured at it. Pure."""
+"""Derives the history from the journal: each run of a phase, and each weight with its metrics."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Why = Literal["shift", "by_itself", "rollback", "found"]
 class PhaseRun:
     """One run of a phase or of a rollback.
 
-    ``ended`` is None while it runs; of an interrupted one it is when its last entry was written. ``weight`` is the one
-    that was typed, None where there is none. ``cause`` says why it failed.
+    ``ended`` is None while it runs; for an interrupted run it is the time of its last entry. ``weight`` is the one that
+    was typed, None without one. ``cause`` says why it failed.
     """
 
     phase: str
@@ -36,12 +36,12 @@ class PhaseRun:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A time in which one share of the traffic went to the Task Service, in percent. ``until`` is None of the last one.
+class TrafficPeriod:
+    """A period in which one percentage of the traffic went to the Task Service. ``until`` is None for the last one.
 
-    ``why`` it began: by a shift, by itself (back from a weight that failed), by a rollback, or found so (traffic had
-    moved before that could be written down). ``figures`` are those of the bake, None if it was never proven.
-    ``stands``: no rollback has taken it back.
+    ``why`` it started: a shift, an automatic return from a weight that failed (``by_itself``), a rollback, or ``found``
+    (the traffic had moved before it could be recorded). ``figures`` are the metrics of the bake, None if the weight was
+    never proven. ``stands`` is whether it still counts, because it was not rolled back.
     """
 
     weight: int
@@ -56,7 +56,8 @@ class Stretch:
 
 
 def phase_runs(entries: Sequence[JournalEntry], running: str = "") -> list[PhaseRun]:
-    """Every run of a phase, in the order in which they began. ``running`` is the phase that is at work now, or ""."""
+    """Returns every run of a phase, in the order of their start. ``running`` is the phase that is running now, or
+    ""."""
     found: list[PhaseRun] = []
     for phase in dict.fromkeys(entry.phase for entry in entries):
         own = [entry for entry in entries if entry.phase == phase]
@@ -72,37 +73,35 @@ def phase_runs(entries: Sequence[JournalEntry], running: str = "") -> list[Phase
                 began = None
             seen = entry
         if began and seen:
-            at_work = running == phase
-            found.append(_run(began, None if at_work else seen, "running" if at_work else "interrupted"))
+            is_running = running == phase
+            found.append(_run(began, None if is_running else seen, "running" if is_running else "interrupted"))
     return sorted(found, key=lambda run: run.began)
 
 
-def weights(entries: Sequence[JournalEntry]) -> list[Stretch]:
-    """How the traffic was divided, from the first shift on; nothing before it."""
-    found: list[Stretch] = []
+def weights(entries: Sequence[JournalEntry]) -> list[TrafficPeriod]:
+    """Returns how the traffic was divided, from the first shift on."""
+    found: list[TrafficPeriod] = []
     for entry in entries:
         if entry.phase == "2.4" and entry.item == "shift" and entry.result == "done":
             why: Why = "by_itself" if entry.evidence.get("by_itself") else "shift"
-            _turn(found, int(entry.evidence["to"]), entry.at, why)
+            _change(found, int(entry.evidence["to"]), entry.at, why)
         elif entry.phase == "rollback-2.4" and entry.item == "phase" and entry.result == "started":
             if found and found[-1].weight:
-                _turn(found, 0, entry.at, "rollback")
+                _change(found, 0, entry.at, "rollback")
             found = [replace(one, stands=False) for one in found]
         elif entry.phase == "2.4" and entry.item.startswith("weight_") and entry.result == "done":
             weight = int(entry.item.removeprefix("weight_"))
             if not found or found[-1].weight != weight:
-                _turn(found, weight, entry.at, "found")
+                _change(found, weight, entry.at, "found")
             if entry.evidence:
                 found[-1] = replace(found[-1], figures=dict(entry.evidence))
     return found
 
 
-def taken_back(entries: Sequence[JournalEntry], phase: str, after: datetime) -> datetime | None:
-    """When a rollback first began to take this phase back, at or after that time; None if none did."""
-    ways = {rollback.phase for rollback in rollbacks() if phase in rollback.takes_back}
-    starts = (
-        e.at for e in entries if e.phase in ways and e.item == "phase" and e.result == "started" and e.at >= after
-    )
+def rolled_back_at(entries: Sequence[JournalEntry], phase: str, after: datetime) -> datetime | None:
+    """Returns the start of the first rollback of this phase at or after that time; None if there was none."""
+    own = {rollback.phase for rollback in rollbacks() if phase in rollback.takes_back}
+    starts = (e.at for e in entries if e.phase in own and e.item == "phase" and e.result == "started" and e.at >= after)
     return next(starts, None)
 
 
@@ -124,10 +123,10 @@ def _run(began: JournalEntry, ended: JournalEntry | None, result: RunResult) -> 
     )
 
 
-def _turn(found: list[Stretch], weight: int, at: datetime, why: Why) -> None:
+def _change(found: list[TrafficPeriod], weight: int, at: datetime, why: Why) -> None:
     if found:
         found[-1] = replace(found[-1], until=at)
-    found.append(Stretch(weight, at, None, why))
+    found.append(TrafficPeriod(weight, at, None, why))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
