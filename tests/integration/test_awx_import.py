@@ -96,7 +96,7 @@ def test_the_workflows_steps_follow_one_another(imported):
             assert step["extra_data"] == {"weight": weight, "environment_confirmed": "production"}
         else:
             assert step["unified_job_template"] is None
-            assert step["create_approval_template"]["name"].endswith(("to the Task Service?", "Then it is run again."))
+            assert step["create_approval_template"]["name"].endswith(("to the Task Service?", "Then it runs again."))
 
 
 def test_the_way_home_goes_on_also_when_break_glass_failed(imported):
