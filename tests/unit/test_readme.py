@@ -16,9 +16,8 @@ DETAILS = ["docs/playbooks.md", "docs/playbooks.ja.md"]
 DOCUMENTS = [*READMES, *(str(file.relative_to(PROJECT)) for file in sorted((PROJECT / "docs").rglob("*.md")))]
 FOLDERS = [
     str(file.relative_to(PROJECT))
-    for folder in ("extensions", "inventories", "playbooks", "scripts", "terraform", "tests")
+    for folder in ("extensions", "inventories", "playbooks", "roles", "scripts", "terraform", "tests")
     for file in sorted((PROJECT / folder).rglob("README.md"))
-    if "lab" not in file.parts
 ]
 PAGES = [*DOCUMENTS, *FOLDERS]
 # A path in a document starts at the root, the folder in which commands are typed, the core or its mappings.
@@ -103,8 +102,6 @@ def test_no_link_leads_nowhere(page):
 def test_every_path_in_backticks_exists(page):
     here = (PROJECT / page).parent
     written = WRITTEN | set(HELD.findall(text_of(page)))
-    # The twelve roles and the action plugin get these names in a change of their own.
-    written |= {"guard", "cutover.yml", "change_log", "run_core.py", "roles/sync/README.md"}
     missing = []
     for span in re.findall(r"`([^`\n]+)`", prose_of(page)):
         if re.fullmatch(r"(\.{1,2}/)*[\w.-]+(/[\w.-]+)+/?|[\w.-]+/", span):
@@ -128,6 +125,25 @@ def test_every_command_names_a_playbook_and_declared_parameters(page):
             declared = parameters().get(name)
             assert declared, f"{command[0]}: {name} is not declared"
             assert not declared.only or playbook in declared.only, f"{command[0]}: {name} is not for this playbook"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_module_that_is_named_exists(page):
+    plugins = PROJECT / "scripts/ansible_collections/task_service/migration/plugins"
+    for name in re.findall(r"task_service\.migration\.(\w+)", text_of(page)):
+        assert any(plugins.glob(f"*/{name}.py")), name
+
+
+def test_every_name_of_the_code_in_the_contributing_notes_exists():
+    code = "\n".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("scripts", "tests", "roles")
+        for kind in ("py", "yml")
+        for file in sorted((PROJECT / folder).rglob(f"*.{kind}"))
+    )
+    spans = re.findall(r"`(\w+)`", text_of("docs/contributing.md"))
+    names = {span for span in spans if re.fullmatch(r"_\w+|[A-Z]\w*[a-z]\w*|[A-Z]{3,}|\w+_\w+", span)}
+    assert not {name for name in names if not re.search(rf"\b{name}\b", code)}
 
 
 @pytest.mark.parametrize("page", PAGES)
