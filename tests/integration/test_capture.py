@@ -218,6 +218,36 @@ def test_a_trigger_that_was_dropped_or_switched_off_is_seen_and_put_back(prepare
     assert _written_by(prepared)("UPDATE tasks SET title = 'seen' WHERE id = 1") == {("tasks", 1)}
 
 
+def test_an_older_form_with_a_function_for_each_event_is_replaced_and_leaves_nothing(prepared: Sides) -> None:
+    before = catalog_of(prepared.laravel_dsn)
+    with connect(laravel(prepared.laravel_dsn), "test") as connection:
+        for event in ("insert", "update"):
+            connection.execute(
+                f"""
+                CREATE FUNCTION task_migration.log_tasks_{event}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                SET search_path = pg_catalog, pg_temp AS $function$
+                BEGIN
+                    INSERT INTO task_migration.change_log (part, key, root) SELECT 'tasks', id, id FROM new_rows;
+                    RETURN NULL;
+                END
+                $function$;
+                CREATE OR REPLACE TRIGGER task_migration_{event} AFTER {event} ON tasks
+                REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+                WHEN (coalesce(current_setting('task_migration.origin', true), '') <> 'sync')
+                EXECUTE FUNCTION task_migration.log_tasks_{event}();
+                COMMENT ON TRIGGER task_migration_{event} ON tasks IS 'task_migration capture 0123456789abcdef'
+                """
+            )
+        connection.execute("DROP FUNCTION task_migration.log_tasks_write()")
+        assert capture.missing(connection) == ["tasks"]
+    with psycopg.connect(prepared.laravel_owner_dsn, autocommit=True) as application:
+        application.execute("UPDATE tasks SET title = 'by the older form' WHERE id = 1")
+    assert capture.capture(laravel_dsn=prepared.laravel_dsn, check=False).details["tables"] == ["tasks"]
+    assert catalog_of(prepared.laravel_dsn) == before
+    assert _log(prepared) == {("tasks", 1)}
+    assert _written_by(prepared)("UPDATE tasks SET title = 'by the newer form' WHERE id = 3") == {("tasks", 3)}
+
+
 def test_a_long_transaction_makes_it_fail_naming_the_lock_and_other_writers_go_on(sides: Sides, monkeypatch) -> None:
     monkeypatch.setattr(lock_retry, "ATTEMPTS", 4)
     monkeypatch.setattr(lock_retry, "PAUSE_SECONDS", 0.2)
@@ -226,7 +256,7 @@ def test_a_long_transaction_makes_it_fail_naming_the_lock_and_other_writers_go_o
     with psycopg.connect(sides.laravel_owner_dsn) as long:
         long.execute("UPDATE tasks SET title = 'a long transaction' WHERE id = 1")
         writer.start()
-        with pytest.raises(Failed, match=r"putting capture on tasks.*lock.*Laravel's database.*pg_stat_activity"):
+        with pytest.raises(Failed, match=r"installing capture on tasks.*lock.*Laravel's database.*pg_stat_activity"):
             capture.capture(laravel_dsn=sides.laravel_dsn, lock_timeout_seconds=0.3, check=False)
         slowest = writer.stop()
         long.rollback()
@@ -256,7 +286,7 @@ def test_it_succeeds_by_itself_once_the_long_transaction_has_ended(sides: Sides,
 def test_capture_refuses_without_the_mapping_table_and_where_laravel_is_not(make_sides) -> None:
     sides = make_sides()
     before = catalog_of(sides.laravel_dsn)
-    with pytest.raises(Refused, match="cognito_user_mapping is not there yet"):
+    with pytest.raises(Refused, match="cognito_user_mapping does not exist yet"):
         capture.capture(laravel_dsn=sides.laravel_dsn, check=False)
     assert catalog_of(sides.laravel_dsn) == before
     with pytest.raises(Refused, match=r"has no table .*tasks.*laravel_dsn"):

@@ -1,6 +1,7 @@
--- The change log and the triggers that write it, the same on both sides. Append-only and without a look-up, so the
--- application gets no lock that it did not have before. Each entry says which row was written, never what; root is the
--- task that the row belongs to, NULL where a row belongs to many (a tag, a user).
+-- The change log and the triggers that write it, the same on both sides. The triggers only insert and look nothing up,
+-- so the application needs no lock that it did not need before. An entry names the row that was written, never its
+-- content: part is the table, key the row, root the task that the row belongs to, NULL where a row belongs to many tasks
+-- (a tag, a user).
 
 -- name: create change log
 CREATE SCHEMA IF NOT EXISTS task_migration;
@@ -14,31 +15,23 @@ CREATE TABLE IF NOT EXISTS task_migration.change_log (
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 CREATE INDEX IF NOT EXISTS change_log_of_many ON task_migration.change_log (id) WHERE root IS NULL;
 
--- name: function for insert
+-- name: function for write
+-- Serves the triggers for insert and for update.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM new_rows;
-    RETURN NULL;
-END
-$function$;
-
--- name: function for update
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $function$
-BEGIN
-    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM new_rows;
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {source_table}, {key}, {task} FROM new_rows;
     RETURN NULL;
 END
 $function$;
 
 -- name: function for rekey
--- A row that gets another key or belongs to another task: the one that it was. To compare all old rows with all new ones
--- in the trigger above would cost every update of many rows a fifth of its speed.
+-- Logs the old key of a row that gets another key or another task. Comparing all old rows with all new ones in the
+-- function above would make every update of many rows a fifth slower.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key, root) VALUES ({part}, OLD.{column}, {old_root});
+    INSERT INTO task_migration.change_log (part, key, root) VALUES ({source_table}, OLD.{key}, {old_task});
     RETURN NULL;
 END
 $function$;
@@ -48,13 +41,13 @@ CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURIT
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
     INSERT INTO task_migration.change_log (part, key, root)
-    SELECT DISTINCT {part}, written.key, written.root
+    SELECT DISTINCT {source_table}, written.key, written.root
     FROM (
-        (SELECT {column} AS key, {root} AS root, {updates_of} FROM new_rows
-         EXCEPT SELECT {column}, {root}, {updates_of} FROM old_rows)
+        (SELECT {key} AS key, {task} AS root, {updates_of} FROM new_rows
+         EXCEPT SELECT {key}, {task}, {updates_of} FROM old_rows)
         UNION ALL
-        (SELECT {column} AS key, {root} AS root, {updates_of} FROM old_rows
-         EXCEPT SELECT {column}, {root}, {updates_of} FROM new_rows)
+        (SELECT {key} AS key, {task} AS root, {updates_of} FROM old_rows
+         EXCEPT SELECT {key}, {task}, {updates_of} FROM new_rows)
     ) written;
     RETURN NULL;
 END
@@ -64,7 +57,7 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM old_rows;
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {source_table}, {key}, {task} FROM old_rows;
     RETURN NULL;
 END
 $function$;
@@ -73,7 +66,7 @@ $function$;
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 BEGIN
-    INSERT INTO task_migration.change_log (part, key, root) SELECT {part}, {column}, {root} FROM {table};
+    INSERT INTO task_migration.change_log (part, key, root) SELECT {source_table}, {key}, {task} FROM {table};
     RETURN NULL;
 END
 $function$;
@@ -83,19 +76,19 @@ CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT ON {table} REFERENCING NEW TABL
 FOR EACH STATEMENT WHEN (coalesce(current_setting('task_migration.origin', true), '') <> 'sync')
 EXECUTE FUNCTION {function}();
 
--- name: trigger for update
+-- name: trigger for update of some columns
 CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE ON {table} REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
 FOR EACH STATEMENT WHEN (coalesce(current_setting('task_migration.origin', true), '') <> 'sync')
 EXECUTE FUNCTION {function}();
 
--- name: trigger for update without the old rows
+-- name: trigger for update
 CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE ON {table} REFERENCING NEW TABLE AS new_rows
 FOR EACH STATEMENT WHEN (coalesce(current_setting('task_migration.origin', true), '') <> 'sync')
 EXECUTE FUNCTION {function}();
 
 -- name: trigger for rekey
 CREATE OR REPLACE TRIGGER {trigger} AFTER UPDATE ON {table}
-FOR EACH ROW WHEN ((OLD.{column}, {old_root}) IS DISTINCT FROM (NEW.{column}, {new_root})
+FOR EACH ROW WHEN ((OLD.{key}, {old_task}) IS DISTINCT FROM (NEW.{key}, {new_task})
                    AND coalesce(current_setting('task_migration.origin', true), '') <> 'sync')
 EXECUTE FUNCTION {function}();
 
@@ -122,7 +115,7 @@ DROP FUNCTION IF EXISTS {function}();
 DROP TABLE IF EXISTS task_migration.change_log;
 
 -- name: installed triggers
--- enabled: 'O' and 'A' fire for the application's sessions, 'D' and 'R' do not
+-- tgenabled: 'O' and 'A' fire in the application's sessions, 'D' and 'R' do not
 SELECT c.relname, t.tgname, t.tgenabled IN ('O', 'A'), coalesce(obj_description(t.oid, 'pg_trigger'), '')
 FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid
