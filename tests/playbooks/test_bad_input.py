@@ -166,8 +166,8 @@ def test_a_second_operator_is_told_who_works_and_since_when(lab, refused):
     """And kill -9 of the first one frees the lock within a second."""
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
     holder = (
-        "import os, subprocess, sys, time; from task_migration.lock import lock; os.getppid = os.getpid; "
-        "lock(laravel_dsn=sys.argv[1], command='phase-2.1-prepare'); print('held', flush=True); time.sleep(60)"
+        "import os, sys, time; from task_migration.control.operator_lock import operator_lock; os.getppid = os.getpid; "
+        "operator_lock(laravel_dsn=sys.argv[1], command='phase-2.1-prepare'); print('held', flush=True); time.sleep(60)"
     )
     command = [BIN / "python", "-c", holder, lab.endpoints()["laravel_dsn"]]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as first:
@@ -204,7 +204,7 @@ def test_a_failure_in_the_middle_says_the_first_cause_and_takes_the_change_log_o
         ran = fresh.type("phase-2.1-prepare.yml")
         assert ran.code != 0
         assert ran.errors[-1].startswith("failed: Fail with the first cause: Phase 2.1 stopped: ")
-        assert "rollback-2.1.yml takes everything back" in ran.errors[-1]
+        assert "rollback-2.1.yml undoes everything" in ran.errors[-1]
         assert not [thing for thing in fresh.catalog() if thing.startswith("trigger task_migration_insert")]
     finally:
         with psycopg.connect(fresh.endpoints()["laravel_app_dsn"]) as session:
