@@ -154,6 +154,6 @@ def test_the_canary_ends_at_the_whole_of_the_traffic():
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda playbook: playbook.stem)
 def test_the_phases_ask_and_no_way_back_does(playbook):
-    asks = "schedule_phase:" in playbook.read_text()
+    asks = "tasks_from: schedule_gate" in playbook.read_text()
     assert asks == playbook.stem.startswith("phase-")
     assert asks == (playbook.stem in parameters()["outside_schedule"].only)
