@@ -32,6 +32,7 @@ from lab.sql_files import blocks, statement
 COUNTED = ("acknowledged", "present", "superseded", "in conflict", "lost", "doubled", "resurrected", "unknown")
 _WORST_FIRST = ("lost", "resurrected", "in conflict", "superseded", "present")
 _FILE = "load/accounting.sql"
+_APP_FILES = {"laravel": "apps/laravel_app.sql", "task_service": "apps/task_service_app.sql"}
 _DELETED: dict[str, Any] = {"deleted": True}
 # Statuses that Laravel does not have; there they are `pending`.
 _ONLY_TASK_SERVICE = {"in_progress": "pending", "rejected": "pending"}
@@ -143,7 +144,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _tasks_of(session: psycopg.Connection[Any], side: str, keys: list[int]) -> Iterable[tuple[int, Mapping[str, Any]]]:
     """Returns the side's existing tasks, with their fields named as in the ledger."""
-    document = as_sql(blocks(f"apps/{side}_app.sql")["document"])
+    document = as_sql(blocks(_APP_FILES[side])["document"])
     for key, task, deleted in session.execute(
         statement(_FILE, f"{side} tasks", document=document), {"keys": keys}
     ).fetchall():
