@@ -77,7 +77,7 @@ def digest(acts=ACTS):
 
 
 def refused(gate, **more):
-    with pytest.raises(Refused, match="this takes two people") as caught:
+    with pytest.raises(Refused, match="a second person must approve the plan") as caught:
         gate(**more)
     return str(caught.value)
 
@@ -91,12 +91,12 @@ def test_check_mode_shows_the_plan_and_touches_nothing(gate, dsn):
     shown = gate(check=True)
     assert shown.message == f"plan {digest()} of phase 2.4: 0 of 1 approvals"
     assert "traffic, from: 50" in shown.lines
-    assert shown.lines[-1] == "beside: verdict: green"
+    assert shown.lines[-1] == "for information: verdict: green"
     assert entries(dsn) == []
 
 
 def test_unapproved_it_is_refused_with_what_the_other_types_and_written_down_once(gate, dsn):
-    assert f"ansible-playbook approve.yml -e plan={digest()}, and you: {COMMAND}" in refused(gate)
+    assert f"ansible-playbook approve.yml -e plan={digest()}; then you type: {COMMAND}" in refused(gate)
     refused(gate)
     assert entries(dsn) == [("plan", "refused", "alice")]
 
@@ -105,7 +105,7 @@ def test_who_planned_it_cant_approve_it_from_another_machine_either(gate, approv
     refused(gate)
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     with pytest.raises(
-        Refused, match=r"whoever planned it can't approve it; measured: planned by alice@.*alice@elsewhere"
+        Refused, match=r"you cannot approve your own plan; measured: planned by alice@.*alice@elsewhere"
     ):
         approve(plan=digest())
     assert len(entries(dsn)) == 1
@@ -148,7 +148,7 @@ def test_status_says_who_is_waited_for_and_what_to_type(gate, approve, dsn, be, 
     refused(gate)
     ((plan_told,), (line,)) = stand()
     assert (plan_told["phase"], plan_told["approved_by"]) == ("2.4", [])
-    assert re.fullmatch(rf"Plan {digest()} of phase 2\.4, by alice@\S+: waits for an approval since .* UTC", line)
+    assert re.fullmatch(rf"Plan {digest()} of phase 2\.4, by alice@\S+: waiting for an approval since .* UTC", line)
     be("bob")
     approve(plan=digest())
     ((plan_told,), (line,)) = stand()
@@ -164,7 +164,7 @@ def test_another_plan_needs_another_approval(gate, approve, be):
     other = {**ACTS, "traffic": {"from": 25, "to": 100}}
     refused(gate, acts=other)
     be("bob")
-    with pytest.raises(Refused, match=f"no such plan waits.*{digest(other)} of phase 2.4, by alice"):
+    with pytest.raises(Refused, match=f"no plan with this digest is waiting.*{digest(other)} of phase 2.4, by alice"):
         approve(plan=digest())
 
 
@@ -172,7 +172,7 @@ def test_another_plan_needs_another_approval(gate, approve, be):
 def test_a_digest_that_is_none_is_refused(gate, approve, be, typed):
     refused(gate)
     be("bob")
-    with pytest.raises(Refused, match="no such plan waits"):
+    with pytest.raises(Refused, match="no plan with this digest is waiting"):
         approve(plan=typed)
 
 
@@ -181,7 +181,7 @@ def test_a_rollback_takes_plan_and_approval_back(gate, approve, dsn, be):
     be("bob")
     approve(plan=digest())
     journal.journal(laravel_dsn=dsn, phase="rollback-2.4", item="phase", result="started")
-    with pytest.raises(Refused, match="none waits"):
+    with pytest.raises(Refused, match="no plan is waiting"):
         approve(plan=digest())
     be("alice")
     refused(gate)
@@ -202,7 +202,7 @@ def test_a_plan_that_was_altered_in_the_journal_is_not_approved(gate, approve, d
         session.execute("ALTER TABLE task_migration.journal DISABLE TRIGGER only_grows")
         session.execute("UPDATE task_migration.journal SET evidence = jsonb_set(evidence, '{acts,fenced}', '[]')")
     be("bob")
-    with pytest.raises(Refused, match="not the one that was shown"):
+    with pytest.raises(Refused, match="not the plan that was printed"):
         approve(plan=digest())
 
 
@@ -229,7 +229,7 @@ def test_where_there_is_aws_a_person_is_who_sts_names(gate, approve, be, monkeyp
     become("alice")
     refused(gate, aws_account_id="123456789012")
     become("alice again")
-    with pytest.raises(Refused, match="whoever planned it"):
+    with pytest.raises(Refused, match="you cannot approve your own plan"):
         approve(plan=digest(), aws_account_id="123456789012")
     become("bob")
     assert (

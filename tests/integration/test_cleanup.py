@@ -205,10 +205,12 @@ def test_nobody_keeps_tables_for_ever_without_saying_so(world, day):
 
 def test_from_then_on_no_other_command_is_let_in(world):
     for command in ("phase-2.1-prepare", "phase-2.4-canary", "rollback-2.1", "rollback-2.4", "reconcile", "watch"):
-        with pytest.raises(Refused, match=r"phase 2\.5 has begun: there is no way back by data; .*phase-2\.5-cleanup"):
+        with pytest.raises(
+            Refused, match=r"phase 2\.5 has started: rollback is no longer possible; .*phase-2\.5-cleanup"
+        ):
             operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command=command, check=True)
     operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command="phase-2.5-cleanup", check=True)
     world.clean()
     world.write("phase")
-    with pytest.raises(Refused, match=r"phase 2\.5 is done: there is no way back by data; .* next: .*status\.yml"):
+    with pytest.raises(Refused, match=r"phase 2\.5 is done: rollback is no longer possible; .* next: .*status\.yml"):
         operator_lock.operator_lock(laravel_dsn=world.sides.laravel_dsn, command="rollback-2.4")

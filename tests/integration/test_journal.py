@@ -91,7 +91,7 @@ def test_not_even_a_superuser_in_replica_mode_rewrites_it(laravel_database):
 
 def test_check_mode_writes_nothing_and_says_what_it_would(dsn):
     outcome = journal.journal(laravel_dsn=dsn, phase="2.1", item="phase", result="started", evidence={}, check=True)
-    assert (outcome.changed, outcome.message) == (False, "would write down: phase 2.1: started")
+    assert (outcome.changed, outcome.message) == (False, "would be written to the journal: phase 2.1: started")
     assert ours(dsn) == 0
 
 
@@ -273,8 +273,8 @@ def test_whoever_alters_an_entry_is_seen(tampered, change):
 @pytest.mark.parametrize(
     ("number", "found"),
     [
-        (3, (4, "it does not follow on entry 3, one of them was written anew")),
-        (5, (5, "it was written anew")),
+        (3, (4, "it does not follow entry 3; one of them was replaced")),
+        (5, (5, "it was replaced")),
     ],
 )
 def test_whoever_gives_an_altered_entry_its_hash_is_seen(tampered, number, found):
@@ -290,9 +290,9 @@ def test_whoever_gives_an_altered_entry_its_hash_is_seen(tampered, number, found
 )
 def test_whoever_removes_entries_is_seen_at_the_end_too(tampered, gone, first):
     tampered.execute(f"DELETE FROM task_migration.journal WHERE id IN ({gone})")
-    assert broken(tampered) == (first, "it is gone")
+    assert broken(tampered) == (first, "it was removed")
     append(tampered)
-    assert broken(tampered) == (first, "it is gone"), "what is written later must not heal it"
+    assert broken(tampered) == (first, "it was removed"), "what is written later must not heal it"
     assert journal.entries(tampered)[-1].id == 6
 
 
@@ -309,7 +309,7 @@ def test_whoever_puts_an_entry_in_is_seen_and_stops_nobody_from_writing(tampered
 @pytest.mark.parametrize("statement", ["DROP TABLE", "DELETE FROM"])
 def test_a_journal_without_its_end_says_so_and_can_still_be_written_to(tampered, statement):
     tampered.execute(f"{statement} task_migration.journal_end")
-    assert "the note of where the journal ends is gone" in broken(tampered)[1]
+    assert "the record of the journal's last entry was removed" in broken(tampered)[1]
     append(tampered)
     assert [entry.id for entry in journal.entries(tampered)] == [1, 2, 3, 4, 5, 6]
 
@@ -327,21 +327,21 @@ def test_triggers_that_were_left_off_stop_nobody_from_writing_and_are_put_on_aga
 def test_a_journal_that_was_dropped_is_missed_by_the_one_that_is_made_anew(tampered):
     tampered.execute("DROP TABLE task_migration.journal")
     append(tampered)
-    assert broken(tampered) == (1, "it is gone")
+    assert broken(tampered) == (1, "it was removed")
 
 
 def test_whoever_writes_all_of_it_anew_is_seen_by_the_marks_alone(tampered, five):
     tampered.execute("UPDATE task_migration.journal SET evidence = '{}' WHERE id = 1")
     write_anew(tampered)
     assert broken(tampered) is None
-    assert broken(tampered, five) == (5, "it was written anew")
+    assert broken(tampered, five) == (5, "it was replaced")
 
 
 def test_whoever_cuts_the_end_off_and_mends_it_is_seen_by_the_marks_alone(tampered, five):
     tampered.execute("DELETE FROM task_migration.journal WHERE id > 3")
     write_anew(tampered)
     assert broken(tampered) is None
-    assert broken(tampered, five) == (4, "it is gone")
+    assert broken(tampered, five) == (4, "it was removed")
 
 
 def test_marks_of_another_journal_say_nothing(tampered):
@@ -400,7 +400,7 @@ def test_the_export_keeps_the_hashes(tampered, five, tmp_path):
 
 def test_a_journal_of_an_earlier_version_is_refused_with_what_to_type(dsn, laravel):
     laravel.execute("CREATE SCHEMA task_migration; CREATE TABLE task_migration.journal (id bigint, at timestamptz)")
-    with pytest.raises(Refused, match=r"earlier version.*lab-down\.yml"):
+    with pytest.raises(Refused, match=r"earlier development version.*lab-down\.yml"):
         write(dsn)
 
 

@@ -200,7 +200,7 @@ def test_on_ecs_a_name_that_is_not_there_is_refused_before_anything_is_changed(s
     for wrong, said in (
         ({"parameter": "/app/NONE"}, "there is no parameter /app/NONE"),
         ({"service": "none"}, "there is no ECS service none in the cluster app"),
-        ({"cluster": "none"}, "AWS does not know what it takes to read the ECS service laravel"),
+        ({"cluster": "none"}, "AWS has no resource of this name, so it cannot read the ECS service laravel"),
     ):
         with pytest.raises(Refused, match=said):
             turn(state="on", laravel_flag={**ON_ECS, **wrong})
@@ -354,7 +354,7 @@ def test_by_command_no_shell_reads_the_words(tmp_path, nowhere):
     ("more", "kind", "said"),
     [
         ({"command": ["sh", "-c", "cat secret; exit 3"]}, Failed, "exit code 3.*next: to see its output: cd "),
-        ({"command": ["sleep", "60"], "timeout_seconds": 1}, Failed, "still running after 1 s, ended"),
+        ({"command": ["sleep", "60"], "timeout_seconds": 1}, Failed, "still running after 1 s, so it was killed"),
         ({"command": ["no-such-program"]}, Failed, "FileNotFoundError: No such file or directory"),
         ({"command": ["true"]}, Failed, "the command succeeded, but Laravel's flag did not change"),
         ({"look": ["echo", "maybe"]}, Refused, "it printed neither true nor false"),

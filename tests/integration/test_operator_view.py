@@ -89,7 +89,7 @@ def test_steps_are_numbered_as_they_run_with_what_they_said_and_the_next_command
     assert lines[1] == "Phase 9, made up: a play"
     assert lines[2].startswith("local, ")
     assert lines[4] == "  1. ok: Look whether nothing is known"
-    assert lines[5] == "     schedule: none is set"
+    assert lines[5] == "     schedule: none (schedule_begins is empty)"
     assert not any(word in said for word in ("Skipped", "A note", "Quiet", "PLAY", "TASK", "\x1b"))
     assert re.fullmatch(r"Done in \d+ s: 1 step, nothing changed\.", lines[-3])
     assert lines[-2] == "Next: ansible-playbook status.yml"
@@ -114,7 +114,7 @@ def test_a_note_is_shown_and_what_it_says_is_next_waits_for_the_end(play):
         ("ansible-playbook a.yml -e x=1 -e y=2 (open: the report)", ""),
         ("ansible-playbook a.yml -e x=1 -e y=2", ""),
         ("somebody else types ansible-playbook a.yml -e p=1, and you: ansible-playbook b.yml", ""),
-        ("set schedule_begins in the inventory", ""),
+        ("correct schedule_begins in the inventory", ""),
     ],
 )
 def test_what_is_next_can_be_copied_unless_somebody_else_is_to_type_it(said, line):
@@ -128,7 +128,7 @@ def test_an_error_is_one_line_and_the_way_out_stands_alone(play):
     assert len(failed) == 2
     assert failed[0].startswith("  2. failed: Go there: ")
     assert failed[1].startswith("     failed: Fail with the first cause: Phase 9 stopped: ")
-    assert said.splitlines()[-2] == "Next: set schedule_begins in the inventory"
+    assert said.splitlines()[-2] == "Next: correct schedule_begins in the inventory"
     assert "Refused at step 2, after" in said.splitlines()[-3]
     assert "Traceback" not in said
 

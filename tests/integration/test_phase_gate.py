@@ -46,10 +46,10 @@ def test_nothing_behind_a_canary_may_be_taken_back_before_it_is(dsn):
     phase_gate(laravel_dsn=dsn, phase="2.4", standing="taken back")
     write(dsn, "2.4", "started", weight=5)
     write(dsn, "2.4", "done", weight=5)
-    with pytest.raises(Refused, match=r"has to be taken back first; measured: under way.*next: .*rollback-2\.4"):
+    with pytest.raises(Refused, match=r"must be rolled back first; measured: under way.*next: .*rollback-2\.4"):
         phase_gate(laravel_dsn=dsn, phase="2.4", standing="taken back")
     write(dsn, "rollback-2.4", "started")
-    with pytest.raises(Refused, match=r"did not come to its end.*next: .*rollback-2\.4"):
+    with pytest.raises(Refused, match=r"did not finish.*next: .*rollback-2\.4"):
         phase_gate(laravel_dsn=dsn, phase="2.4", standing="taken back")
     write(dsn, "rollback-2.4", "done")
     phase_gate(laravel_dsn=dsn, phase="2.4", standing="taken back")

@@ -58,7 +58,7 @@ def test_a_red_one_begins_the_count_anew_and_is_named(asked):
 
 
 def test_forced_it_takes_a_reason_and_says_so(asked):
-    with pytest.raises(Refused, match="takes a reason"):
+    with pytest.raises(Refused, match="force needs a reason"):
         asked(force=True)
     done = asked(force=True, reason="the third lab burned down")
     assert "WARNING" in done.message
@@ -96,6 +96,6 @@ def test_the_checklists_item_is_done_by_what_phase_2_1_leaned_on_unless_it_was_f
             return journal.entries(connection)
 
     forced = checked(green=1, mappings="abc", forced=True, reason="in a hurry")
-    assert (forced.done, "without: in a hurry" in forced.missing) == (False, True)
+    assert (forced.done, "without them: in a hurry" in forced.missing) == (False, True)
     done = checked(green=3, mappings="abc", forced=False, reason="")
     assert (done.done, done.figures) == (True, "3 green rehearsals of the mappings abc")

@@ -32,7 +32,7 @@ def stands(dsn):
 def test_a_switch_that_was_never_turned_is_off(dsn, stands):
     assert not stands(FORWARD)
     off = sync_switch(laravel_dsn=dsn, name=FORWARD, state="off")
-    assert (off.changed, off.message) == (False, "sync_forward: off already: it was never turned on")
+    assert (off.changed, off.message) == (False, "sync_forward: already off: it was never turned on")
 
 
 def test_turning_it_off_brings_nothing_back_that_a_rollback_took_away(dsn, tmp_path):

@@ -244,7 +244,7 @@ def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_wa
     assert alerts.subjects() == ["Task migration: way back: red"]
     assert "phase-2.4-canary" in alerts.messages()[0]
     assert "error rate of the Task Service's API: 100.0 %" in alerts.messages()[0]
-    told = ["way back: another operator is at work" in one for one in shown]
+    told = ["way back: another operator is running a command" in one for one in shown]
     assert told[0]
     assert told[-2:] == [False, False]  # it looked once more, for the other may have mended it
 

@@ -126,13 +126,14 @@ class Lab:
         return ran
 
     def approved(self, *words: str) -> str:
-        """Types what takes two people, which is refused, and as the second one approves it; how the other is named."""
+        """Types a command that needs a second person, which is refused, then approves its plan as that second person;
+        returns their name."""
         ran = self.type(*words, "-e", "approvals_required=1")
         assert ran.code != 0, ran.said
         assert len(ran.errors) == 1, ran.said
-        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}), and you: ", ran.said)
+        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}); then you type: ", ran.said)
         assert asked, ran.said
-        assert "whoever planned it can't approve it" in self.type("approve.yml", "-e", asked[2]).errors[0]
+        assert "you cannot approve your own plan" in self.type("approve.yml", "-e", asked[2]).errors[0]
         assert f"Next: {asked[1]} -e {asked[2]} (by another operator than " in self.must("status.yml").said
         done = self.type("approve.yml", "-e", asked[2], LOGNAME="second_person")
         assert done.code == 0, done.said

@@ -81,7 +81,7 @@ def as_comment(stamp):
 
 def test_without_a_terminal_the_environment_has_to_be_named_beforehand(prepared, refused):
     asking = ("reconcile.yml", "-e", "environment_confirmation=ask")
-    assert refused(*asking).endswith("-e environment_confirmed=local, or type that name when you are asked")
+    assert refused(*asking).endswith("-e environment_confirmed=local, or type that name when asked")
     assert "measured: the answer 'production'" in refused(*asking, "-e", "environment_confirmed=production")
     prepared.must(*asking, "-e", "environment_confirmed=local")
 

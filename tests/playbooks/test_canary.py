@@ -194,9 +194,12 @@ def test_100_percent_is_fenced_and_promoted_and_again_nothing_changes(visited):
     assert visited.must(*visited.canary(100)).changed == 0
     with psycopg.connect(visited.endpoints()["laravel_dsn"], autocommit=True) as session:
         session.execute("DROP TRIGGER task_migration_fence ON tasks")
-    assert "the fence is gone: ansible-playbook phase-2.4-canary.yml -e weight=100" in visited.must("status.yml").said
+    assert (
+        "Laravel is no longer fenced: ansible-playbook phase-2.4-canary.yml -e weight=100"
+        in visited.must("status.yml").said
+    )
     assert visited.must(*visited.canary(100)).changed
-    assert "the fence is gone" not in visited.must("status.yml").said
+    assert "Laravel is no longer fenced" not in visited.must("status.yml").said
     assert visited.must(*visited.canary(100)).changed == 0
 
 

@@ -104,7 +104,7 @@ def test_killed_past_the_point_of_no_return_the_way_back_is_closed_and_the_same_
     both = (*SIGNED, "-e", "approvals_required=1")
     promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="Drain the change log")
     promoted.kill(*both, "-e", f"laravel_checkout={checkout}", at="sync_backward: turned off")
-    assert "phase 2.5 has begun: there is no way back by data" in refused(promoted, "rollback-2.4.yml").errors[0]
+    assert "phase 2.5 has started: rollback is no longer possible" in refused(promoted, "rollback-2.4.yml").errors[0]
     promoted.kill(*SIGNED, "-e", f"laravel_checkout={checkout}", at="clean-up: removed")
     ran = promoted.must(*SIGNED, "-e", f"laravel_checkout={checkout}")
     assert done(promoted)[-6:] == [
@@ -148,7 +148,7 @@ def test_there_is_no_way_back_and_nothing_begins_anew(promoted, command):
     assert ran.code != 0
     assert len(ran.errors) == 1, ran.said
     asks_no_database = command == ("break-glass.yml",)
-    why = "Laravel refuses every write" if asks_no_database else "phase 2.5 is done: there is no way back by data"
+    why = "Laravel refuses every write" if asks_no_database else "phase 2.5 is done: rollback is no longer possible"
     assert why in ran.errors[0]
     assert (promoted.structure(), promoted.stage()) == before
 

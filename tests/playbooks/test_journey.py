@@ -39,7 +39,7 @@ def test_phase_2_1_without_its_rehearsals_is_refused_and_forced_it_is_written_do
     assert "0 green in a row" in ran.errors[0]
     assert "next: ansible-playbook rehearse.yml -e times=3" in ran.errors[0]
     assert (fresh.catalog(), fresh.reports() - {"runs.jsonl"}) == before
-    assert "takes a reason" in fresh.type("phase-2.1-prepare.yml", *asked, "-e", "force=true").errors[0]
+    assert "force needs a reason" in fresh.type("phase-2.1-prepare.yml", *asked, "-e", "force=true").errors[0]
     fresh.must("phase-2.1-prepare.yml", *asked, "-e", "force=true", "-e", "reason='no time'")
     assert fresh.must("phase-2.1-prepare.yml", *asked).changed == 0
     query = "SELECT array_agg(evidence->>'reason') FROM task_migration.journal WHERE item = 'rehearsals'"

@@ -86,7 +86,7 @@ def test_an_item_is_checked_by_its_own_entry_with_who_and_when() -> None:
 
 def test_the_newest_entry_decides() -> None:
     assert checked("copy", "2.1 copy done", "2.1 copy failed").missing == "failed 2026-01-12 03:02 UTC, by ops@runner"
-    assert "begun and not ended" in checked("copy", "2.1 copy done", "2.1 copy started").missing
+    assert "started and not finished" in checked("copy", "2.1 copy done", "2.1 copy started").missing
     assert checked("copy", "2.1 copy failed", "2.1 copy done").done
 
 
@@ -113,7 +113,7 @@ def test_an_entry_of_another_phase_proves_nothing() -> None:
 @pytest.mark.parametrize("name", ["counts", "sample", "tags"])
 def test_a_comparison_needs_its_figures_and_they_must_say_equal(name: str) -> None:
     assert not checked(name, verdict=verdict(COMPARISONS)).done, "a verdict alone is no entry"
-    assert "no figures" in checked(name, "2.2 verify done").missing
+    assert "have no result" in checked(name, "2.2 verify done").missing
     assert checked(name, "2.2 verify done", verdict=verdict(COMPARISONS)).done
     other = {**COMPARISONS[name], "equal": False if name == "counts" else 9}
     unequal = checked(name, "2.2 verify done", verdict=verdict({**COMPARISONS, name: other}))
@@ -135,7 +135,7 @@ def test_three_migration_tests_are_three_and_not_two() -> None:
     two = checked("migration_tests", "2.1 phase done", migration_tests=tests[:2])
     assert (two.done, two.missing) == (False, "2 of 3 so far: ansible-playbook rehearse.yml -e times=3")
     assert checked("migration_tests", migration_tests=tests).figures == (
-        "3 different copies proven, the last of 342 rows"
+        "3 different copies proven equal, the last of 342 rows"
     )
 
 
@@ -178,7 +178,10 @@ def test_an_error_rate_is_proven_by_enough_requests_and_never_by_few_clean_ones(
         ]
         return check(*ITEMS["error_rate"], Evidence(told))
 
-    assert rate((20, 0)).missing == "0 of 20 requests failed; it takes 2,995 to say so: ansible-playbook watch.yml"
+    assert (
+        rate((20, 0)).missing
+        == "0 of 20 requests failed; 2,995 requests are needed for a proof: ansible-playbook watch.yml"
+    )
     assert rate((2000, 0), (1000, 0)).done
     assert not rate((2994, 0)).done
     assert not rate((4741, 1)).done
@@ -222,7 +225,7 @@ def test_the_next_step_follows_the_highest_weight_that_was_proven(reached: tuple
 
 def test_that_laravel_writes_no_more_is_proven_by_the_fence_that_stands_and_not_by_an_entry() -> None:
     assert checked("laravel_fenced", "2.4 fence done", fenced=True).done
-    assert "the fence is gone" in checked("laravel_fenced", "2.4 fence done").missing
+    assert "Laravel is no longer fenced" in checked("laravel_fenced", "2.4 fence done").missing
     assert not checked("laravel_fenced", "2.4 phase done", fenced=True).done
 
 

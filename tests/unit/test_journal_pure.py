@@ -112,7 +112,7 @@ def test_no_gate_leans_on_a_red_verdict_or_on_none() -> None:
 
 
 def test_a_verdict_from_the_future_is_not_fresh() -> None:
-    assert "clock was put back" in str(journal.stale_because(verdict(hours=-1), NOW, 24, None))
+    assert "clock was set back" in str(journal.stale_because(verdict(hours=-1), NOW, 24, None))
 
 
 def test_a_start_without_an_end_is_an_interruption_and_one_with_any_end_is_not() -> None:

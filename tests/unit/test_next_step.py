@@ -140,7 +140,7 @@ CASES: dict[str, tuple[MigrationState, str, str]] = {
     "too few migration tests before the canary": (
         state(DUAL_WRITE, tests=2),
         "ansible-playbook rehearse.yml -e times=3",
-        "open: Three migration tests have succeeded",
+        "open: Three migration tests succeeded",
     ),
     "too few requests before the canary": (
         state(DUAL_WRITE[:-1]),
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[MigrationState, str, str]] = {
     "the fence is gone before the cleanup": (
         state(CANARY_AT_100),
         f"{CANARY} -e weight=100",
-        "open: Laravel writes no task any more",
+        "open: Laravel's writes to tasks are stopped",
     ),
     # the verdict
     "a stale verdict before the dual write": (
@@ -245,7 +245,7 @@ CASES: dict[str, tuple[MigrationState, str, str]] = {
     "the cleanup is done but for what a person confirms": (
         state(CLEANED, verdict=None),
         "ansible-playbook phase-2.5-cleanup.yml -e confirm=documents",
-        "open: The documents are up to date",
+        "open: The documentation is up to date",
     ),
     "the migration is complete": (state([*CLEANED, *CONFIRMED], verdict=None), "", "nothing is left to do"),
     # a command that is running

@@ -65,7 +65,7 @@ def test_outside_it_asks_and_takes_no_answer_but_yes():
     found = asked(8, answer="ask")
     assert found.details["asks"]
     assert "2 days late. Type yes" in found.details["question"]
-    assert "watch.yml can't act" in found.details["question"]  # the lock is held meanwhile
+    assert "watch.yml cannot roll back" in found.details["question"]  # the lock is held meanwhile
     for answer in ("", "no", "y", "ja"):
         with pytest.raises(Refused, match=r"2 days late.*-e outside_schedule=yes"):
             asked(8, answer=answer)
@@ -111,7 +111,7 @@ def test_a_phase_is_held_against_its_window_by_the_days_of_the_users():
         "who": "",
         "deliverable_ja": "RDS構築、マイグレーションスクリプト",
         "off_days": 0,
-        "deliverable_en": "the RDS, the program that moves the data",
+        "deliverable_en": "the RDS, the migration script",
     }
     assert (found["2.2"].began, found["2.2"].off) == (None, 0)
     assert str(found["2.2"]) == "planned 2025-12-22..2025-12-28"

@@ -1,1 +1,1 @@
-"""What was done and who may do what next: journal, checklist, approvals, the operator's lock, switches."""
+"""Records what was done and checks what may be done next: journal, checklist, approvals, operator's lock, switches."""

@@ -1,8 +1,8 @@
-"""The second person: who approves a plan is not who carries it out.
+"""Approvals by a second person: the operator who runs a plan cannot approve it.
 
-A plan is an entry of the journal, written by the operator's command that was refused for want of an approval; an
-approval is another, by somebody else. What was shown, what was approved and what is done are held together by the
-digest of the plan. Both entries go the way of all others when a rollback takes their phase back.
+A plan is a journal entry, written when the operator's command is refused because it has no approval. An approval is
+another entry, by another person. The digest of the plan ensures that what was printed, what was approved and what is
+done are the same. A rollback of the phase makes both entries void.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from task_migration.postgres import database
 PLAN, APPROVAL = "plan", "approval"
 """The journal's items."""
 SHORT = 12
-"""So many letters of a digest are shown, and are enough to type."""
+"""How many characters of a digest are printed, and are enough to type."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A plan that was shown and not begun yet. ``approved`` are the entries that approve it, the newest last."""
+    """A plan that was printed and is not started yet. ``approved`` are the entries that approve it, the newest last."""
 
     entry: JournalEntry
     approved: tuple[JournalEntry, ...]
@@ -46,20 +46,20 @@ class Waiting:
 
     @property
     def command(self) -> str:
-        """What its operator types once it is approved."""
+        """Returns the command that its operator types once it is approved."""
         return str(self.entry.evidence["command"])
 
     def approvers(self, now: datetime) -> list[str]:
-        """Whose approvals are still good."""
+        """Returns who approved it, without expired approvals."""
         return sorted({str(one.evidence["approver"]) for one in self.approved if now < until(one)})
 
     def told(self, now: datetime) -> str:
-        """How it stands, in one line."""
+        """Returns its state in one line."""
         title = f"Plan {self.digest[:SHORT]} of phase {self.entry.phase}, by {self.by}"
         if approvers := self.approvers(now):
             last = max(map(until, self.approved))
             return f"{title}: approved by {', '.join(approvers)}, until {times.when(last)}"
-        return f"{title}: waits for an approval since {times.when(self.entry.at)}"
+        return f"{title}: waiting for an approval since {times.when(self.entry.at)}"
 
 
 def approval(
@@ -71,11 +71,11 @@ def approval(
     aws: Aws,
     check: bool = False,
 ) -> Outcome:
-    """Shows the plan with this digest, and approves it for so many hours; again, it changes nothing.
+    """Prints the plan with this digest, and approves it for ``approval_max_age_hours``. A second run changes nothing.
 
-    Check mode only shows it. Details: ``digest``, ``phase``, ``by`` (who planned), ``approver``, ``command``, what the
-    operator types then. Raises Refused if no such plan waits, if a newer one of its phase does, if what the journal
-    holds is not what the digest says, and to whoever planned it.
+    Check mode only prints it. Details: ``digest``, ``phase``, ``by`` (who planned it), ``approver``, ``command`` (what
+    the operator types next). Raises Refused if no such plan is waiting, if its phase has a newer plan, if the plan in
+    the journal does not match the digest, and if the caller is the person who planned it.
     """
     me = caller_identity.who(aws, aws_account_id)
     side = database.laravel(laravel_dsn)
@@ -86,23 +86,23 @@ def approval(
     title = f"plan {found.digest[:SHORT]} of phase {phase}, by {found.by}, {times.when(found.entry.at)}"
     if digest(phase, acts) != found.digest:
         raise Refused(
-            "the plan in the journal is not the one that was shown",
+            "the plan in the journal is not the plan that was printed",
             measured=f"its digest is {digest(phase, acts)[:SHORT]}",
             allowed=found.digest[:SHORT],
-            next_step="ansible-playbook status.yml says whether the journal is whole",
+            next_step="ansible-playbook status.yml shows whether the journal was altered",
         )
     if caller_identity.person(me) == caller_identity.person(found.by):
         raise Refused(
-            "whoever planned it can't approve it",
+            "you cannot approve your own plan",
             measured=f"planned by {found.by}; you are {me}",
-            allowed="somebody else, by a login of her own",
-            next_step=f"she types ansible-playbook approve.yml -e plan={found.digest[:SHORT]}",
+            allowed="another operator, with their own login",
+            next_step=f"another operator types: ansible-playbook approve.yml -e plan={found.digest[:SHORT]}",
         )
     lines = shown(acts, found.entry.evidence["beside"])
     details = {"digest": found.digest, "phase": phase, "by": found.by, "approver": me, "command": found.command}
     mine = [one for one in found.approved if one.evidence["approver"] == me]
     if any(now < until(one) for one in mine):
-        return Outcome(False, f"{title}: approved by you already, until {times.when(until(mine[-1]))}", details, lines)
+        return Outcome(False, f"{title}: you already approved it, until {times.when(until(mine[-1]))}", details, lines)
     if check:
         return Outcome(True, f"{title}: would be approved by {me}", details, lines)
     good_until = now + timedelta(hours=approval_max_age_hours)
@@ -112,13 +112,13 @@ def approval(
 
 
 def digest(phase: str, acts: Mapping[str, Any]) -> str:
-    """Which plan it is: SHA-256, in hex, of what would be done."""
+    """Returns the digest of a plan: the SHA-256, in hex, of what would be done."""
     text = json.dumps([phase, acts], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def waiting(standing: Sequence[JournalEntry]) -> list[Waiting]:
-    """The newest plan of each phase, unless its phase was begun since; by the entries that count."""
+    """Returns the newest plan of each phase that has not started since, from the entries in effect."""
     found = []
     for phase in dict.fromkeys(one.phase for one in standing):
         own = [one for one in standing if one.phase == phase]
@@ -130,13 +130,13 @@ def waiting(standing: Sequence[JournalEntry]) -> list[Waiting]:
 
 
 def until(entry: JournalEntry) -> datetime:
-    """How long an approval is good."""
+    """Returns when an approval expires."""
     return datetime.fromisoformat(entry.evidence["until"])
 
 
 def shown(acts: Mapping[str, Any], beside: Mapping[str, Any]) -> tuple[str, ...]:
-    """A plan for people: what would be done, and under it what was true when it was shown."""
-    return (*_told(acts), *(f"beside: {said}" for _, said in sorted(beside.items())))
+    """Returns a plan as lines: what would be done, then what was true when it was printed."""
+    return (*_told(acts), *(f"for information: {text}" for _, text in sorted(beside.items())))
 
 
 def _told(values: Mapping[str, Any], before: str = "") -> Iterable[str]:
@@ -157,7 +157,7 @@ def _words(value: Any) -> str:
 
 
 def _approving(own: Iterable[JournalEntry], digest: str, begun: int) -> Iterable[JournalEntry]:
-    """What approves this plan and was not used: the phase was not begun since."""
+    """Returns the approvals of this plan that are not used: the phase has not started since."""
     return (
         one
         for one in own
@@ -166,14 +166,14 @@ def _approving(own: Iterable[JournalEntry], digest: str, begun: int) -> Iterable
 
 
 def _found(typed: str, known: Sequence[Waiting]) -> Waiting:
-    """The plan whose digest begins so. Raises Refused if there is none."""
+    """Returns the plan whose digest begins with ``typed``. Raises Refused if there is none."""
     found = [one for one in known if len(typed) >= SHORT and one.digest.startswith(typed)]
     if len(found) == 1:
         return found[0]
     there = ", ".join(f"{one.digest[:SHORT]} of phase {one.entry.phase}, by {one.by}" for one in known)
     raise Refused(
-        "no such plan waits for an approval",
+        "no plan with this digest is waiting for an approval",
         measured=f"-e plan={typed}",
-        allowed=there or "none waits: the operator's command shows one, or it was begun, or taken back",
-        next_step="the digest stands where the operator's command ended; ansible-playbook status.yml names it too",
+        allowed=there or "no plan is waiting: none was printed yet, or it was started or rolled back since",
+        next_step="ansible-playbook status.yml prints the digest, as the operator's command did",
     )

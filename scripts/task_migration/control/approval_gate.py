@@ -1,4 +1,4 @@
-"""The gate of two people: what is about to be done is shown, and goes on only if somebody else approved just that."""
+"""Requires a second person: prints what is about to be done, and refuses it until another operator has approved it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def approval_gate(
     aws: Aws,
     check: bool = False,
 ) -> Outcome:
-    """Shows the plan with its digest, and refuses it until so many others approved it; check mode only shows it.
+    """Prints the plan with its digest, and refuses it without ``approvals_required`` approvals; check mode only prints.
 
-    ``acts`` is what would be done and makes the digest; ``beside``, by name, is said of what is true meanwhile, and
-    ``report`` is a file to read: both may change each minute. ``command`` is what is typed for it. An approval is used
-    once: by the run that begins the phase next; when that is cut off, the same plan goes on with it, for as long.
-    Details: ``digest``, and ``evidence`` for the phase's start. Raises Refused after it wrote the plan into the journal
-    for whoever is to approve it.
+    ``acts`` is what would be done; the digest is made of it. ``beside``, by name, describes the current situation, and
+    ``report`` is a file to read: both may change every minute and are not in the digest. ``command`` is what the
+    operator types. An approval is used once, by the next run that starts the phase. If that run is interrupted, the
+    same plan continues with the same approval while it is valid. Details: ``digest``, and ``evidence`` for the phase's
+    start. Raises Refused after writing the plan to the journal for the second person.
     """
     if not approvals_required:
-        return Outcome(False, "plan: nobody else has to approve it", {"digest": "", "evidence": {}})
+        return Outcome(False, "plan: no approval is required", {"digest": "", "evidence": {}})
     digest = approval.digest(phase, acts)
     title = f"plan {digest[: approval.SHORT]} of phase {phase}"
     details = {"digest": digest, "evidence": {}}
@@ -55,33 +55,33 @@ def approval_gate(
     begun = _cut_off(phase, standing, digest)
     if begun is not None and now - begun.at <= timedelta(hours=approval_max_age_hours):
         evidence = {name: begun.evidence[name] for name in ("plan", "approved_by")}
-        said = f"{title}: goes on as approved by {evidence['approved_by']}"
-        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
+        message = f"{title}: continues, approved by {evidence['approved_by']}"
+        return Outcome(False, message, {**details, "evidence": evidence}, lines if check else ())
     known = next((one for one in approval.waiting(standing) if one.digest == digest), None)
     good, why = _judged(known, me, now, approval_max_age_hours)
     if len(good) >= approvals_required:
         evidence = {"plan": digest, "approved_by": ", ".join(good)}
-        said = f"{title}: approved by {evidence['approved_by']}"
-        return Outcome(False, said, {**details, "evidence": evidence}, lines if check else ())
-    said = f"{len(good)} of {approvals_required} approvals{why}"
+        message = f"{title}: approved by {evidence['approved_by']}"
+        return Outcome(False, message, {**details, "evidence": evidence}, lines if check else ())
+    counted = f"{len(good)} of {approvals_required} approvals{why}"
     if check:
-        return Outcome(False, f"{title}: {said}", details, lines)
+        return Outcome(False, f"{title}: {counted}", details, lines)
     if known is None:
         evidence = {"digest": digest, "by": me, "command": command, "acts": dict(acts), "beside": beside}
         journal.journal(laravel_dsn=laravel_dsn, phase=phase, item=approval.PLAN, result="refused", evidence=evidence)
     raise Refused(
-        f"this takes two people, and nobody else has approved the plan {digest[: approval.SHORT]} yet",
-        measured=said,
-        allowed=f"{approvals_required} by somebody else than {me}, at most {approval_max_age_hours:g} h old",
+        f"a second person must approve the plan {digest[: approval.SHORT]} first",
+        measured=counted,
+        allowed=f"{approvals_required} by another operator than {me}, at most {approval_max_age_hours:g} h old",
         next_step=(
-            "somebody else, by a login of her own, types ansible-playbook approve.yml "
-            f"-e plan={digest[: approval.SHORT]}, and you: {command}"
+            f"another operator, with their own login, types: ansible-playbook approve.yml "
+            f"-e plan={digest[: approval.SHORT]}; then you type: {command}"
         ),
     )
 
 
 def _cut_off(phase: str, standing: Sequence[JournalEntry], digest: str) -> JournalEntry | None:
-    """The start of a run that was cut off, if that was of this plan, approved."""
+    """Returns the start of an interrupted run if it was a run of this approved plan; else None."""
     state = checklist.state_of(phase, standing)
     if state.state == "interrupted" and state.last is not None and state.last.evidence.get("plan") == digest:
         return state.last
@@ -89,24 +89,24 @@ def _cut_off(phase: str, standing: Sequence[JournalEntry], digest: str) -> Journ
 
 
 def _judged(known: approval.Waiting | None, me: str, now: datetime, max_age_hours: float) -> tuple[list[str], str]:
-    """Who approved it and counts; and why others don't, "" if there are none."""
+    """Returns the approvers that count, and why others do not count ("" if there are none)."""
     good: list[str] = []
     why = []
     for one in known.approved if known else ():
         who, age = str(one.evidence["approver"]), now - one.at
         if caller_identity.person(who) == caller_identity.person(me):
-            why.append(f"{who} is who types this")
+            why.append(f"{who} is you")
         elif known is not None and caller_identity.person(who) == caller_identity.person(known.by):
             why.append(f"{who} planned it")
         elif age > timedelta(hours=max_age_hours):
-            why.append(f"that of {who} is {times.duration(age)} old")
+            why.append(f"the approval of {who} is {times.duration(age)} old")
         elif who not in good:
             good.append(who)
     return good, f": {'; '.join(why)}" if why else ""
 
 
 def _read(report: str) -> dict[str, str]:
-    """The report, and which one it is."""
+    """Returns the report's path and SHA-256, as a line of the plan."""
     if not report:
         return {}
     try:

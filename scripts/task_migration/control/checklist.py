@@ -1,4 +1,4 @@
-"""The plan's checklist, each item checked by evidence and never by hand: checklist.yml, read and held against it."""
+"""The plan's checklist (checklist.yml): each item is checked by evidence, never by hand."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from task_migration.times import duration, when
 _ACCOUNT = ("expected", "copied", "laravel", "task_service", "quarantined", "in_flight", "waiting")
 
 CONFIDENCE = 0.95
-"""What is usual; whoever asks for less is told so."""
+"""The usual confidence; results with a lower one say so."""
 NO_WAY_BACK = "no_way_back"
-"""The journal's item that says so: what a way back needs is taken away from here on."""
+"""The journal's item after which no rollback is possible: what a rollback needs is removed from then on."""
 _OF_THE_SYNC = {"switch", "consistency"}
-"""Evidence that is there while the sync runs."""
+"""Evidence that exists only while the sync runs."""
 State = Literal["not started", "running", "interrupted", "failed", "under way", "done"]
-"""``under way``: a step of the phase ended well, and others are to come."""
+"""``under way``: a step of the phase succeeded, and further steps remain."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item: in the plan's words (``ja``), in English, with the one kind of ``evidence`` that checks it."""
+    """One item: in the plan's words (``ja``), in English, and the kind of ``evidence`` that proves it."""
 
     id: str
     ja: str
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of the plan, and the command that runs it, or its first step. ``complete``: see checklist.yml."""
+    """One phase of the plan, and the command for it or for its first step. ``complete``: see checklist.yml."""
 
     phase: str
     ja: str
@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A way back: the phases whose work counts no more once it has started."""
+    """A rollback, and the phases whose work no longer counts once it has started."""
 
     phase: str
     command: str
@@ -63,7 +63,7 @@ class Rollback:
 
 @dataclass(frozen=True)
 class MigrationTest:
-    """One copy made from nothing and proven equal. ``copied_at`` says which copy it was."""
+    """One copy that started empty and was proven equal. ``copied_at`` identifies the copy."""
 
     copied_at: str
     verified_at: datetime
@@ -74,9 +74,9 @@ class MigrationTest:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known: the journal, oldest first; the last verdict; the migration tests, oldest first; how the
-    switches stand; the newest consistency check, and after how many seconds it says nothing any more; whether the fence
-    stands; and how sure an error rate has to be."""
+    """All evidence: the journal, oldest first; the last verdict; the migration tests, oldest first; the switches; the
+    newest consistency check, and the age in seconds from which on it is too old; whether Laravel is fenced now; and
+    the confidence that an error rate needs."""
 
     journal: Sequence[JournalEntry] = ()
     verdict: Verdict | None = None
@@ -90,7 +90,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the evidence says of an item: ``figures`` where it is done, ``missing`` where it is not."""
+    """One checked item: ``figures`` are the numbers that prove it, ``missing`` is why it is not done."""
 
     item: Item
     done: bool
@@ -113,15 +113,15 @@ class Checked:
         }
 
     def lines(self) -> tuple[str, str]:
-        """The item with its box, and under it the evidence, or what is missing."""
-        said = f"{self.who}, {when(self.at)}" if self.at else ""
-        under = "; ".join(filter(None, [said, self.figures])) if self.done else self.missing
+        """Returns the item with its check box, and a second line with the evidence or with what is missing."""
+        by = f"{self.who}, {when(self.at)}" if self.at else ""
+        under = "; ".join(filter(None, [by, self.figures])) if self.done else self.missing
         return f"  [{'x' if self.done else ' '}] {self.item.en} ({self.item.ja})", f"      {under}"
 
 
 @dataclass(frozen=True)
 class PhaseState:
-    """How far a phase is. ``last`` is the entry that says so: the phase's last start or end that changed something."""
+    """The state of a phase. ``last`` is its evidence: the last start or end of the phase that changed something."""
 
     state: State
     last: JournalEntry | None = None
@@ -130,15 +130,15 @@ class PhaseState:
     def __str__(self) -> str:
         if self.last is None:
             return self.state
-        words = {"interrupted": "interrupted; it had begun", "running": "running; it began"}
-        told = self.cause or (figures(self.last.evidence) if self.state in ("done", "under way") else "")
-        said = f"{words.get(self.state, self.state)} {when(self.last.at)}, by {self.last.who}"
-        return f"{said}: {told}" if told else said
+        words = {"interrupted": "interrupted; started", "running": "running; started"}
+        more = self.cause or (figures(self.last.evidence) if self.state in ("done", "under way") else "")
+        text = f"{words.get(self.state, self.state)} {when(self.last.at)}, by {self.last.who}"
+        return f"{text}: {more}" if more else text
 
 
 @cache
 def phases() -> tuple[Phase, ...]:
-    """The plan's phases, in order."""
+    """Returns the plan's phases, in order."""
     return tuple(
         Phase(
             one["phase"],
@@ -154,7 +154,7 @@ def phases() -> tuple[Phase, ...]:
 
 @cache
 def rollbacks() -> tuple[Rollback, ...]:
-    """The ways back."""
+    """Returns the rollbacks."""
     return tuple(Rollback(one["phase"], one["command"], tuple(one["takes_back"])) for one in _read()["rollbacks"])
 
 
@@ -163,7 +163,7 @@ def _read() -> Any:
 
 
 def standing(journal: Sequence[JournalEntry]) -> list[JournalEntry]:
-    """The entries that still count: without those of a phase that a later rollback has begun to take back."""
+    """Returns the entries in effect: without those of phases for which a later rollback has started."""
     taken_back = {
         phase: entry.id
         for rollback in rollbacks()
@@ -175,14 +175,14 @@ def standing(journal: Sequence[JournalEntry]) -> list[JournalEntry]:
 
 
 def past_return(standing: Sequence[JournalEntry]) -> JournalEntry | None:
-    """The entry from which on there is no way back by data; None while there is one."""
+    """Returns the entry after which data can no longer be rolled back; None while it can be."""
     return next((one for one in reversed(standing) if one.item == NO_WAY_BACK and one.result == "done"), None)
 
 
 def state_of(phase: str, journal: Sequence[JournalEntry], running: str = "") -> PhaseState:
-    """How far a phase is, by the entries that count. ``running`` is the playbook that holds the operator's lock now.
+    """Returns the state of a phase, from the entries in effect. ``running`` is the playbook that holds the lock now.
 
-    A refusal changed nothing, so the phase stands as it did before it.
+    A refusal changed nothing, so the state is the one before it.
     """
     own = [entry for entry in journal if entry.phase == phase and entry.item == "phase"]
     settled: JournalEntry | None = None
@@ -205,19 +205,19 @@ def state_of(phase: str, journal: Sequence[JournalEntry], running: str = "") -> 
 
 
 def phase_of(playbook: str) -> str:
-    """The phase or the rollback that this playbook runs; "" if it runs none."""
+    """Returns the phase or the rollback that this playbook runs; "" if it runs none."""
     commands = [(one.command, one.phase) for one in phases()] + [(one.command, one.phase) for one in rollbacks()]
     return {command.split()[1]: phase for command, phase in commands}.get(f"{playbook}.yml", "")
 
 
 def following(phase: Phase, checked: Sequence[Checked]) -> str:
-    """The command of a phase's next step: of the item after the last one that is checked."""
+    """Returns the command of a phase's next step: that of the item after the last one that is done."""
     last = max((number for number, one in enumerate(checked) if one.done), default=-1)
     return phase.items[min(last + 1, len(phase.items) - 1)].command if phase.complete else phase.command
 
 
 def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
-    """Holds one item against the evidence."""
+    """Checks one item against the evidence."""
     if "migration_tests" in item.evidence:
         return _by_tests(item, int(item.evidence["migration_tests"]), evidence)
     if "error_rate" in item.evidence:
@@ -232,20 +232,20 @@ def check(phase: Phase, item: Item, evidence: Evidence) -> Checked:
     if entry is None:
         return Checked(item, False, missing=missing)
     if "fence" in item.evidence and not evidence.fenced:
-        return Checked(item, False, missing=f"the fence is gone: {item.command}")
+        return Checked(item, False, missing=f"Laravel is no longer fenced: {item.command}")
     if "comparison" not in item.evidence:
-        own = figures(entry.evidence) if entry.item != "phase" else "with the whole of the phase"
+        own = figures(entry.evidence) if entry.item != "phase" else "with the whole phase"
         return Checked(item, True, entry.who, entry.at, own)
     compared = _comparison(item.evidence["comparison"], entry, evidence.verdict)
     if compared is None:
-        return Checked(item, False, missing="no figures of this comparison are in the journal or the last verdict")
+        return Checked(item, False, missing="the journal and the last verdict have no result of this comparison")
     if not _says_equal(compared):
         return Checked(item, False, missing=f"not equal: {figures(compared)}")
     return Checked(item, True, entry.who, entry.at, figures(compared))
 
 
 def _proof(phase: Phase, item: Item, journal: Sequence[JournalEntry]) -> tuple[JournalEntry | None, str]:
-    """The entry that says this was done, or why there is none."""
+    """Returns the entry that proves the item, or None and the reason."""
     last = _last(journal, phase.phase, item.evidence.get("journal", "verify"))
     if last is not None and last.result == "done":
         return last, ""
@@ -255,7 +255,7 @@ def _proof(phase: Phase, item: Item, journal: Sequence[JournalEntry]) -> tuple[J
         return whole, ""
     if last is None:
         return None, f"not done yet: {item.command}"
-    words = {"failed": "failed", "started": "begun and not ended"}[last.result]
+    words = {"failed": "failed", "started": "started and not finished"}[last.result]
     return None, f"{words} {when(last.at)}, by {last.who}"
 
 
@@ -265,7 +265,7 @@ def _last(journal: Sequence[JournalEntry], phase: str, item: str) -> JournalEntr
 
 
 def _comparison(name: str, entry: JournalEntry, verdict: Verdict | None) -> Mapping[str, Any] | None:
-    """The figures of a comparison: those that were written down with the entry, else those of the last verdict."""
+    """Returns the result of a comparison: the one in the entry, else the one in the last verdict."""
     for source in (entry.evidence, verdict.summary if verdict else {}):
         found = source.get("comparisons", {}).get(name)
         if isinstance(found, Mapping):
@@ -281,19 +281,19 @@ def _says_equal(compared: Mapping[str, Any]) -> bool:
 
 
 def _by_tests(item: Item, wanted: int, evidence: Evidence) -> Checked:
-    """Copies made from nothing and proven on this side; or as many rehearsals of the whole journey in labs, by what
-    phase 2.1 wrote down."""
+    """Counts copies that started empty and were proven equal; or as many rehearsals of the whole migration in labs, as
+    phase 2.1 recorded them."""
     tests = evidence.migration_tests
     if len(tests) >= wanted:
         last = tests[-1]
-        counted = f"{len(tests)} different copies proven, the last of {last.rows:,} rows"
+        counted = f"{len(tests)} different copies proven equal, the last of {last.rows:,} rows"
         return Checked(item, True, f"{last.operator}@{last.host}", last.verified_at, counted)
     rehearsed = _last(evidence.journal, "2.1", "rehearsals")
     if rehearsed is not None and int(rehearsed.evidence.get("green", 0)) >= wanted:
         counted = f"{rehearsed.evidence['green']} green rehearsals of the mappings {rehearsed.evidence.get('mappings')}"
         return Checked(item, True, rehearsed.who, rehearsed.at, counted)
     forced = (
-        f"; phase 2.1 went on without: {rehearsed.evidence['reason']}"
+        f"; phase 2.1 was run without them: {rehearsed.evidence['reason']}"
         if rehearsed and rehearsed.evidence.get("forced")
         else ""
     )
@@ -318,22 +318,22 @@ def _by_check(item: Item, entry: JournalEntry, evidence: Evidence) -> Checked:
 
 
 def _by_requests(phase: Phase, item: Item, percent: float, evidence: Evidence) -> Checked:
-    """To say with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995 clean ones, and more where
-    some failed."""
+    """Checks an error rate. To prove with 95 % confidence that fewer than 0.1 % of all requests fail takes 2,995
+    requests without a failure, and more if some failed."""
     counted = [one for one in evidence.journal if one.phase == phase.phase and one.item == "error_rate"]
     requests = sum(int(entry.evidence.get("requests", 0)) for entry in counted)
     errors = sum(int(entry.evidence.get("errors", 0)) for entry in counted)
     needed = binomial.needed(errors, percent / 100, evidence.confidence)
     caveat = f", at {100 * evidence.confidence:g} % confidence" if evidence.confidence < CONFIDENCE else ""
-    said = f"{errors:,} of {requests:,} requests failed{caveat}"
+    result = f"{errors:,} of {requests:,} requests failed{caveat}"
     if requests < needed:
-        return Checked(item, False, missing=f"{said}; it takes {needed:,} to say so: {item.command}")
-    return Checked(item, True, counted[-1].who, counted[-1].at, said)
+        return Checked(item, False, missing=f"{result}; {needed:,} requests are needed for a proof: {item.command}")
+    return Checked(item, True, counted[-1].who, counted[-1].at, result)
 
 
 def figures(evidence: Mapping[str, Any]) -> str:
-    """Evidence in a few words: plain values as they are, figures per table added up."""
-    said: list[str] = []
+    """Returns evidence in a few words: plain values as they are, counts per table added up."""
+    words: list[str] = []
     tables = evidence.get("tables", evidence)
     if isinstance(tables, Mapping):
         sums: dict[str, int] = {}
@@ -343,16 +343,16 @@ def figures(evidence: Mapping[str, Any]) -> str:
                     if isinstance(value, int) and not isinstance(value, bool):
                         sums[name] = sums.get(name, 0) + value
         known = [name for name in _ACCOUNT if name in sums]  # jsonb keeps no order
-        said += [f"{_words(name)} {sums[name]:,}" for name in [*known, *(name for name in sums if name not in known)]]
+        words += [f"{_words(name)} {sums[name]:,}" for name in [*known, *(name for name in sums if name not in known)]]
     for name in sorted(evidence, key=lambda name: (*_ACCOUNT, name).index(name)):
         value = evidence[name]
         if isinstance(value, bool):
-            said.append(f"{_words(name)} {'yes' if value else 'no'}")
+            words.append(f"{_words(name)} {'yes' if value else 'no'}")
         elif isinstance(value, int | float):
-            said.append(f"{_words(name)} {value:,}")
+            words.append(f"{_words(name)} {value:,}")
         elif isinstance(value, str) and value and len(value) <= 80:
-            said.append(f"{_words(name)} {value}")
-    return ", ".join(said[:6])
+            words.append(f"{_words(name)} {value}")
+    return ", ".join(words[:6])
 
 
 def _words(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the consistency checks found, one row each, in Laravel's database: gates, the watch and status lean on it."""
+"""The results of the consistency checks, one row each, in Laravel's database. Gates, the watch and status use them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FILE = "control/consistency_history.sql"
 
 @dataclass(frozen=True)
 class Check:
-    """One check. ``passed`` is None where it could not look; ``seconds`` is how long it took, ``age_seconds`` how long
-    ago it ended, by the clock of Laravel's database."""
+    """One check. ``passed`` is None if it could not run; ``seconds`` is how long it took, ``age_seconds`` how long ago
+    it ended, by the clock of Laravel's database."""
 
     at: datetime
     passed: bool | None
@@ -40,7 +40,7 @@ class Check:
 
 
 def newest(laravel: database.Connection) -> Check | None:
-    """The last check; None if there was none."""
+    """Returns the last check; None if there was none."""
     if not _there(laravel):
         return None
     with laravel.cursor(row_factory=class_row(Check)) as cursor:
@@ -48,7 +48,7 @@ def newest(laravel: database.Connection) -> Check | None:
 
 
 def told(laravel: database.Connection) -> tuple[str, float | None]:
-    """How the check before ended ("" if there was none), and how many seconds ago somebody was told of a fault."""
+    """Returns the last result ("" if there is none), and how many seconds ago an alert about a failure was sent."""
     row = laravel.execute(sql_files.statement(_FILE, "told")).fetchone() if _there(laravel) else None
     if row is None:
         return "", None
@@ -66,7 +66,7 @@ def keep(
     alerted: bool,
     details: Mapping[str, Any],
 ) -> None:
-    """Adds one row, and makes the table on first use. ``keys`` are table and key, never a row's content."""
+    """Adds one row, and creates the table on first use. ``keys`` are tables and keys, never a row's content."""
     if not _there(laravel):
         journal.ensure(laravel)
         with database.for_purpose(laravel, "making the checks' table") as owner, owner.transaction():

@@ -1,10 +1,10 @@
--- The history of the hourly check, in Laravel's database: it only ever grows, as the journal does.
+-- The history of the hourly check, in Laravel's database. Rows are only added, as in the journal.
 
 -- name: there
 SELECT pg_catalog.to_regclass('task_migration.consistency') IS NOT NULL;
 
 -- name: create consistency
--- passed is NULL where the check could not look. alerted says that somebody was told, or that nobody is to be told.
+-- passed is NULL if the check could not run. alerted: an alert was sent, or the inventory has no receiver.
 CREATE TABLE task_migration.consistency (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at                timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -30,7 +30,7 @@ SELECT at, passed, seconds, differences, change_log_length, details,
 FROM task_migration.consistency ORDER BY id DESC LIMIT 1;
 
 -- name: told
--- How the check before this one ended (NULL: it could not look), and how many seconds ago somebody was told of a fault.
+-- The last result (NULL: the check could not run), and how many seconds ago an alert about a failure was sent.
 SELECT newest.passed,
        (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM task_migration.consistency
         WHERE alerted AND passed IS NOT TRUE)

@@ -1,7 +1,7 @@
-"""The stamp: which environment's a database is, left on both sides by phase 2.1, and told from what PostgreSQL says.
+"""The environment stamp: phase 2.1 writes to both databases to which environment they belong.
 
-It is the comment of the schema task_migration, so it goes when that goes. A dump carries it along, which is wanted: in
-it stands on which server it was written, and so a copy shows.
+It is the comment of the schema task_migration, so it is removed with the schema. A dump includes it. That is intended:
+the stamp names the server on which it was written, so a copy can be recognized.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TITLE = "Task Service migration: "
 
 @dataclass(frozen=True)
 class Stamp:
-    """What was left. ``at`` is when, for people."""
+    """The stamp of a database. ``at`` is when it was written, as text."""
 
     environment: str
     system_identifier: str
@@ -36,8 +36,8 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Identity:
-    """A database as it is. ``system_identifier`` is its server's, made by initdb, "" if this login may not ask for it;
-    ``stamp`` is None without one, ``has_schema`` says whether there is anything of ours to stamp."""
+    """The identity of a database. ``system_identifier`` is its server's, created by initdb, "" if this login may not
+    read it; ``has_schema``: the schema task_migration exists, so it can be stamped; ``stamp`` is None without one."""
 
     system_identifier: str
     database_oid: int
@@ -48,11 +48,11 @@ class Identity:
 def environment_stamp(
     *, laravel_dsn: str, task_service_dsn: str, migration_environment: str, check: bool = False
 ) -> Outcome:
-    """Stamps both databases as this environment's; again, it changes nothing.
+    """Stamps both databases with this environment. A second run changes nothing.
 
-    It asks nothing: ``target`` has compared by then. A side without the schema task_migration is left. Details:
-    ``stamped``, the sides that were (in check mode: would be). Raises Refused if a side can't be reached, except in
-    check mode the Task Service's, which may not have been made yet.
+    It compares nothing: ``target_gate`` has done so before. A database without the schema task_migration is not
+    stamped. Details: ``stamped``, the stamped sides (in check mode: that would be). Raises Refused if a database cannot
+    be reached, except the Task Service's in check mode, which may not exist yet.
     """
     stamped = []
     for side in (database.laravel(laravel_dsn), database.task_service(task_service_dsn)):
@@ -74,29 +74,32 @@ def environment_stamp(
                 comment = sql.Literal(_TITLE + json.dumps(asdict(wanted)))
                 connection.execute(sql_files.statement(_FILE, "stamp", comment=comment))
     titles = " and ".join(side.title for side in stamped)
-    said = f"{'would stamp' if check else 'stamped'} {titles}" if titles else "both databases bear it already"
+    done = f"{'would stamp' if check else 'stamped'} {titles}" if titles else "both databases are stamped already"
     return Outcome(
-        bool(stamped), f"stamp {migration_environment}: {said}", {"stamped": [side.name for side in stamped]}
+        bool(stamped), f"stamp {migration_environment}: {done}", {"stamped": [side.name for side in stamped]}
     )
 
 
 def identity(connection: database.Connection) -> Identity:
-    """What a database says of itself, asked by any login."""
-    row = connection.execute(sql_files.statement(_FILE, "told")).fetchone()
+    """Returns the identity of a database; any login may call it."""
+    row = connection.execute(sql_files.statement(_FILE, "identity")).fetchone()
     assert row is not None
-    oid, has_schema, comment, may_ask = row
-    asked = connection.execute(sql_files.statement(_FILE, "system identifier")).fetchone() if may_ask else None
-    return Identity(asked[0] if asked else "", oid, has_schema, _read(comment))
+    oid, has_schema, comment, may_read = row
+    found = connection.execute(sql_files.statement(_FILE, "system identifier")).fetchone() if may_read else None
+    return Identity(found[0] if found else "", oid, has_schema, _read(comment))
 
 
 def _read(comment: str | None) -> Stamp | None:
-    """Somebody else's comment is no stamp."""
+    """Returns the stamp in a schema's comment; None for any other comment."""
     if comment is None or not comment.startswith(_TITLE):
         return None
     try:
-        said: dict[str, Any] = json.loads(comment.removeprefix(_TITLE))
+        stored: dict[str, Any] = json.loads(comment.removeprefix(_TITLE))
         return Stamp(
-            str(said["environment"]), str(said["system_identifier"]), int(said["database_oid"]), str(said["at"])
+            str(stored["environment"]),
+            str(stored["system_identifier"]),
+            int(stored["database_oid"]),
+            str(stored["at"]),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -1,8 +1,8 @@
-"""The record of what was done: when, by whom, by which command, with which figures; and the verdicts gates lean on.
+"""The journal: what was done, when, by which operator and command, with which results; and verify's verdicts.
 
-Both live in Laravel's database, which outlives the Task Service's during the whole migration, in tables that only ever
-grow: a trigger refuses every UPDATE, DELETE and TRUNCATE. Each entry of the journal carries the hash of the one before
-and its own, so that whoever gets past the trigger is seen. Evidence is figures and keys, never a row's content.
+Both are in Laravel's database, which exists during the whole migration, in append-only tables: a trigger refuses every
+UPDATE, DELETE and TRUNCATE. Each journal entry contains the hash of the entry before it and its own, so that a change
+that bypasses the trigger is detected. Evidence is numbers and keys, never a row's content.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from task_migration.times import duration, when
 
 Result = Literal["started", "done", "failed", "refused"]
 
-# Withdraw takes the journal away with everything else of ours: what a rollback says must not bring it back.
+# rollback-2.1 removes the journal with everything else of the runbook; the rollback's own entries must not recreate it.
 NEVER_CREATE = ("rollback-2.1", "rollback-2.3", "rollback-2.4")
 
 _BREAKS = {
-    "gone": "it is gone",
+    "gone": "it was removed",
     "altered": "it was altered after it was written",
-    "unlinked": "it does not follow on entry {1}, one of them was written anew",
-    "beyond": "it was put in past the journal",
-    "rewritten": "it was written anew",
-    "no end": "the note of where the journal ends is gone",
+    "unlinked": "it does not follow entry {1}; one of them was replaced",
+    "beyond": "it was added without the runbook",
+    "rewritten": "it was replaced",
+    "no end": "the record of the journal's last entry was removed",
 }
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One line of the journal. ``at`` is aware, in UTC, by the clock of Laravel's database.
+    """One entry of the journal. ``at`` has a time zone (UTC), and is by the clock of Laravel's database.
 
-    ``previous`` and ``hash``, in hex: of the entry before, and of this one, which covers ``previous``.
+    ``previous`` is the hash of the entry before and ``hash`` that of this entry, which covers ``previous``; both hex.
     """
 
     id: int
@@ -70,8 +70,8 @@ class JournalEntry:
 
 @dataclass(frozen=True)
 class Mark:
-    """An entry as somebody saw it when it was written. ``journal`` is the first entry's ``previous``, which is random
-    and so tells journals apart; ``hash`` in hex."""
+    """The hash of an entry as it was when it was written, stored outside the database. ``journal`` is the first
+    entry's ``previous``, which is random and so identifies the journal; ``hash`` in hex."""
 
     journal: str
     id: int
@@ -80,7 +80,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Break:
-    """The first entry at which the journal is not what was written, and how that shows."""
+    """The first entry that is not what was written, and the reason."""
 
     id: int
     why: str
@@ -88,7 +88,7 @@ class Break:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What verify found at one time. ``summary`` is verify's details, as in the consistency report."""
+    """One result of verify. ``summary`` is verify's details, as in the consistency report."""
 
     id: int
     at: datetime
@@ -106,29 +106,31 @@ def journal(
     evidence: Mapping[str, Any] | None = None,
     check: bool = False,
 ) -> Outcome:
-    """Writes down that ``item`` of ``phase`` has started, is done, has failed or was refused.
+    """Writes an entry: ``item`` of ``phase`` has started, is done, has failed or was refused.
 
-    To write down what was done changes nothing of what is migrated, so ``changed`` is False always. The tables are
-    made on first use, but not by a rollback, which may just have taken them away. Details: ``recorded``,
-    ``interrupted``, and the entry's mark: ``journal``, ``id``, ``hash``. Raises Refused if the evidence holds what may
-    not be kept or the result is none of the four.
+    ``changed`` is always False, because no migrated data changes. The tables are created on first use, but not by a
+    rollback, which may just have removed them. Details: ``recorded``, ``interrupted``, and the entry's mark:
+    ``journal``, ``id``, ``hash``. Raises Refused if the evidence contains something that must not be stored, or if the
+    result is not one of the four.
     """
     evidence = dict(evidence or {})
     if not phase.strip() or not item.strip():
-        raise Refused("a journal entry names its phase and its item", measured=f"phase {phase!r}, item {item!r}")
+        raise Refused("a journal entry needs a phase and an item", measured=f"phase {phase!r}, item {item!r}")
     if result not in get_args(Result):
-        raise Refused("there is no such result", measured=result, allowed=", ".join(get_args(Result)))
+        raise Refused(
+            "the result of a journal entry is not valid", measured=result, allowed=", ".join(get_args(Result))
+        )
     _refuse_secrets(evidence)
     what = f"phase {phase}, {item}: {result}" if item != "phase" else f"phase {phase}: {result}"
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.connect(side, "journal") as connection:
         before = interrupted(entries(connection, phase), item) if result == "started" else None
-        note = f"; the run before, begun {when(before.at)} by {before.who}, was interrupted" if before else ""
+        note = f"; the run before it, started {when(before.at)} by {before.who}, was interrupted" if before else ""
         details = {"recorded": False, "interrupted": _plain(before) if before else None}
         if check:
-            return Outcome(False, f"would write down: {what}{note}", details)
+            return Outcome(False, f"would be written to the journal: {what}{note}", details)
         if phase in NEVER_CREATE and not _there(connection)["journal"]:
-            return Outcome(False, f"{what}; not written down, as nothing of ours is in Laravel's database", details)
+            return Outcome(False, f"{what}; not written to the journal, because there is none", details)
         ensure(connection)
         written = connection.execute(
             sql_files.statement("control/journal.sql", "append"),
@@ -143,13 +145,15 @@ def journal(
             },
         ).fetchone()
     assert written is not None
-    return Outcome(False, f"written down: {what}{note}", {**details, "recorded": True, **asdict(Mark(*written))})
+    return Outcome(
+        False, f"written to the journal: {what}{note}", {**details, "recorded": True, **asdict(Mark(*written))}
+    )
 
 
 def ensure(connection: database.Connection) -> None:
-    """Makes the schema task_migration and the tables of this module in Laravel's database, those that are not there.
+    """Creates the schema task_migration and the tables of this module in Laravel's database, if they are missing.
 
-    Triggers that somebody took off or switched off are put on again: nothing could be written down without them.
+    Triggers that were removed or disabled are created again, because no entry can be written without them.
     """
     there = _there(connection)
     is_guarded = there.pop("is_guarded")
@@ -166,7 +170,7 @@ def ensure(connection: database.Connection) -> None:
 
 
 def now(laravel: database.Connection) -> datetime:
-    """The time by the clock of Laravel's database, which entries are written by."""
+    """Returns the time of Laravel's database, whose clock the entries use."""
     row = laravel.execute(sql_files.statement("control/journal.sql", "now")).fetchone()
     assert row is not None
     at: datetime = row[0]
@@ -174,7 +178,7 @@ def now(laravel: database.Connection) -> datetime:
 
 
 def entries(connection: database.Connection, phase: str | None = None) -> list[JournalEntry]:
-    """What is written down, oldest first: of one phase, or of all. Nothing, if there is no journal yet."""
+    """Returns the entries of one phase or of all, oldest first; none if there is no journal yet."""
     if not _there(connection)["journal"]:
         return []
     with connection.cursor(row_factory=class_row(JournalEntry)) as cursor:
@@ -182,10 +186,11 @@ def entries(connection: database.Connection, phase: str | None = None) -> list[J
 
 
 def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break | None:
-    """Where the journal stops being what was written; None if it holds, or if there is none.
+    """Returns the first place where the journal is not what was written; None if it is intact, or if there is none.
 
-    An entry that was altered, removed or put in breaks the chain, at its end too. Whoever writes all of it anew, hashes
-    and end, is seen by ``marks`` alone, which are kept elsewhere; those of other journals say nothing.
+    An entry that was altered, removed or inserted breaks the chain, also at its end. A journal that was rewritten as a
+    whole, with new hashes, is detected only by ``marks``, which are stored elsewhere. Marks of other journals are
+    ignored.
     """
     there = _there(connection)
     if not there["journal"]:
@@ -205,10 +210,10 @@ def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break
 
 
 def interrupted(written: Iterable[JournalEntry], item: str = "phase") -> JournalEntry | None:
-    """The entry that says ``item`` has started, if nothing after it says how that ended; else None.
+    """Returns the start of ``item`` if no later entry records its end; else None.
 
-    ``written`` is of one phase, oldest first. Such an item is running now or was killed: only who holds the lock tells
-    which. A refusal ends the start before it, too: the run stopped, and changed nothing.
+    ``written`` is of one phase, oldest first. Such an item is running now or was killed; the operator's lock shows
+    which. A refusal is an end too: the run stopped without a change.
     """
     last = None
     for entry in written:
@@ -220,7 +225,8 @@ def interrupted(written: Iterable[JournalEntry], item: str = "phase") -> Journal
 def export(connection: database.Connection, directory: str | Path) -> Path | None:
     """Writes the whole journal as JSON lines, oldest first, to ``directory``/journal-<UTC time>.jsonl.
 
-    For withdraw, before it drops the journal. Gives None if there is no journal. Raises Failed if it can't be written.
+    For uninstall, before it drops the journal. Returns None if there is no journal. Raises Failed if the file cannot be
+    written.
     """
     if not _there(connection)["journal"]:
         return None
@@ -230,9 +236,9 @@ def export(connection: database.Connection, directory: str | Path) -> Path | Non
 
 
 def keep_verdict(connection: database.Connection, details: Mapping[str, Any]) -> Verdict:
-    """Keeps verify's details, with the time by the clock of Laravel's database, for the gates that come later.
+    """Stores verify's details for later gates, with the time of Laravel's database.
 
-    ``details`` holds at least ``passed`` and ``schema_fingerprint``.
+    ``details`` contains at least ``passed`` and ``schema_fingerprint``.
     """
     ensure(connection)
     with connection.cursor(row_factory=class_row(Verdict)) as cursor:
@@ -249,7 +255,7 @@ def keep_verdict(connection: database.Connection, details: Mapping[str, Any]) ->
 
 
 def latest_verdict(connection: database.Connection) -> Verdict | None:
-    """The last verdict, green or red; None if there is none."""
+    """Returns the last verdict, green or red; None if there is none."""
     if not _there(connection)["verdict"]:
         return None
     with connection.cursor(row_factory=class_row(Verdict)) as cursor:
@@ -259,10 +265,10 @@ def latest_verdict(connection: database.Connection) -> Verdict | None:
 def stale_because(
     verdict: Verdict | None, now: datetime, max_age_hours: float, schema_fingerprint: str | None
 ) -> str | None:
-    """Why no gate may lean on this verdict; None if it may.
+    """Returns why no gate may use this verdict; None if it may.
 
-    ``now`` by the clock of Laravel's database; ``schema_fingerprint`` as the tables are now, or None where nobody could
-    ask. What was verified before a column changed says nothing of what is there now, however young it is.
+    ``now`` is the time of Laravel's database; ``schema_fingerprint`` is that of the tables now, or None if it could not
+    be read. A verdict from before a column changed is not valid, however recent it is.
     """
     if verdict is None:
         return "nothing has been verified yet"
@@ -272,20 +278,20 @@ def stale_because(
     if age > timedelta(hours=max_age_hours):
         return f"the verdict of {when(verdict.at)} is {duration(age)} old; allowed: {max_age_hours:g} h"
     if age < timedelta(0):
-        return f"the verdict of {when(verdict.at)} is of a time still to come; the clock was put back"
+        return f"the verdict of {when(verdict.at)} is in the future; the database server's clock was set back"
     if schema_fingerprint is not None and schema_fingerprint != verdict.schema_fingerprint:
         return f"a table was altered after the verdict of {when(verdict.at)}"
     return None
 
 
 def _there(connection: database.Connection) -> dict[str, bool]:
-    """Which tables of this module there are, in the order in which they are made, and ``is_guarded``."""
+    """Returns which tables of this module exist, in the order in which they are created, and ``is_guarded``."""
     found = connection.execute(sql_files.statement("control/journal.sql", "there")).fetchone()
     assert found is not None
     *known, is_ours = found
     if not is_ours:
         raise Refused(
-            "the journal in Laravel's database was made by an earlier version, which no production has seen",
+            "the journal in Laravel's database was created by an earlier development version, which is not supported",
             next_step="ansible-playbook lab-down.yml, then ansible-playbook lab-up.yml",
         )
     return dict(zip(("journal_end", "journal", "verdict", "is_guarded"), known, strict=True))
@@ -303,13 +309,16 @@ def _refuse_secrets(evidence: Mapping[str, Any]) -> None:
     try:
         text = json.dumps(evidence, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise Refused("this evidence can't be written as JSON", measured=str(error)) from error
+        raise Refused("the evidence is not valid JSON", measured=str(error)) from error
     for path, value in leaves(json.loads(text), "evidence"):
         if "\0" in path or (isinstance(value, str) and "\0" in value):
-            raise Refused("this evidence can't be kept: PostgreSQL holds no NUL character in JSON")
+            raise Refused(
+                "the evidence contains a NUL character, which PostgreSQL cannot store in JSON",
+                measured=path.replace("\0", ""),
+            )
         secret = value not in (None, "", False, True) and is_secret_name(path) and not isinstance(value, int)
         if secret or (isinstance(value, str) and holds_password(value)):
             raise Refused(
-                f"{path} looks like a password, which the journal would show to everyone who reads it",
-                allowed="figures and keys; a connection string names its passfile, never the password",
+                f"{path} looks like a password, and every reader of the journal would see it",
+                allowed="numbers and keys; a connection string with passfile= instead of a password",
             )

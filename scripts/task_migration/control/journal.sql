@@ -1,4 +1,4 @@
--- The record of what was done, and the verdicts that later gates lean on: both only ever grow.
+-- The journal, and the verdicts that later gates use. Both are append-only.
 
 -- name: now
 SELECT pg_catalog.clock_timestamp();
@@ -28,8 +28,8 @@ END
 $refuse$;
 
 -- name: hash
--- The hash of an entry: of everything in it, the hash of the one before too. The text is the same whatever the
--- session's time zone and whatever its settings; a JSON array leaves no doubt where one column ends.
+-- The hash of an entry: of all its columns, including the hash of the entry before. The text does not depend on the
+-- session's time zone or settings. A JSON array marks unambiguously where each column ends.
 pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.jsonb_build_array(
     pg_catalog.encode({entry}.previous, 'hex'), {entry}.id,
     pg_catalog.to_char({entry}.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
@@ -37,8 +37,8 @@ pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.jsonb_build_array(
 )::text, 'UTF8'))
 
 -- name: create journal_end
--- Where the journal ends: entries that are cut off its end are missed. One row, which also makes writers queue. What
--- the first entry carries as the hash before it is random, and so names this journal among others.
+-- The last entry, so that entries removed at the end are detected. Its one row also makes writers wait for each other.
+-- The hash "before" the first entry is random, and so identifies this journal.
 CREATE TABLE task_migration.journal_end (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     id      bigint NOT NULL,
@@ -64,11 +64,12 @@ CREATE TABLE task_migration.journal (
 -- name: guard journal
 CREATE OR REPLACE TRIGGER only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON task_migration.journal
     FOR EACH STATEMENT EXECUTE FUNCTION task_migration.refuse_rewriting();
--- ALWAYS: also in a session that has put its session_replication_role to replica.
+-- ALWAYS: also in a session with session_replication_role = replica.
 ALTER TABLE task_migration.journal ENABLE ALWAYS TRIGGER only_grows;
--- No sequence gives the id: one skips numbers after a crash, and a number that is not there shall mean a lost entry.
--- Who may add entries need not be able to move the end: the function does it as the journal's owner.
--- Where the journal and its end differ, both are believed and neither is mended: an entry can be written, the break stays.
+-- The id does not come from a sequence: a sequence skips numbers after a crash, and a missing number must mean a lost entry.
+-- SECURITY DEFINER: a role that may insert entries needs no right to update journal_end.
+-- If the journal and journal_end differ, neither is corrected: the entry is written after the higher id, and the break
+-- remains visible.
 CREATE OR REPLACE FUNCTION task_migration.chain_entry() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $chain$
 DECLARE
@@ -126,8 +127,8 @@ WHERE %(phase)s::text IS NULL OR phase = %(phase)s
 ORDER BY id;
 
 -- name: broken
--- The first place where the chain does not hold. What an entry's hash should be is reckoned here, and not by a function
--- of the database's, which whoever alters entries may have altered too.
+-- The first break of the chain. The hash is computed here, and not by a function in the database, because a user who
+-- alters entries could alter that function too.
 WITH linked AS (
     SELECT entry.id, entry.previous, entry.hash, {hash} AS own,
            lag(entry.id, 1, 0::bigint) OVER written AS id_before,

@@ -1,4 +1,4 @@
-"""The record of migration tests: copies that were made from nothing and that verify found equal."""
+"""The record of migration tests: copies that started empty and that verify found equal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FILE = "migration-tests.jsonl"
 
 
 def record(directory: str | Path, *, copied_at: datetime, details: Mapping[str, Any]) -> bool:
-    """Counts a migration test: one line for a copy that was made from nothing and that verify found equal.
+    """Adds one line for a copy that verify found equal.
 
-    ``copied_at`` is when the copy was complete, which says which copy it was: however often one copy is verified, it
-    counts once. ``details`` are verify's. Gives True if the line was added: not for a red verdict or a known copy.
+    ``copied_at`` is when the copy was complete. It identifies the copy: one copy counts once, however often it is
+    verified. ``details`` are verify's. Returns whether the line was added: not for a red verdict or a known copy.
     """
     if not details["passed"]:
         return False
@@ -41,7 +41,7 @@ def record(directory: str | Path, *, copied_at: datetime, details: Mapping[str, 
 
 
 def counted(directory: str | Path) -> list[MigrationTest]:
-    """The migration tests that were counted, oldest first, each copy once. A line that a crash tore is none."""
+    """Returns the recorded migration tests, oldest first, each copy once. Lines cut short by a crash are ignored."""
     try:
         text = (Path(directory) / FILE).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -53,10 +53,10 @@ def _tests_in(lines: Iterable[str]) -> list[MigrationTest]:
     found = []
     for line in lines:
         try:
-            said = json.loads(line)
-            verified_at = datetime.fromisoformat(said["verified_at"])
+            stored = json.loads(line)
+            verified_at = datetime.fromisoformat(stored["verified_at"])
             found.append(
-                MigrationTest(said["copied_at"], verified_at, said["operator"], said["host"], int(said["rows"]))
+                MigrationTest(stored["copied_at"], verified_at, stored["operator"], stored["host"], int(stored["rows"]))
             )
         except (ValueError, KeyError, TypeError):
             continue

@@ -1,9 +1,10 @@
-"""One operator at a time, for as long as ansible-playbook lives, however it ends.
+"""Allows one operator at a time, for as long as their ansible-playbook process runs, however it ends.
 
-Each step of a playbook is a process of its own, so none can hold a database session for the next. A small holder
-process does: it takes an advisory lock on Laravel's database and watches ansible-playbook. After kill -9 of a playbook
-its engine may live on for a moment, so whatever moves data shares a second lock (``mutating``), and the next operator
-waits until that one is free. Both need session-level locks: the connection may not go through a transaction pooler.
+Each step of a playbook is its own process, so no step can keep a database session for the next one. A small holder
+process does that: it takes an advisory lock in Laravel's database and watches ansible-playbook. After kill -9 of a
+playbook, a step that moves data may run a little longer. Such steps therefore share a second lock (``mutating``), and
+the next operator waits until it is free. Both are session-level locks, so the connection must not go through a
+transaction pooler.
 """
 
 from __future__ import annotations
@@ -54,18 +55,18 @@ def operator_lock(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Holds the operator's lock until the calling process's parent, which is ansible-playbook, has ended.
+    """Takes the operator's lock, and holds it until the parent of the calling process (ansible-playbook) has ended.
 
-    In check mode it only looks. Raises Refused, with whom and since when, if another operator holds it for longer than
-    ``lock_wait_seconds``, if Laravel's database can't be reached for so long, if what an earlier run left behind is
-    still at work after ``ENGINE_WAIT_SECONDS``, or if the migration has come to its end and ``command`` is not that.
+    Check mode only checks it. Raises Refused, with the holder and the time, if another operator holds the lock for
+    longer than ``lock_wait_seconds``; if Laravel's database cannot be reached for so long; if a step of an earlier run
+    is still running after ``ENGINE_WAIT_SECONDS``; or if the migration has ended and ``command`` is not its last phase.
     """
     if check:
         side = database.laravel(laravel_dsn)
         with database.translated_errors(side), database.connect(side, f"look {command}") as connection:
             _refuse_if_held(connection)
             phase_gate.refuse_past_return(connection, command)
-        return Outcome(False, "no other operator is at work")
+        return Outcome(False, "no other operator holds the lock")
     began = time.monotonic()
     while True:
         try:
@@ -81,7 +82,7 @@ def operator_lock(
 
 
 def _held(laravel_dsn: str, command: str, began: float, listener: progress.Listener) -> int:
-    """Starts the holder process; its pid once it holds the lock. Raises what it says when it can't."""
+    """Starts the holder process; returns its pid once it holds the lock. Raises the error that it reports."""
     holder = subprocess.Popen(
         [sys.executable, "-m", "task_migration.control.operator_lock", str(os.getppid()), command],
         stdin=subprocess.PIPE,
@@ -100,20 +101,24 @@ def _held(laravel_dsn: str, command: str, began: float, listener: progress.Liste
     with holder.stdout as stdout:
         answer = stdout.readline()
     if not answer:
-        raise Failed("the process that holds the lock ended at once", measured=f"exit code {holder.wait()}")
-    said: dict[str, Any] = json.loads(answer)
-    if "what" in said:
+        raise Failed(
+            "the process that should hold the lock stopped immediately",
+            measured=f"exit code {holder.wait()}",
+            next_step="run the same command again",
+        )
+    reported: dict[str, Any] = json.loads(answer)
+    if "what" in reported:
         holder.wait()
-        raise _KINDS.get(said.pop("kind"), Failed)(**said)
+        raise _KINDS.get(reported.pop("kind"), Failed)(**reported)
     return holder.pid
 
 
 @contextmanager
 def mutating(side: database.Side, doing: str) -> Iterator[None]:
-    """Around everything that moves data: lets the next operator see that an engine is still at work.
+    """Shares the second lock while data is moved, so that the next operator waits for the end of this step.
 
-    ``side`` is Laravel's; ``doing`` is what pg_stat_activity shows. A session of its own, so that it holds whatever
-    happens to the ones that do the work.
+    ``side`` is Laravel's; ``doing`` is shown in pg_stat_activity. The lock has its own session, so it stays when a
+    session that does the work is lost.
     """
     with database.translated_errors(side):
         connection = database.connect(side, f"engine {doing}")
@@ -127,15 +132,15 @@ def mutating(side: database.Side, doing: str) -> Iterator[None]:
 def hold(
     dsn: str, command: str, alive: Alive, held: Callable[[], None], engine_wait_seconds: float = ENGINE_WAIT_SECONDS
 ) -> None:
-    """Takes the operator's lock, calls ``held``, and keeps it while ``alive(seconds)`` (which waits) says so."""
+    """Takes the operator's lock, calls ``held``, and keeps the lock while ``alive(seconds)``, which waits, is True."""
     side = database.laravel(dsn)
     with database.translated_errors(side), database.connect(side, f"lock {command}") as connection:
         connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
         if not _value(connection, "take the operator's"):
             _refuse_if_held(connection)
-            raise AtWork("another operator has only just let go of the lock", next_step="type the same command again")
+            raise AtWork("another operator has just released the lock", next_step="run the same command again")
         deadline = time.monotonic() + engine_wait_seconds
-        while _value(connection, "is any engine at work"):
+        while _value(connection, "is any engine running"):
             if time.monotonic() > deadline:
                 raise _still_at_work(connection, engine_wait_seconds)
             if not alive(POLL_SECONDS):
@@ -143,11 +148,11 @@ def hold(
         phase_gate.refuse_past_return(connection, command)
         held()
         while alive(KEEPALIVE_SECONDS):
-            _value(connection, "still there")
+            _value(connection, "keep alive")
 
 
 def watching(pid: int) -> Alive:
-    """A function that waits some seconds, or less if the process ends, and says whether the process is still there."""
+    """Returns a function that waits some seconds, or until the process ends, and returns whether it still runs."""
     if sys.platform != "linux":
         return lambda seconds: _polled(pid, seconds)
     try:
@@ -172,9 +177,10 @@ def _polled(pid: int, seconds: float) -> bool:
 def _refuse_if_held(connection: database.Connection) -> None:
     for name, since, address, pid in _holders(connection, OPERATOR):
         raise AtWork(
-            "another operator is at work, and there is one at a time",
+            "another operator is running a command",
             measured=f"{name.removeprefix('task_migration lock ')}, {_since(since)}, from {address or 'this machine'}",
-            next_step=f"wait for it to end; if that machine is lost: {_end(pid)}",
+            allowed="one operator at a time",
+            next_step=f"wait until that command ends; if its machine is lost: {_end(pid)}",
         )
 
 
@@ -182,9 +188,11 @@ def _still_at_work(connection: database.Connection, waited: float) -> Refused:
     found = _holders(connection, ENGINES)
     names = ", ".join(f"{name.removeprefix('task_migration ')}, {_since(since)}" for name, since, _, _ in found)
     return Refused(
-        f"what an earlier run left behind is still at work after {waited:g} s of waiting",
+        f"a step of an earlier run is still running after {waited:g} s of waiting",
         measured=names or "a session that has just ended",
-        next_step=f"wait for it to end, or: {_end(*(pid for *_, pid in found))}" if found else "type it again",
+        next_step=f"wait until it ends, or: {_end(*(pid for *_, pid in found))}"
+        if found
+        else "run the same command again",
     )
 
 
@@ -208,10 +216,10 @@ def _value(connection: database.Connection, name: str) -> Any:
 
 
 def main(pid: str, command: str) -> None:
-    """The holder process: the connection string on stdin, one line of JSON on stdout, then silence."""
+    """Runs the holder process: it reads the connection string from stdin and prints one line of JSON."""
 
-    def answer(said: dict[str, Any]) -> None:
-        print(json.dumps(said), flush=True)
+    def answer(reported: dict[str, Any]) -> None:
+        print(json.dumps(reported), flush=True)
 
     try:
         hold(sys.stdin.read(), command, watching(int(pid)), lambda: answer({}))

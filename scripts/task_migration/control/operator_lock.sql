@@ -1,19 +1,19 @@
--- One operator at a time, and what is still at work: two advisory locks of Laravel's database.
--- (1952541044, 1) is the operator's, held alone for as long as a playbook runs.
--- (1952541044, 2) is shared by every session that moves data; it is free when none is left.
+-- Two advisory locks in Laravel's database: one operator at a time, and steps that are still running.
+-- (1952541044, 1) is the operator's lock, held exclusively while a playbook runs.
+-- (1952541044, 2) is shared by every step that moves data; it is free when no such step is running.
 
 -- name: take the operator's
 SELECT pg_try_advisory_lock(1952541044, 1);
 
--- name: is any engine at work
--- Takes the engines' lock alone for a moment: that works only when no engine shares it.
+-- name: is any engine running
+-- Takes the engines' lock exclusively for a moment, which is possible only if no step shares it.
 SELECT NOT (pg_try_advisory_lock(1952541044, 2) AND pg_advisory_unlock(1952541044, 2));
 
 -- name: share the engines'
 SELECT pg_advisory_lock_shared(1952541044, 2);
 
 -- name: holders
--- Who holds a lock: by what name the session goes, since when, from where, and its process on the server.
+-- The sessions that hold a lock: name, start, client address, and process id on the server.
 SELECT activity.application_name,
        activity.backend_start,
        host(activity.client_addr) AS address,
@@ -32,5 +32,5 @@ SELECT activity.application_name,
 -- name: never end this session for being idle
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'statement_timeout');
 
--- name: still there
+-- name: keep alive
 SELECT 1;

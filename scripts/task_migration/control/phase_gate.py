@@ -1,4 +1,4 @@
-"""The gate between phases: another phase stands as this one needs it, as far as the journal knows."""
+"""The gate between phases: checks in the journal that another phase is in the state that this one needs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from task_migration.postgres import database
 def phase_gate(
     *, laravel_dsn: str, phase: str, standing: Literal["done", "taken back", "any"], check: bool = False
 ) -> Outcome:
-    """Refuses unless ``phase`` is done; or unless nothing of it is left to be taken back; looks only.
+    """Refuses unless ``phase`` is done, or unless nothing of it is left to roll back. Changes nothing.
 
-    ``taken back`` also holds for a phase that never began; a rollback that did not come to its end took nothing back.
-    Details: ``state``; ``done``, the items that were done and not taken back, in the order in which they were; and
-    ``begun``, what a run that was cut off had written down with its start, {} if none was. Raises Refused with what to
-    type first, or if there is no such phase.
+    ``taken back`` is also true for a phase that never started; a rollback that did not finish does not count. Details:
+    ``state``; ``done``, the items that are done and not rolled back, in order; ``begun``, the evidence that an
+    interrupted run wrote with its start, {} without one. Raises Refused with the command to type first, or if there is
+    no such phase.
     """
     known = {one.phase: one for one in checklist.phases()}
     if phase not in known:
@@ -40,33 +40,33 @@ def phase_gate(
 
 
 def refuse_past_return(laravel: database.Connection, playbook: str) -> None:
-    """Raises Refused for every playbook but the last phase's own once there is no way back by data."""
+    """Raises Refused for every playbook except the last phase's own once data can no longer be rolled back."""
     entry = checklist.past_return(checklist.standing(journal.entries(laravel)))
     if entry is None or checklist.phase_of(playbook) == entry.phase:
         return
     state = checklist.state_of(entry.phase, journal.entries(laravel, entry.phase))
     (own,) = (one for one in checklist.phases() if one.phase == entry.phase)
     raise Refused(
-        f"phase {entry.phase} {'is done' if state.state == 'done' else 'has begun'}: there is no way back by data",
-        measured=f"the sync and all that it needs went from {times.when(entry.at)} on, by {entry.who}",
+        f"phase {entry.phase} {'is done' if state.state == 'done' else 'has started'}: rollback is no longer possible",
+        measured=f"the sync and everything that it needs were removed from {times.when(entry.at)} on, by {entry.who}",
         next_step="ansible-playbook status.yml" if state.state == "done" else own.command,
     )
 
 
 def _refuse_left(phase: str, state: checklist.PhaseState, entries: list[journal.JournalEntry]) -> None:
-    """Raises Refused while the phase stands, or while its own rollback stopped on its way."""
+    """Raises Refused while the phase is not rolled back, or while its rollback is not finished."""
     (own,) = (one for one in checklist.rollbacks() if one.phase == f"rollback-{phase}")
     back = checklist.state_of(own.phase, entries)
     if state.state != "not started":
         raise Refused(
-            f"phase {phase} has to be taken back first",
+            f"phase {phase} must be rolled back first",
             measured=str(state),
-            allowed="not started, or taken back",
+            allowed="not started, or rolled back",
             next_step=own.command,
         )
     if back.state not in ("not started", "done"):
         raise Refused(
-            f"the rollback of phase {phase} did not come to its end",
+            f"the rollback of phase {phase} did not finish",
             measured=str(back),
             allowed="done",
             next_step=own.command,

@@ -1,7 +1,7 @@
-"""Rehearsals of the whole journey in a lab, and the gate that asks for them before the first phase in production.
+"""Rehearsals of the whole migration in a lab, and the gate that requires them before the first phase in production.
 
-Each is one line of rehearsals.jsonl, kept on the machine that it ran on, since no lab outlives its rehearsal. What
-phase 2.1 leaned on is written to Laravel's journal with its start.
+Each rehearsal is one line of rehearsals.jsonl on the machine that it ran on, because its lab is removed afterwards. The
+rehearsals that phase 2.1 used are written to Laravel's journal when it starts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def rehearsal_gate(
     reason: str = "",
     check: bool = False,
 ) -> Outcome:
-    """Refuses unless the last ``rehearsals_required`` rehearsals of the mappings in force were green; looks only.
+    """Refuses unless the last ``rehearsals_required`` rehearsals of the current mappings were green. Changes nothing.
 
-    Whoever began phase 2.1 with the same mappings is not asked again. ``force`` with a ``reason`` goes on without them.
-    Details: ``mappings`` (their version), ``green`` since the last red one, ``required``, ``faults`` that were met,
-    ``forced``, ``reason``, and ``to_write``: whether the journal is to hold this.
+    They are not required again once phase 2.1 has started with the same mappings. ``force`` with a ``reason`` continues
+    without them. Details: ``mappings`` (their version), ``green`` since the last red one, ``required``, ``faults`` that
+    were rehearsed, ``forced``, ``reason``, and ``to_write``: whether to write this to the journal.
     """
     version = mapping_directory.version()
     laravel = database.laravel(laravel_dsn)
@@ -44,7 +44,7 @@ def rehearsal_gate(
         known = _leaned_on(connection, version)
     if known is not None:
         return Outcome(
-            False, f"rehearsals: phase 2.1 began with {known['green']} green ones", {**known, "to_write": False}
+            False, f"rehearsals: phase 2.1 started with {known['green']} green ones", {**known, "to_write": False}
         )
     kept = _kept(rehearsal_directory)
     own = [one for one in kept if one.get("mappings") == version]
@@ -59,45 +59,45 @@ def rehearsal_gate(
         "reason": "",
         "to_write": rehearsals_required > 0,
     }
-    said = f"{len(green)} green in a row of the mappings {version}"
+    counted = f"{len(green)} green in a row of the mappings {version}"
     if len(green) >= rehearsals_required:
-        return Outcome(False, f"rehearsals: {said}, asked for {rehearsals_required}", details)
-    measured = f"{said}{_red(own)}; {len(kept) - len(own)} of other mappings, in {Path(rehearsal_directory, FILE)}"
+        return Outcome(False, f"rehearsals: {counted}, required {rehearsals_required}", details)
+    measured = f"{counted}{_red(own)}; {len(kept) - len(own)} of other mappings, in {Path(rehearsal_directory, FILE)}"
     if not force:
         raise Refused(
-            "the whole journey was not rehearsed often enough with these mappings",
+            "the migration was not rehearsed often enough with these mappings",
             measured=measured,
             allowed=f"{rehearsals_required} green in a row",
             next_step=f"ansible-playbook rehearse.yml -e times={rehearsals_required - len(green)}",
         )
     if not reason.strip():
         raise Refused(
-            "to go on without the rehearsals takes a reason",
+            "force needs a reason to continue without the rehearsals",
             measured=measured,
-            allowed="force with a reason, for the journal",
+            allowed="force with a reason, which is written to the journal",
             next_step=f"{_PREPARE} -e force=true -e \"reason='...'\"",
         )
     return Outcome(
         False,
-        f"rehearsals: WARNING: {said}, asked for {rehearsals_required}; forced: {reason}",
+        f"rehearsals: WARNING: {counted}, required {rehearsals_required}; forced: {reason}",
         {**details, "forced": True, "reason": reason},
     )
 
 
 def record(rehearsal_directory: str | Path, result: Mapping[str, Any]) -> None:
-    """Keeps one: ``mappings``, ``green``, ``fault``, and whatever else is to be known of it."""
+    """Records one rehearsal: ``mappings``, ``green``, ``fault``, and further results."""
     atomic_file.append(Path(rehearsal_directory) / FILE, json.dumps(dict(result), ensure_ascii=False))
 
 
 def _leaned_on(laravel: database.Connection, version: str) -> Mapping[str, Any] | None:
-    """What phase 2.1 wrote down of these mappings; None if it did not begin with them, or was taken back."""
+    """Returns what phase 2.1 recorded about these mappings; None if it did not start with them or was rolled back."""
     standing = [one for one in checklist.standing(journal.entries(laravel)) if one.phase == "2.1"]
     entry = next((one for one in reversed(standing) if one.item == ITEM and one.result == "done"), None)
     return entry.evidence if entry is not None and entry.evidence.get("mappings") == version else None
 
 
 def _kept(rehearsal_directory: str) -> list[dict[str, Any]]:
-    """All of them, oldest first. A line that a crash tore is none."""
+    """Returns all rehearsals, oldest first. Lines cut short by a crash are ignored."""
     try:
         text = Path(rehearsal_directory, FILE).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -114,7 +114,7 @@ def _kept(rehearsal_directory: str) -> list[dict[str, Any]]:
 
 
 def _red(own: list[dict[str, Any]]) -> str:
-    """The last one that was not green, if it is what counts."""
+    """Returns a remark on the last rehearsal if it was red, else ""."""
     if not own or own[-1]["green"]:
         return ""
     last = own[-1]

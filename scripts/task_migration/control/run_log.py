@@ -1,7 +1,8 @@
-"""What every run of a playbook did, as JSON lines on the machine that it ran on: beside the journal, out of its reach.
+"""The run log: what every run of a playbook did, as JSON lines on its machine, in addition to the journal.
 
-A line when a run begins, one for each step, one when it ends. A run without its last line was interrupted or killed, or
-is at work still. The steps that wrote the journal hold its marks, so that a journal that was written anew is seen too.
+There is one line for the start of a run, one for each step, and one for the end. A run without an end was interrupted
+or killed, or is still running. The lines of steps that wrote to the journal contain its marks, so that a replaced
+journal is detected.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from task_migration.external import masking
 
 FILE = "runs.jsonl"
 MODE = 0o600
-# Whoever reads looks back this far and no further, so that it stays quick for years.
+# Only the last part of the file is read, so that reading stays fast for years.
 LOOK_BACK_BYTES = 2_000_000
 LONGEST_DETAILS = 64_000
 
@@ -31,10 +32,10 @@ State = Literal["ok", "failed", "running", "killed", "unknown"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a playbook. ``state`` is unknown where the end is not there and another machine ran it.
+    """One run of a playbook. ``state`` is unknown if its end is missing and it ran on another machine.
 
-    ``acted``: it held the operator's lock, so it may have changed something. ``last_step``: the last that came to its
-    end, "" if none did.
+    ``acted``: it held the operator's lock, so it may have changed something. ``last_step``: the last finished step, ""
+    if there is none.
     """
 
     run: str
@@ -54,9 +55,9 @@ class Run:
 
 
 class Recorder:
-    """Writes the lines of one run to ``directory``. Raises OSError where it can't.
+    """Writes the lines of one run to ``directory``. Raises OSError if it cannot.
 
-    Lines are added whole and are not forced to the disk one by one: what is killed is a process, and that loses none.
+    Each line is one write and is not flushed to disk separately: no line is lost when the process is killed.
     """
 
     def __init__(self, directory: Path, playbook: str, *, command: str, check: bool) -> None:
@@ -65,7 +66,7 @@ class Recorder:
         self._run = uuid.uuid4().hex
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")  # the line that a crash tore ends here
+            os.write(self._file, b"\n")  # separates the new line from one that a crash cut short
         self._write(
             "begin",
             playbook=playbook,
@@ -88,7 +89,7 @@ class Recorder:
         message: str,
         details: Mapping[str, Any],
     ) -> None:
-        """One step. ``result``: changed, ok, failed or skipped; with ``check`` what would have been."""
+        """Records one step. ``result``: changed, ok, failed or skipped; with ``check``, what it would have been."""
         self._write(
             "step",
             playbook=playbook,
@@ -102,18 +103,18 @@ class Recorder:
         )
 
     def end(self, result: str, counts: Mapping[str, int]) -> None:
-        """The run came to its end, ok or failed. ``counts``: of steps, by what became of them."""
+        """Records the end of the run, ok or failed. ``counts``: the number of steps by result."""
         self._write("end", result=result, counts=dict(counts))
         os.close(self._file)
 
-    def _write(self, event: str, **said: Any) -> None:
+    def _write(self, event: str, **fields: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"time": now, "run": self._run, "event": event, **said}
+        line = {"time": now, "run": self._run, "event": event, **fields}
         os.write(self._file, (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace"))
 
 
 def runs(directory: str | Path) -> list[Run]:
-    """The runs whose lines are in ``directory``, in the order in which they began. A line that was torn is none."""
+    """Returns the runs in ``directory``, in the order of their start. Lines cut short by a crash are ignored."""
     found: dict[str, Run] = {}
     for line in _lines(directory):
         try:
@@ -133,20 +134,20 @@ def runs(directory: str | Path) -> list[Run]:
 
 
 def left_unended(directory: str | Path) -> Run | None:
-    """The last run that may have changed something, if it is not at work and never came to its end; else None."""
+    """Returns the last run that may have changed something, if it is not running and did not finish; else None."""
     acted = [run for run in runs(directory) if run.acted]
     return acted[-1] if acted and acted[-1].state in ("killed", "unknown") else None
 
 
 def marks(directory: str | Path) -> list[journal.Mark]:
-    """The last mark of each journal that the runs wrote to; it stands for all before it, as their hashes are in it."""
+    """Returns the last mark of each journal that the runs wrote to; its hash covers all entries before it."""
     found = {}
     for line in _lines(directory):
-        said = line.get("details") if line.get("module") == "journal" else None
-        if isinstance(said, dict) and isinstance(said.get("id"), int):
-            name, value = said.get("journal"), said.get("hash")
+        details = line.get("details") if line.get("module") == "journal" else None
+        if isinstance(details, dict) and isinstance(details.get("id"), int):
+            name, value = details.get("journal"), details.get("hash")
             if isinstance(name, str) and isinstance(value, str):
-                found[name] = journal.Mark(name, said["id"], value)
+                found[name] = journal.Mark(name, details["id"], value)
     return list(found.values())
 
 
@@ -157,17 +158,17 @@ def _lines(directory: str | Path) -> Iterator[dict[str, Any]]:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return
-    for line in text.split("\n"):  # not splitlines: JSON may hold other ends of lines as they are
+    for line in text.split("\n"):  # not splitlines: a JSON string may contain other line separators
         try:
-            said = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
             continue
-        if isinstance(said, dict):
-            yield said
+        if isinstance(fields, dict):
+            yield fields
 
 
 def _unended(host: str, pid: int, process: str) -> State:
-    """What a run is whose end is not there: at work for as long as that very process lives."""
+    """Returns the state of a run without an end: running while its process exists."""
     if host != socket.gethostname():
         return "unknown"
     try:
@@ -175,12 +176,12 @@ def _unended(host: str, pid: int, process: str) -> State:
     except ProcessLookupError:
         return "killed"
     except PermissionError:
-        pass  # it lives, and is another operator's
+        pass  # the process exists and belongs to another user
     return "running" if _process(pid) == process else "killed"
 
 
 def _process(pid: int) -> str:
-    """What tells a process from a later one of the same number: when it began. "" where the system does not tell."""
+    """Returns the start time of a process, which distinguishes it from a later one with the same pid; "" if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

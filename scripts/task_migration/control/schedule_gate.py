@@ -1,6 +1,7 @@
-"""The plan's schedule: the gate that asks whoever comes outside of a phase's window, and how the phases kept to it.
+"""The plan's schedule: the gate that asks for a confirmation outside a phase's planned dates, and the comparison with
+the actual dates.
 
-Days are those of Laravel's users, by ``laravel_timezone``: a window ends when their day ends.
+Days are those of Laravel's users, by ``laravel_timezone``: the last planned day ends when their day ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ANSWER = "-e outside_schedule=yes"
 
 @dataclass(frozen=True)
 class ScheduleWindow:
-    """From the first day to the last, both among them."""
+    """The planned dates, from the first day to the last, both included."""
 
     first: date
     last: date
@@ -34,13 +35,13 @@ class ScheduleWindow:
         return f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
 
     def off(self, day: date) -> int:
-        """How many days too late; negative: too early; 0: within."""
+        """Returns how many days too late the day is; negative: too early; 0: within the planned dates."""
         return min((day - self.first).days, 0) or max((day - self.last).days, 0)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A phase of the plan: its window, that of each weight, whose it is and what it delivers."""
+    """A phase of the plan: its planned dates, those of each weight, the responsible team and the deliverable."""
 
     phase: str
     window: ScheduleWindow
@@ -51,8 +52,9 @@ class Planned:
 
 @dataclass(frozen=True)
 class Kept:
-    """A phase held against its window: the days on which it first began and ended, None for not yet; ``off`` as
-    Window.off: of its end, or of today while it has none, if that is late, else of its beginning."""
+    """A phase compared with its planned dates. ``began`` and ``ended`` are the days of its first start and end, None
+    for not yet; ``off`` as in ScheduleWindow.off, of its end (or of today, without an end) if that is late, else of
+    its start."""
 
     planned: Planned
     began: date | None
@@ -84,15 +86,15 @@ def schedule_gate(
     answer: str = "",
     check: bool = False,
 ) -> Outcome:
-    """Says whether today is a day on which the plan does this; outside it asks, and refuses any answer but ``yes``.
+    """Checks whether today is a planned day. On any other day it asks, and refuses every answer but ``yes``.
 
-    ``schedule_begins`` is the first day of phase 2.1 ("" for no schedule); ``answer`` is what the operator said, or
-    ``ask`` to be told whether there is something to ask. Check mode only warns. Details: ``off_days``, ``asks``,
-    ``question``, and ``evidence``, what the journal holds if the run goes on: {} within the window and in check mode.
+    ``schedule_begins`` is the first day of phase 2.1 ("" for no schedule); ``answer`` is the operator's answer, or
+    ``ask`` to find out whether a question is needed. Check mode only warns. Details: ``off_days``, ``asks``,
+    ``question``, and ``evidence`` for the journal if the run continues: {} on a planned day and in check mode.
     """
     nothing = {"off_days": 0, "asks": False, "question": "", "evidence": {}}
     if not schedule_begins:
-        return Outcome(False, "schedule: none is set", nothing)
+        return Outcome(False, "schedule: none (schedule_begins is empty)", nothing)
     own = next(one for one in planned(schedule_begins) if one.phase == phase)
     window = own.weights.get(weight, own.window)
     what = f"phase {phase}" + (f" at {weight} %" if weight in own.weights else "")
@@ -100,39 +102,39 @@ def schedule_gate(
     off = window.off(today)
     if not off:
         return Outcome(False, f"schedule: {what} is planned for {window}, today is {today}", nothing)
-    said = f"{what} is planned for {window}, today is {today}, {told(off)}"
+    comparison = f"{what} is planned for {window}, today is {today}, {told(off)}"
     answered = "yes when asked" if answer == "ask" else "yes beforehand"
     details = {
         "off_days": off,
         "asks": answer == "ask" and not check,
-        "question": f"{said}. Type yes to go on all the same; until you answer, watch.yml can't act",
+        "question": f"{comparison}. Type yes to continue; until you answer, watch.yml cannot roll back",
         "evidence": {} if check else {"outside_schedule": f"planned {window}, on {today}, {told(off)}, {answered}"},
     }
     if answer not in ("ask", "yes") and not check:
         raise Refused(
-            "nobody said that this may be done outside of its window",
-            measured=said,
-            allowed="a day within it, or the answer yes",
-            next_step=f"the same command with {_ANSWER}; a new first day goes into the inventory: schedule_begins",
+            "this is outside the planned dates, and was not confirmed",
+            measured=comparison,
+            allowed="a planned day, or the answer yes",
+            next_step=f"the same command with {_ANSWER}; or move the plan: schedule_begins in the inventory",
         )
-    return Outcome(False, f"schedule: WARNING: {said}", details)
+    return Outcome(False, f"schedule: WARNING: {comparison}", details)
 
 
 def told(off: int) -> str:
-    """ "3 days late"."""
+    """Returns a number of days as text: "3 days late"."""
     return f"{abs(off)} day{'' if abs(off) == 1 else 's'} {'late' if off > 0 else 'early'}"
 
 
 def planned(schedule_begins: str) -> list[Planned]:
-    """The plan's phases in order, beginning on this day. Raises Refused for what is no day."""
+    """Returns the plan's phases in order, if the plan begins on this day. Raises Refused if it is not a date."""
     try:
         first = date.fromisoformat(schedule_begins)
     except ValueError:
         raise Refused(
-            "the schedule begins on no day",
+            "schedule_begins is not a date",
             measured=f"schedule_begins is {schedule_begins!r}",
-            allowed="a day such as 2025-12-15, or none at all",
-            next_step="set schedule_begins in the inventory",
+            allowed="a date such as '2025-12-15', or empty for no schedule",
+            next_step="correct schedule_begins in the inventory",
         ) from None
 
     def window(days: Sequence[int]) -> ScheduleWindow:
@@ -153,7 +155,7 @@ def planned(schedule_begins: str) -> list[Planned]:
 def kept(
     schedule_begins: str, entries: Sequence[JournalEntry], laravel_timezone: str, now: datetime
 ) -> dict[str, Kept]:
-    """Each phase held against its window by the entries of the journal that stand; {} without a schedule."""
+    """Compares each phase with its planned dates, from the journal entries in effect; {} without a schedule."""
     if not schedule_begins:
         return {}
     where = zone(laravel_timezone)
@@ -171,20 +173,20 @@ def _kept(one: Planned, entries: Sequence[JournalEntry], where: ZoneInfo, today:
 
 
 def _ended(phase: str, own: Sequence[JournalEntry]) -> JournalEntry | None:
-    """The entry with which the phase was first done, None unless it is done now: to run it again later makes it no
-    later."""
+    """Returns the entry with which the phase was first done; None if it is not done now. A later second run does not
+    make it late."""
     if checklist.state_of(phase, own).state != "done":
         return None
     return next(one for number, one in enumerate(own, 1) if checklist.state_of(phase, own[:number]).state == "done")
 
 
 def zone(laravel_timezone: str) -> ZoneInfo:
-    """Raises Refused for a zone that nobody knows."""
+    """Returns the time zone. Raises Refused if it is unknown."""
     try:
         return ZoneInfo(laravel_timezone)
     except (ZoneInfoNotFoundError, ValueError):
         raise Refused(
-            "there is no such time zone",
+            "laravel_timezone is not a known time zone",
             measured=f"laravel_timezone is {laravel_timezone!r}",
             allowed="a name of the IANA database, such as Asia/Tokyo",
             next_step="correct laravel_timezone in the inventory",

@@ -1,7 +1,7 @@
-"""The runtime switch: whether the sync may carry, in each direction. No deploy, and in force within a second.
+"""The runtime switch: whether the sync may run, for each direction. It needs no deployment and is active in a second.
 
-It lies in Laravel's database, which the sync has open anyway, so a switch can't be unreachable while there is something
-to carry. It stops and starts the sync, and moves no traffic.
+It is stored in Laravel's database, which the sync needs anyway, so the switch can be read whenever there is something
+to sync. It starts and stops the sync, and does not move traffic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = "control/sync_switch.sql"
 
 @dataclass(frozen=True)
 class Position:
-    """How one switch stands. ``changed_at`` is aware, by the clock of Laravel's database; None if never turned."""
+    """The state of one switch. ``changed_at`` has a time zone, by Laravel's database's clock; None: never turned."""
 
     is_on: bool
     changed_at: datetime | None = None
@@ -40,10 +40,10 @@ class Position:
 def sync_switch(
     *, laravel_dsn: str, name: Name, state: Literal["on", "off"], reason: str = "", check: bool = False
 ) -> Outcome:
-    """Turns the switch ``name`` on or off; ``reason`` is kept beside it for whoever finds it so.
+    """Turns the switch ``name`` on or off, and stores the ``reason``.
 
-    One that was never turned is off, so turning it off makes nothing. It waits for the batch that is being carried.
-    Details: ``name``, ``is_on``, and ``was_on`` before.
+    A switch that was never turned is off, so turning it off creates nothing. It waits for the running batch. Details:
+    ``name``, ``is_on``, and ``was_on`` before.
     """
     side = database.laravel(laravel_dsn)
     wanted = state == "on"
@@ -61,7 +61,7 @@ def sync_switch(
 
             with database.for_purpose(connection, f"making {name} turn") as owner:
                 with_lock_retry(side, owner, LOCK_TIMEOUT_SECONDS, f"turning {name} {state}", turn)
-            changed = bool(turned)  # unless somebody else turned it meanwhile
+            changed = bool(turned)  # empty if another session has turned it in the meantime
     return Outcome(
         changed,
         f"{name}: {_told(was, state, changed, check)}",
@@ -70,20 +70,20 @@ def sync_switch(
 
 
 def is_on(connection: database.Connection, name: Name) -> bool:
-    """Whether the switch is on; off while it, its table or its schema is not there."""
+    """Returns whether the switch is on. A missing switch, table or schema counts as off."""
     return position(connection, name).is_on
 
 
 def is_there(connection: database.Connection) -> bool:
-    """Whether there is a switch at all."""
+    """Returns whether the table of switches exists."""
     there = connection.execute(sql_files.statement(_FILE, "there")).fetchone()
     return bool(there and there[0])
 
 
 def read_for_a_batch(connection: database.Connection, name: Name) -> Callable[[], bool]:
-    """Whether the switch is on; whoever turns it waits until the caller's transaction has ended. The table is there.
+    """Reads the switch with a lock: turning it waits until the caller's transaction has ended. The table must exist.
 
-    Asked now, read when the result is called.
+    The query is sent now; calling the result returns whether the switch is on.
     """
     asked = connection.execute(sql_files.statement(_FILE, "read for a batch"), {"name": name})
 
@@ -95,7 +95,7 @@ def read_for_a_batch(connection: database.Connection, name: Name) -> Callable[[]
 
 
 def position(connection: database.Connection, name: Name) -> Position:
-    """How the switch stands, and since when, by whom and why."""
+    """Returns the state of the switch, with the time, the user and the reason of the last change."""
     there = connection.execute(sql_files.statement(_FILE, "there")).fetchone()
     if there is None or not there[0]:
         return Position(False)
@@ -107,6 +107,6 @@ def _told(was: Position, state: str, changed: bool, check: bool) -> str:
     if changed:
         return f"would be turned {state}" if check else f"turned {state}"
     if was.changed_at is None:
-        return f"{state} already: it was never turned on"
+        return f"already {state}: it was never turned on"
     since = f"{was.changed_at:%Y-%m-%d %H:%M:%S} UTC by {was.changed_by}"
-    return f"{state} already, since {since}" + (f" ({was.reason})" if was.reason else "")
+    return f"already {state}, since {since}" + (f" ({was.reason})" if was.reason else "")

@@ -1,4 +1,4 @@
--- The runtime switch, in Laravel's database: what the sync asks before every batch. A row that is not there is off.
+-- The runtime switch, in Laravel's database. The sync reads it before every batch. A missing row means off.
 
 -- name: there
 SELECT pg_catalog.to_regclass('task_migration.switch') IS NOT NULL;
@@ -17,11 +17,11 @@ CREATE TABLE IF NOT EXISTS task_migration.switch (
 SELECT is_on, changed_at, changed_by, reason FROM task_migration.switch WHERE name = %(name)s;
 
 -- name: read for a batch
--- Shared, so that whoever turns the switch waits until the batch has ended.
+-- FOR SHARE, so that turning the switch waits until the batch has ended.
 SELECT is_on FROM task_migration.switch WHERE name = %(name)s FOR SHARE;
 
 -- name: turn
--- Returns a row only if that changed something. A batch that holds the row for share ends first.
+-- Returns a row only if the state changed. It waits for a batch that holds the row FOR SHARE.
 INSERT INTO task_migration.switch AS s (name, is_on, changed_by, reason)
 VALUES (%(name)s, %(is_on)s, %(changed_by)s, %(reason)s)
 ON CONFLICT (name) DO UPDATE

@@ -1,7 +1,7 @@
-"""The guard before any write: the AWS account and both databases are those that the inventory means.
+"""The guard before any write: checks that the AWS account and both databases are the inventory's.
 
-Every command is typed at night, with an inventory that somebody filled in by hand: what is written to the wrong place
-can't be taken back. So before the operator's lock, and before anything else is written, it is asked who answers there.
+Inventories are written by hand, and a write to the wrong database cannot be undone. So the identities are compared
+before the operator's lock is taken, and before anything else is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from task_migration.outcome import Outcome
 from task_migration.postgres import database
 
 WAY_HOME_SECONDS = 3
-"""So long may a way home wait for a database, or for AWS, before it goes on without."""
+"""How long a rollback waits for a database, or for AWS, before it continues without comparing it."""
 _AGAIN = "then the same command again"
 
 
@@ -38,13 +38,13 @@ def target_gate(
     way_home: bool = False,
     check: bool = False,
 ) -> Outcome:
-    """Refuses a target that is not the inventory's, and who does not name the environment; looks only.
+    """Refuses a target that is not the inventory's, and a wrong environment name. Changes nothing.
 
-    A system identifier that is "" is taken from the stamp; without a stamp too, whatever answers is taken. An
-    ``aws_account_id`` that is "" is not compared. ``answer`` is the environment's name as it was typed, or ``ask`` to
-    be told whether there is something to ask. A ``way_home`` asks nobody, and what can't be asked does not stand in its
-    way; what contradicts does. Details: ``compared``, what answered where, by ``aws``, ``laravel`` and
-    ``task_service``; ``asks`` and ``question``. Raises Refused with what was measured and what the inventory says.
+    An empty system identifier is taken from the stamp; without a stamp it is not compared. An empty ``aws_account_id``
+    is not compared. ``answer`` is the environment's name as typed, or ``ask`` to find out whether a question is needed.
+    With ``way_home``, which rollbacks set, nothing is asked, and a target that cannot be reached is not compared; one
+    that does not match is refused all the same. Details: ``compared``, what was found at ``aws``, ``laravel`` and
+    ``task_service``; ``asks`` and ``question``. Raises Refused with what was found and what the inventory says.
     """
     compared: dict[str, str] = {}
     unknown: list[str] = []
@@ -63,14 +63,14 @@ def target_gate(
     )
     for side, wanted in sides:
         if not side.dsn.strip():
-            unknown.append(f"{side.title}: there is none yet")
+            unknown.append(f"{side.title}: it does not exist yet")
             continue
         asked = replace(side, dsn=make_conninfo(side.dsn, connect_timeout=WAY_HOME_SECONDS)) if way_home else side
         try:
             with database.translated_errors(side), database.read_only(asked, "target") as connection:
                 found = identity(connection)
         except MigrationError as error:
-            # Whom the Task Service's does not let in now can't write there; phase 2.1 comes before it is made.
+            # The Task Service's database may not exist before phase 2.1, and without a login nothing can be written.
             if side.name == "laravel" and not way_home:
                 raise
             unknown.append(error.what)
@@ -84,14 +84,14 @@ def target_gate(
         {
             "compared": compared,
             "asks": asks,
-            "question": f"This is {migration_environment}. Type the environment's name to go on" if asks else "",
+            "question": f"This is {migration_environment}. Type the environment's name to continue" if asks else "",
         },
         tuple(_lines(compared)),
     )
 
 
 class _Wrong(Refused):
-    """Somebody else's target, and not one that gave no answer."""
+    """The target is not the inventory's (and not merely unreachable)."""
 
 
 def _account(aws: Aws, aws_account_id: str, way_home: bool) -> str:
@@ -102,18 +102,18 @@ def _account(aws: Aws, aws_account_id: str, way_home: bool) -> str:
     )
     if found.account != aws_account_id:
         raise _Wrong(
-            "the AWS credentials of this machine are of another account",
+            "the AWS credentials of this machine belong to another account",
             measured=f"account {found.account}, {found.arn}",
-            allowed=f"account {aws_account_id}, as the inventory says (aws_account_id)",
+            allowed=f"account {aws_account_id} (aws_account_id in the inventory)",
             next_step=f"export AWS_PROFILE=... of that account, {_AGAIN}",
         )
-    # Our own calls go to the inventory's region whatever the shell says; Terraform reads the shell.
+    # The runbook's own calls use the inventory's region; Terraform uses the shell's.
     region = "" if way_home else caller_identity.region_of_shell()
     if region not in ("", aws.aws_region):
         raise _Wrong(
             "this shell is set to another AWS region",
             measured=region,
-            allowed=f"{aws.aws_region}, as the inventory says (aws_region), or none",
+            allowed=f"{aws.aws_region} (aws_region in the inventory), or none",
             next_step=f"export AWS_REGION={aws.aws_region}, {_AGAIN}",
         )
     return f"account {found.account}, {aws.aws_region}"
@@ -127,49 +127,49 @@ def _refuse_another(side: database.Side, found: Identity, environment: str, want
         raise _Wrong(
             f"{where} belongs to another environment",
             measured=f"it is {stamp}",
-            allowed=f"{environment}, as the inventory says",
+            allowed=f"{environment}, the inventory's environment",
             next_step=(
-                f"the inventory that it belongs to: -i ../inventories/{stamp.environment}; if it is a copy that was "
-                "made for here, DROP SCHEMA task_migration CASCADE in the copy lets it forget where it came from"
+                f"the same command with -i ../inventories/{stamp.environment}; only if this database is a copy made "
+                "for this environment, run in it: DROP SCHEMA task_migration CASCADE"
             ),
         )
     if wanted and not found.system_identifier:
         raise _Wrong(
-            f"nobody can tell whether {where} is the one that the inventory names",
-            measured="this login may not ask the server for its system identifier",
-            allowed=f"{wanted} ({name})",
-            next_step="GRANT EXECUTE ON FUNCTION pg_control_system() TO that login",
+            f"the identity of {where} cannot be checked",
+            measured="this login may not read the server's system identifier",
+            allowed=f"{wanted} ({name} in the inventory)",
+            next_step="as a superuser: GRANT EXECUTE ON FUNCTION pg_control_system() TO <that login>",
         )
-    expected, by = (wanted, f"as the inventory says ({name})") if wanted else _stamped(stamp)
+    expected, by = (wanted, f"{name} in the inventory") if wanted else _stamped(stamp)
     if expected and found.system_identifier and found.system_identifier != expected:
         raise _Wrong(
-            f"{where} is on another server than the one that is meant",
+            f"{where} is on another server than expected",
             measured=f"system identifier {found.system_identifier}",
-            allowed=f"{expected}, {by}",
+            allowed=f"{expected} ({by})",
             next_step=(
-                f"correct {side.name}_dsn in the inventory: this is a copy, or something else; only if it is that very "
-                f"server after a major upgrade, write {name}: '{found.system_identifier}' there"
+                f"correct {side.name}_dsn in the inventory: this is a copy or another database; only if it is the same "
+                f"server after a major upgrade, set {name}: '{found.system_identifier}' in the inventory"
             ),
         )
     is_stamped_here = stamp is not None and stamp.system_identifier == found.system_identifier != ""
     if stamp is not None and is_stamped_here and stamp.database_oid != found.database_oid:
         raise _Wrong(
-            f"{where} is a copy, on the same server, of the database that is meant",
+            f"{where} is a copy of the expected database, on the same server",
             measured=f"oid {found.database_oid}",
-            allowed=f"oid {stamp.database_oid}, as it was {stamp}",
+            allowed=f"oid {stamp.database_oid} ({stamp})",
             next_step=(
-                f"correct the dbname in {side.name}_dsn; if the copy is meant, DROP SCHEMA task_migration CASCADE in "
-                "the copy lets it forget where it came from"
+                f"correct dbname in {side.name}_dsn in the inventory; only if you want to use the copy, run in it: "
+                "DROP SCHEMA task_migration CASCADE"
             ),
         )
 
 
 def _stamped(stamp: Stamp | None) -> tuple[str, str]:
-    return (stamp.system_identifier, f"as it was {stamp}") if stamp is not None else ("", "")
+    return (stamp.system_identifier, str(stamp)) if stamp is not None else ("", "")
 
 
 def _asks(environment: str, confirmation: str, answer: str, way_home: bool, check: bool) -> bool:
-    """Whether the question is still to be put. Raises Refused for another name, or none where one is asked for."""
+    """Returns whether to ask. Raises Refused for a wrong name, or for no name where one is required."""
     if answer == environment or (confirmation == "none" and answer in ("", "ask")):
         return False
     if (way_home or check) and answer in ("", "ask"):
@@ -177,13 +177,13 @@ def _asks(environment: str, confirmation: str, answer: str, way_home: bool, chec
     if answer == "ask":
         return True
     raise _Wrong(
-        f"nobody said that this is meant for {environment}",
+        f"the environment {environment} was not confirmed",
         measured=f"the answer {answer!r}" if answer else "no answer",
         allowed=environment,
-        next_step=f"the same command with -e environment_confirmed={environment}, or type that name when you are asked",
+        next_step=f"the same command with -e environment_confirmed={environment}, or type that name when asked",
     )
 
 
 def _lines(compared: dict[str, str]) -> Iterator[str]:
     titles = {"aws": "AWS", "laravel": "Laravel's database", "task_service": "the Task Service's database"}
-    return (f"{titles[name]}: {told}" for name, told in compared.items())
+    return (f"{titles[name]}: {found}" for name, found in compared.items())
