@@ -172,7 +172,7 @@ def test_the_watch_brings_everybody_home_within_a_minute_of_the_breach(visited):
     ran = visited.listen(*words, at="watching: ", act=fail)
     visited.fail(0)
     assert ran.code != 0
-    assert "The canary was rolled back, every user is in Laravel" in ran.errors[-1]
+    assert "The canary was rolled back: all traffic goes to Laravel" in ran.errors[-1]
     assert "canary: error rate" in ran.errors[-1]
     assert visited.traffic() == HOME
     told = visited.in_force()

@@ -149,7 +149,7 @@ def test_a_task_service_that_fails_makes_the_watch_take_it_back_within_a_minute_
         ran = dual.type(WATCH, *QUICK)
         assert time.monotonic() - began < 60
         assert ran.code != 0
-        assert "The dual write was rolled back, Laravel is alone" in ran.errors[-1]
+        assert "The dual write was rolled back: only Laravel is written" in ran.errors[-1]
         assert "error rate of the Task Service's API" in ran.errors[-1]
         assert (said(dual), is_on(dual)) == (None, False)
         so_far = written()

@@ -11,11 +11,12 @@ from task_migration import progress
 from task_migration.errors import Failed, Refused
 from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
+from task_migration.parameters import parameters
 from task_migration.traffic import stage_change
 from task_migration.traffic.stage import ONE_WAY, Gateway, Stage, read, refuse_cache, refuse_foreign, refuse_invalid
 from task_migration.traffic.stage_change import Change
 
-WEIGHTS = (0, 5, 25, 50, 100)
+WEIGHTS = tuple(sorted(int(choice) for choice in parameters()["weight"].choices))
 """In order, in percent: each is proven before the next one is set."""
 
 _CANARY = "ansible-playbook phase-2.4-canary.yml"

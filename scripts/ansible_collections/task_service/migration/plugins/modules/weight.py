@@ -17,8 +17,8 @@ options:
   weight:
     description:
       - The share of the requests that goes to the Task Service, in percent.
+      - The weights are declared in task_migration/parameters.yml.
     type: int
-    choices: [0, 5, 25, 50, 100]
     required: true
   force:
     description:
