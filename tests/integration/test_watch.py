@@ -3,10 +3,11 @@ canary API Gateway and CloudWatch, emulated."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,8 +33,6 @@ from task_migration.runtime import health_endpoint
 from task_migration.runtime.stop_signal import Stop
 from task_migration.runtime.sync_status import SyncStatus
 from task_migration.sync import capture
-
-pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
@@ -96,6 +95,7 @@ def told(dual_write, sync, api):
         "laravel_dsn": dual_write.laravel_dsn,
         "sync_health_ports": {"forward": sync.port, "backward": 1},
         "task_service_url": api.url,
+        "trigger_latency_ms": 2000,  # what this machine happens to be busy with is not what is judged here
     }
 
 
@@ -107,12 +107,19 @@ def of_both(dual_write):
 
 @pytest.fixture
 def watching(told, of_both):
-    """Watches for a moment; the outcome, with the lines that were shown."""
+    """Watches for a moment; the outcome, with the lines that were shown. ``after`` is what happens after a look, by its
+    number."""
 
-    def go(**more):
+    def go(after=None, **more):
         shown = []
-        quick = {"watch_interval_seconds": 0.4, "watch_seconds": 0.9}
-        outcome = call(watch, **{**told, **of_both, **quick, **more}, listener=lambda one: shown.append(one.note))
+
+        def heard(one):
+            shown.append(one.note)
+            if act := (after or {}).get(len(shown)):
+                act()
+
+        quick = {"watch_interval_seconds": 0.8, "watch_seconds": 1.7}
+        outcome = call(watch, **{**told, **of_both, **quick, **more}, listener=heard)
         return outcome, shown
 
     return go
@@ -126,14 +133,15 @@ def test_when_all_is_well_it_watches_until_its_time_is_over_with_a_line_for_each
     outcome, shown = watching()
     assert not outcome.details["breached"]
     assert grades(outcome) == {}
-    assert len(shown) == 3
+    assert [one.partition(":")[0] for one in shown] == [f"look {number}" for number in range(1, len(shown) + 1)]
+    assert 2 <= len(shown) <= 3
     assert "0 of " in shown[0]
     assert "sync running" in shown[0]
     assert "consistency passed" in shown[0]
 
 
 def test_what_was_asked_is_written_down_for_the_checklist(dual_write, watching, api):
-    outcome, _ = watching()
+    outcome, _ = watching(watch_seconds=3)
     with database.connect(database.laravel(dual_write.laravel_dsn), "test") as connection:
         (entry,) = journal.entries(connection, "2.3")
     assert entry.evidence == {"requests": outcome.details["requests"], "errors": 0}
@@ -201,14 +209,9 @@ def test_without_an_address_of_the_api_it_says_unknown_and_never_fine(watching):
 
 
 def test_a_switch_that_is_turned_off_meanwhile_ends_the_watch_as_no_fault(dual_write, watching):
-    timer = threading.Timer(
-        0.3,
-        sync_switch,
-        kwargs={"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"},
-    )
-    timer.start()
-    outcome, _ = watching(watch_seconds=60)
-    timer.join()
+    off = {"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"}
+    outcome, shown = watching({1: lambda: sync_switch(**off)}, watch_seconds=60)
+    assert len(shown) == 2
     assert not outcome.details["breached"]
     assert "turned off" in outcome.message
     assert outcome.message.endswith(": me")
@@ -232,12 +235,12 @@ def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_wa
     dual_write, watching, api, alerts
 ):
     api.status = 500
-    held = threading.Event()
-    for_a_while = (dual_write.laravel_dsn, "phase-2.4-canary", lambda _: time.sleep(2.5), held.set)
+    held, ends = threading.Event(), threading.Event()
+    for_a_while = (dual_write.laravel_dsn, "phase-2.4-canary", lambda _: not ends.wait(60), held.set)
     operator = threading.Thread(target=operator_lock.hold, args=for_a_while)
     operator.start()
     held.wait()
-    outcome, shown = watching(watch_seconds=60, alert_command=alerts.command)
+    outcome, shown = watching({2: ends.set}, watch_seconds=60, alert_command=alerts.command)
     assert not operator.is_alive()
     operator.join()
     assert outcome.details["breached"]
@@ -245,24 +248,25 @@ def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_wa
     assert "phase-2.4-canary" in alerts.messages()[0]
     assert "error rate of the Task Service's API: 100.0 %" in alerts.messages()[0]
     told = ["way back: another operator is running a command" in one for one in shown]
-    assert told[0]
+    assert told[:2] == [True, True]
     assert told[-2:] == [False, False]  # it looked once more, for the other may have mended it
 
 
 def test_while_laravel_is_away_it_looks_on_and_acts_when_it_is_back(
     watching, dual_write, api, sync, alerts, laravel_server
 ):
-    def leave():
-        with away(laravel_server, dual_write.laravel_dsn):
+    with ExitStack() as absence:
+
+        def leave():
+            absence.enter_context(away(laravel_server, dual_write.laravel_dsn))
             api.status = 500
             sync.become("reconnecting", "Laravel's database can't be reached")
-            time.sleep(2.5)
-        sync.become("running")
 
-    timer = threading.Timer(0.2, leave)
-    timer.start()
-    outcome, shown = watching(watch_seconds=60, alert_command=alerts.command)
-    timer.join()
+        def come_back():
+            absence.close()
+            sync.become("running")
+
+        outcome, shown = watching({1: leave, 4: come_back}, watch_seconds=60, alert_command=alerts.command)
     assert "error rate" in outcome.details["cause"]
     assert alerts.subjects().count("Task migration: way back: red") == 1
     assert "RED way back: Laravel's database" in "".join(shown)
@@ -510,7 +514,7 @@ def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved
     figures.are(hits=250, of=1000)
     sync_switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="me")
     outcome, shown = moved.watching()
-    assert "nothing was breached; 1 s are over" in outcome.message
+    assert re.search(r"nothing was breached; \d+ s are over", outcome.message)
     assert "25 % to the Task Service" in shown[0]
     stage.set(LARAVEL, None)
     with pytest.raises(Refused, match="nothing to watch"):
@@ -520,12 +524,11 @@ def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved
 def test_a_switch_that_is_turned_off_does_not_end_the_watch_over_users(dual_write, moved, figures):
     figures.are(hits=250, of=1000)
     turn = {"laravel_dsn": dual_write.laravel_dsn, "name": "sync_forward", "state": "off", "reason": "me"}
-    timer = threading.Timer(0.2, sync_switch, kwargs=turn)
-    timer.start()
-    outcome, shown = moved.watching(watch_seconds=1.5)
-    timer.join()
+    after = {1: lambda: sync_switch(**turn), 3: lambda: keep(dual_write, passed=False)}
+    outcome, shown = moved.watching(after, watch_seconds=60)
+    assert outcome.details["breached"]
     assert "turned off" not in outcome.message
-    assert len(shown) >= 2
+    assert len(shown) == 4
 
 
 def test_the_end_of_the_migration_ends_the_watch_over_users_as_no_fault(dual_write, moved, figures, stage):
@@ -535,10 +538,8 @@ def test_the_end_of_the_migration_ends_the_watch_over_users_as_no_fault(dual_wri
         journal.journal(laravel_dsn=dual_write.laravel_dsn, phase="2.5", item="no_way_back", result="done")
         sync_switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="phase 2.5")
 
-    timer = threading.Timer(0.3, end)
-    timer.start()
-    outcome, _ = moved.watching(watch_seconds=60)
-    timer.join()
+    outcome, shown = moved.watching({1: end}, watch_seconds=60)
+    assert len(shown) == 2
     assert not outcome.details["breached"]
     assert "phase 2.5 has begun" in outcome.message
     with pytest.raises(Refused, match=r"nothing to watch: phase 2\.5 has begun.*next: ansible-playbook status\.yml"):
@@ -549,10 +550,11 @@ def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(du
     figures.are(hits=250, of=1000)
     file = tmp_path / "alerts"
     tells = ["sh", "-c", f'echo "$ALERT_SUBJECT" >> {file}']
+    looked = threading.Event()
     with AwsEmulator() as leaving:
 
         def leave():
-            time.sleep(0.8)
+            looked.wait()
             leaving.stop()
             while not file.exists() or "traffic" not in file.read_text():
                 time.sleep(0.05)
@@ -560,7 +562,8 @@ def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(du
 
         thread = threading.Thread(target=leave)
         thread.start()
-        outcome, shown = moved.watching(aws_endpoint_url=leaving.url, alert_command=tells, watch_seconds=60)
+        told = {"aws_endpoint_url": leaving.url, "alert_command": tells}
+        outcome, shown = moved.watching({1: looked.set}, watch_seconds=60, **told)
         thread.join()
     assert "Task migration: traffic: unknown" in file.read_text().splitlines()
     assert grades(outcome)["traffic"] == "unknown"
