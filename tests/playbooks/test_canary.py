@@ -94,7 +94,7 @@ def test_5_percent_move_with_figures_and_again_nothing_changes(visited):
     ("weight", "words", "said"),
     [
         (50, (), "the weight 50 is out of order; measured: 5 % goes to the Task Service; allowed: 0 or 25"),
-        (50, ("-e", "force=true"), "the weight 50 is out of order, and forced without a reason"),
+        (50, ("-e", "force=true"), "the weight 50 is out of order, and was forced without a reason"),
         (
             25,
             ("-e", "canary_confidence_percent=99.999", "-e", "canary_interval_seconds=30"),
