@@ -132,10 +132,10 @@ def test_a_row_that_could_not_be_carried_fails_until_it_is_signed_off(copied, lo
 
 
 def test_who_can_not_look_says_so_and_alerts(copied, look, told):
-    with pytest.raises(Refused, match="can't be reached"):
+    with pytest.raises(Refused, match="cannot be reached"):
         look(task_service_dsn="host=127.0.0.1 port=1 dbname=task_service")
     assert rows(copied) == [(None, 0, [], True)]
-    with pytest.raises(Refused, match="can't be reached"):
+    with pytest.raises(Refused, match="cannot be reached"):
         look(laravel_dsn="host=127.0.0.1 port=1 dbname=laravel")
     assert told() == ["Task migration: the consistency check could not run"] * 2
 

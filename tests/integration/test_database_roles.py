@@ -216,7 +216,8 @@ def test_what_is_refused_names_the_role_and_what_to_type(copied_by_role: ByRole)
     where = copied_by_role.side("laravel")
     with (
         pytest.raises(
-            Refused, match=r"the role tm\d+_reader may not do this.*next: ansible-playbook database-roles.yml"
+            Refused,
+            match=r"the role tm\d+_reader has no permission for this.*next: ansible-playbook database-roles.yml",
         ),
         database.translated_errors(where),
         database.connect(where, "status") as session,
@@ -233,10 +234,10 @@ def test_made_again_nothing_changes_and_a_lost_password_is_renewed_only_when_ask
     assert by_role.roles("laravel").details["roles"] == [by_role.login("laravel", role) for role in ROLES]
     again = by_role.roles("laravel")
     assert not again.changed
-    assert "as asked" in again.message
+    assert "nothing to do" in again.message
     kept = (tmp_path / "pgpass").read_text().splitlines()
     (tmp_path / "pgpass").write_text("\n".join(kept[1:]) + "\n")
-    with pytest.raises(Refused, match=r"_owner can't log in from here.*next: copy .*database_roles=renewed"):
+    with pytest.raises(Refused, match=r"_owner cannot log in from here.*next: copy .*database_roles=renewed"):
         by_role.roles("laravel")
     assert by_role.roles("laravel", state="renewed", check=True).details["roles"] == [by_role.login("laravel", "owner")]
     assert by_role.roles("laravel", state="renewed").details["roles"] == [by_role.login("laravel", "owner")]
@@ -303,7 +304,9 @@ def test_without_somebody_who_may_make_roles_it_is_refused(by_role: ByRole) -> N
     asked = {"laravel_dsn": by_role.sides.laravel_dsn, "task_service_dsn": by_role.sides.task_service_dsn}
     with pytest.raises(Refused, match=r"laravel_admin_dsn is empty.*CREATEROLE"):
         database_roles(side="laravel", **asked)
-    with pytest.raises(Refused, match=r"task_migrator may not make or drop the roles.*allowed: CREATEROLE"):
+    with pytest.raises(
+        Refused, match=r"task_migrator has no permission to create or drop the roles.*allowed: CREATEROLE"
+    ):
         database_roles(
             side="laravel", **asked, laravel_admin_dsn=by_role.laravel_admin_dsn.replace("dba", laravel_tables.MIGRATOR)
         )
@@ -321,4 +324,4 @@ def test_the_task_services_database_may_not_be_made_yet(by_role: ByRole) -> None
     nowhere = make_conninfo(by_role.task_service_admin_dsn, port="1")
     made = database_roles(side="task_service", **asked, task_service_admin_dsn=nowhere)
     assert not made.changed
-    assert "phase 2.1 makes them with the database" in made.message
+    assert "phase 2.1 creates the roles with the database" in made.message

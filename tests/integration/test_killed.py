@@ -94,7 +94,7 @@ def test_a_drain_whose_server_stops_keeps_its_entries(
     sides.copy()
     sides.laravel("UPDATE tasks SET title = 'while it is down' WHERE id = 20")
     own_server.stop("immediate")
-    with pytest.raises(Exception, match=r"the Task Service's database .*can't be reached"):
+    with pytest.raises(Exception, match=r"the Task Service's database .*cannot be reached"):
         sides.drain()
     assert sides.ours("SELECT part, key FROM task_migration.change_log") == [("tasks", 20)]
     own_server.start()

@@ -205,7 +205,7 @@ def test_without_a_schedule_the_page_says_so_and_nothing_is_late(migration):
 
 
 def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(migration):
-    with pytest.raises(Refused, match=r"Laravel's database .* can't be reached"):
+    with pytest.raises(Refused, match=r"Laravel's database .* cannot be reached"):
         migration.report(laravel_dsn=NOWHERE)
 
 

@@ -94,7 +94,7 @@ def test_a_database_that_is_away_is_waited_for_as_another_operator_is(laravel_da
     options = {"laravel_dsn": dsn, "command": "watch", "listener": lambda one: shown.append(one.note)}
     with ThreadPoolExecutor() as pool:
         with away(laravel_server, dsn):
-            with pytest.raises(database.Unreachable, match="can't be reached"):
+            with pytest.raises(database.Unreachable, match="cannot be reached"):
                 operator_lock.operator_lock(**options)
             waiting = pool.submit(operator_lock.operator_lock, **options, lock_wait_seconds=30)
             assert until(lambda: any(shown), 10)

@@ -33,7 +33,7 @@ def there(name):
 class Worker:
     def connect(self):
         if there("down"):
-            raise Unreachable("Laravel's database can't be reached")
+            raise Unreachable("Laravel's database cannot be reached")
     def step(self):
         if there("down"):
             raise Failed("the connection was lost")
@@ -125,7 +125,7 @@ def test_a_database_that_goes_away_and_comes_back_is_waited_for(sync, tmp_path):
     running.becomes("running")
     running.now("down")
     time.sleep(1)
-    assert running.becomes("reconnecting")["last_error"].endswith("Laravel's database can't be reached")
+    assert running.becomes("reconnecting")["last_error"].endswith("Laravel's database cannot be reached")
     running.now("work")
     before = running.becomes("running", seconds=3)["entries_total"]
     time.sleep(0.2)

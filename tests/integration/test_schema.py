@@ -217,7 +217,7 @@ def test_check_mode_predicts_a_database_that_does_not_exist_yet(target: Database
     for dsn in (absent, no_server, ""):
         assert schema(task_service_dsn=dsn, check=True).lines == done.lines
     assert list(done.lines) == [*(f"migration {name}" for name in MIGRATIONS), *ADJUSTMENTS]
-    with pytest.raises(Refused, match="can't be reached"):
+    with pytest.raises(Refused, match="cannot be reached"):
         schema(task_service_dsn=absent)
 
 

@@ -141,12 +141,12 @@ def test_on_a_database_with_nothing_of_ours_every_item_is_open_and_nothing_is_ma
 def test_a_task_service_that_is_not_there_is_told_and_stops_nothing(world, dsn):
     outcome = world.status(task_service_dsn=dsn)
     (line,) = (line for line in outcome.lines if line.startswith("Task Service's database:"))
-    assert ("not created yet" if not dsn else "can't be reached") in line
+    assert ("not created yet" if not dsn else "cannot be reached") in line
     assert next_of(outcome) == "ansible-playbook phase-2.1-prepare.yml"
 
 
 def test_a_laravel_that_cannot_be_asked_is_refused_in_one_line(world):
-    with pytest.raises(Refused, match=r"Laravel's database .* can't be reached"):
+    with pytest.raises(Refused, match=r"Laravel's database .* cannot be reached"):
         world.status(laravel_dsn=NOWHERE)
 
 

@@ -148,7 +148,7 @@ def test_a_task_service_that_was_not_made_yet_is_said_and_laravels_database_has_
         found = compare({**dsns, "task_service_dsn": dsn})
         assert "not compared: the Task Service's database" in found.message
     gone = {**dsns, "laravel_dsn": away}
-    with pytest.raises(MigrationError, match=r"Laravel's database .* can't be reached"):
+    with pytest.raises(MigrationError, match=r"Laravel's database .* cannot be reached"):
         compare(gone)
     assert "not compared: Laravel's database" in compare(gone, way_home=True).message
 

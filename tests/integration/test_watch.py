@@ -260,7 +260,7 @@ def test_while_laravel_is_away_it_looks_on_and_acts_when_it_is_back(
         def leave():
             absence.enter_context(away(laravel_server, dual_write.laravel_dsn))
             api.status = 500
-            sync.become("reconnecting", "Laravel's database can't be reached")
+            sync.become("reconnecting", "Laravel's database cannot be reached")
 
         def come_back():
             absence.close()
@@ -270,7 +270,7 @@ def test_while_laravel_is_away_it_looks_on_and_acts_when_it_is_back(
     assert "error rate" in outcome.details["cause"]
     assert alerts.subjects().count("Task migration: way back: red") == 1
     assert "RED way back: Laravel's database" in "".join(shown)
-    assert "can't be reached" in "".join(shown)
+    assert "cannot be reached" in "".join(shown)
 
 
 def test_a_change_log_that_grows_is_told_once_and_takes_nothing_back(dual_write, watching, tmp_path):

@@ -376,7 +376,7 @@ def test_what_is_heard_of_nobody_is_silence_unless_chance_gives_it() -> None:
 
 
 def test_a_sync_that_can_not_reach_its_database_is_waited_for() -> None:
-    away = {"stale": None, "laravel_trouble": "Laravel's database can't be reached"}
+    away = {"stale": None, "laravel_trouble": "Laravel's database cannot be reached"}
     assert found(forward=sync("reconnecting", unwell=100), **away)["sync forward"] == "inconclusive"
 
 

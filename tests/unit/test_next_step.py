@@ -133,7 +133,7 @@ CASES: dict[str, tuple[MigrationState, str, str]] = {
     "2.4 at 100": (state(CANARY_AT_100, fenced=True), "ansible-playbook phase-2.5-cleanup.yml", "phase 2.5"),
     # what a phase needs before it
     "the copy is gone": (
-        state(VERIFIED, task_service=TaskServiceState(trouble="can't be reached")),
+        state(VERIFIED, task_service=TaskServiceState(trouble="cannot be reached")),
         "ansible-playbook phase-2.1-prepare.yml",
         "no complete copy",
     ),

@@ -1,7 +1,7 @@
-"""COPY out of one database straight into another: the bytes are handed through and never become Python values.
+"""Streams COPY out of one database into COPY of another; the bytes are passed on and never become Python values.
 
-psycopg's own Copy objects cost several microseconds a row; here libpq's calls are made directly, and rows are handed on
-in blocks. Both connections must be idle or in a transaction, and are usable again afterwards, also after an error.
+psycopg's own Copy objects cost several microseconds a row. Here libpq's functions are called directly, and rows are
+passed on in blocks. Both connections must be idle or in a transaction. They stay usable, also after an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BLOCK_BYTES = 64 * 1024
 def copy_stream(
     origin: database.Connection, copy_out: sql.Composed, destination: database.Connection, copy_in: sql.Composed
 ) -> int:
-    """Runs ``copy_out`` on ``origin`` into ``copy_in`` on ``destination``; gives the number of rows that went through.
+    """Runs ``copy_out`` on ``origin`` into ``copy_in`` on ``destination``; returns the number of rows copied.
 
     Raises psycopg's error of the side that failed.
     """
@@ -70,7 +70,7 @@ def _put(destination: database.Connection, block: bytes) -> None:
 
 @contextlib.contextmanager
 def _blocking(connection: pq.abc.PGconn) -> Iterator[None]:
-    """libpq waits in its calls, without Python's lock, instead of coming back to ask."""
+    """Makes libpq's calls block, without Python's global lock, instead of polling."""
     before = connection.nonblocking
     connection.nonblocking = 0
     try:
@@ -87,7 +87,7 @@ def _begin(connection: pq.abc.PGconn, statement: bytes, wanted: pq.ExecStatus) -
 
 
 def _end(connection: pq.abc.PGconn) -> int:
-    """Takes the results that follow a COPY; gives the rows that were copied, or raises the error that ended it."""
+    """Reads the results that follow a COPY; returns the number of rows copied, or raises the error that ended it."""
     rows = 0
     failure: psycopg.Error | None = None
     while (result := connection.get_result()) is not None:
@@ -103,7 +103,7 @@ def _end(connection: pq.abc.PGconn) -> int:
 
 
 def _abandon(giver: pq.abc.PGconn) -> None:
-    """Ends a COPY out that nobody takes any more, so that its connection can be used again."""
+    """Cancels a COPY out whose rows are no longer read, so that its connection can be used again."""
     with contextlib.suppress(psycopg.Error):
         giver.get_cancel().cancel()
         while giver.get_copy_data(0)[0] >= 0:

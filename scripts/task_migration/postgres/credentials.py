@@ -1,17 +1,17 @@
-"""How a connection string becomes a login: which role, over which TLS, with a password from where.
+"""Turns a connection string into a login: the role, the TLS settings, and the source of the password.
 
-A connection string holds no password. Its ``passfile`` names where one is kept, to be fetched when a session begins:
+A connection string contains no password. Its ``passfile`` names the source, which is read when a session starts:
 
 ``/path/to/file``
-    a file of libpq's, mode 0600
+    a password file of libpq, mode 0600
 ``arn:aws:secretsmanager:...``
-    a secret in AWS Secrets Manager that holds {"username": ..., "password": ...}, as RDS keeps its master login
+    a secret in AWS Secrets Manager with {"username": ..., "password": ...}, the format of RDS
 ``rds-managed``
-    the same for the login that RDS keeps itself: which secret that is, RDS tells, as each new instance has another
+    the secret of the master login that RDS manages; RDS is asked for its ARN, because each new instance has another
 ``rds-iam``
-    none is kept: a token of IAM's, good for 15 minutes, for the role's own name
+    no stored password: an IAM token for the role's own name, valid for 15 minutes
 
-``{role}`` in it, in the user or in the passfile, is replaced by what the session is for: see database_roles.yml.
+``{role}`` in the user or in the passfile is replaced by the database role of the session: see database_roles.yml.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ TEMPLATE = "{role}"
 _SECRET = re.compile(r"arn:aws[\w-]*:secretsmanager:(?P<region>[\w-]+):\d*:secret:(?P<name>.+)")
 _RDS = re.compile(r"\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.rds\.amazonaws\.com(?:\.cn)?$")
 _SEEN: dict[str, dict[str, str]] = {}
-"""Secrets that were fetched, by their ARN, for the life of this process: until a login with one of them fails."""
+"""Secrets that were read, by ARN, kept in memory until a login with one of them fails."""
 
 
 def for_role(dsn: str, role: str) -> str:
-    """A connection string as one of the database roles uses it; without ``{role}`` in it, the same for all."""
+    """Returns the connection string for one database role; without ``{role}`` in it, it is the same for all."""
     return dsn.replace(TEMPLATE, role)
 
 
 def is_by_role(dsn: str) -> bool:
-    """Whether each purpose has a login of its own."""
+    """Returns whether each purpose has its own login."""
     return TEMPLATE in dsn
 
 
 def parts(dsn: str) -> dict[str, Any]:
-    """libpq's parameters, with TLS as it has to be: off this machine ``verify-full`` unless the string says otherwise,
-    and against the certificates of Amazon RDS where the host is one of RDS's."""
+    """Returns libpq's parameters with TLS: to another machine ``verify-full`` unless the string says otherwise, and
+    with the certificates of Amazon RDS for a host of RDS."""
     given: dict[str, Any] = dict(conninfo_to_dict(dsn))
     host = str(given.get("host", ""))
     if not on_this_machine(host):
@@ -61,16 +61,16 @@ def parts(dsn: str) -> dict[str, Any]:
 
 
 def is_kept_elsewhere(dsn: str) -> bool:
-    """Whether the password can have changed since it was fetched: it is in Secrets Manager."""
+    """Returns whether the password is in Secrets Manager, so that it may have changed since it was read."""
     passfile = str(conninfo_to_dict(dsn).get("passfile", ""))
     return passfile == MANAGED or bool(_SECRET.fullmatch(passfile))
 
 
 def login(dsn: str, *, renewed: bool = False) -> str:
-    """The connection string with what libpq needs to log in; it may hold a password, and is for libpq alone.
+    """Returns the connection string that libpq logs in with. It may contain a password, so pass it only to libpq.
 
-    ``renewed`` fetches a secret again, after a login with it has failed. Raises Refused if there is no such secret, if
-    it is another user's, or if IAM can't sign for this host.
+    ``renewed`` reads a secret again, after a login with it has failed. Raises Refused if the secret does not exist or
+    belongs to another user, or if there is no IAM token for this host.
     """
     given = parts(dsn)
     passfile = str(given.get("passfile", ""))
@@ -81,8 +81,8 @@ def login(dsn: str, *, renewed: bool = False) -> str:
         kept = _secret(passfile, secret["region"], renewed)
         if given.setdefault("user", kept["username"]) != kept["username"]:
             raise Refused(
-                "the secret is another user's",
-                measured=f"{passfile} is of {kept['username']}",
+                "the secret belongs to another user",
+                measured=f"{passfile} is for {kept['username']}",
                 allowed=str(given["user"]),
                 next_step="correct user or passfile in the inventory's connection string",
             )
@@ -94,14 +94,14 @@ def login(dsn: str, *, renewed: bool = False) -> str:
 
 
 def keep(dsn: str, password: str) -> None:
-    """Puts a new password where the connection string says that it is kept: a line of the file, or a secret."""
+    """Stores a new password where the connection string's passfile points to: in the file or in the secret."""
     given = parts(dsn)
     user, passfile = str(given["user"]), str(given["passfile"])
     if secret := _SECRET.fullmatch(passfile):
         _SEEN.pop(passfile, None)
         text = json.dumps({"username": user, "password": password})
         client = _secrets_manager(secret["region"])
-        with aws.translated_errors(f"keep the secret {passfile}", writes=True):
+        with aws.translated_errors(f"write the secret {passfile}", writes=True):
             try:
                 client.put_secret_value(SecretId=passfile, SecretString=text)
             except client.exceptions.ResourceNotFoundException:
@@ -112,13 +112,13 @@ def keep(dsn: str, password: str) -> None:
 
 
 def forget(dsn: str) -> None:
-    """Takes away what ``keep`` kept; what is not there is forgotten already."""
+    """Removes the password that ``keep`` stored; nothing happens if there is none."""
     given = parts(dsn)
     passfile = str(given.get("passfile", ""))
     if secret := _SECRET.fullmatch(passfile):
         _SEEN.pop(passfile, None)
         client = _secrets_manager(secret["region"])
-        with aws.translated_errors(f"take away the secret {passfile}", writes=True):
+        with aws.translated_errors(f"delete the secret {passfile}", writes=True):
             try:
                 client.delete_secret(SecretId=passfile, ForceDeleteWithoutRecovery=True)
             except client.exceptions.ResourceNotFoundException:
@@ -128,7 +128,7 @@ def forget(dsn: str) -> None:
 
 
 def _rewrite(passfile: Path, user: str, given: Mapping[str, Any], new: list[str]) -> None:
-    """The file with other lines for one user of one server; a file without a line goes."""
+    """Replaces the lines of one user and server in the file; a file without a line is removed."""
     begins = f"{given.get('host', 'localhost')}:{given.get('port', 5432)}:"
     before = passfile.read_text(encoding="utf-8").splitlines() if passfile.exists() else []
     lines = [line for line in before if not (line.startswith(begins) and line.split(":")[3:4] == [user])] + new
@@ -160,8 +160,8 @@ def _understood(arn: str, text: str) -> dict[str, str]:
         kept = None
     if not isinstance(kept, Mapping) or not all(isinstance(kept.get(key), str) for key in ("username", "password")):
         raise Refused(
-            f"the secret {arn} holds no login",
-            measured="not the JSON that RDS keeps",
+            f"the secret {arn} does not contain a login",
+            measured="not the JSON format of RDS",
             allowed='{"username": "...", "password": "..."}',
             next_step="correct passfile in the inventory's connection string, or the secret",
         )
@@ -169,7 +169,7 @@ def _understood(arn: str, text: str) -> dict[str, str]:
 
 
 def _managed(given: Mapping[str, Any], renewed: bool) -> str:
-    """The ARN of the secret in which RDS keeps its own login to this host."""
+    """Returns the ARN of the secret in which RDS stores the master login of this host."""
     host = str(given.get("host", ""))
     region, name = _on_rds(host, MANAGED), host.split(".")[0]
     key = f"{MANAGED} {host}"
@@ -177,27 +177,27 @@ def _managed(given: Mapping[str, Any], renewed: bool) -> str:
         _SEEN.pop(key, None)
     if key not in _SEEN:
         client = aws.Aws(region, os.environ.get("AWS_ENDPOINT_URL_RDS", "")).client("rds")
-        with aws.translated_errors(f"look at the database {name}"):
+        with aws.translated_errors(f"describe the RDS instance {name}"):
             (instance,) = client.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
         _SEEN[key] = {"arn": instance.get("MasterUserSecret", {}).get("SecretArn", "")}
     if not (arn := _SEEN[key]["arn"]):
         raise Refused(
-            f"RDS does not keep the password of {name} itself",
+            f"RDS does not manage the password of {name}",
             measured=f"passfile={MANAGED}, and the instance has no managed secret",
-            next_step="let Terraform make it with manage_master_user_password, or name another passfile",
+            next_step="set manage_master_user_password in Terraform, or correct passfile in the inventory",
         )
     return arn
 
 
 def _on_rds(host: str, passfile: str) -> str:
-    """The region in which RDS runs this host."""
+    """Returns the AWS region of an RDS host."""
     if found := _RDS.search(host):
         return found["region"]
     raise Refused(
-        f"{host or 'this machine'} is not RDS's own address",
+        f"{host or 'this machine'} is not an address of RDS",
         measured=f"passfile={passfile}",
-        allowed="the database's own address (....rds.amazonaws.com), not another name for it",
-        next_step="correct host in the inventory's connection string, or name another passfile",
+        allowed="the RDS endpoint (....rds.amazonaws.com), not another name for it",
+        next_step="correct host or passfile in the inventory's connection string",
     )
 
 
@@ -206,9 +206,9 @@ def _token(given: Mapping[str, Any]) -> str:
     region = _on_rds(host, IAM)
     if not user:
         raise Refused(
-            f"IAM has no token for nobody on {host}",
+            f"an IAM token for {host} needs a user",
             measured=f"passfile={IAM}, and no user",
-            next_step="name user in the inventory's connection string",
+            next_step="add user= to the inventory's connection string",
         )
     client = aws.Aws(region).client("rds")
     with aws.translated_errors(f"log in to {host} as {user}"):

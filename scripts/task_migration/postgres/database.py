@@ -1,4 +1,4 @@
-"""Connections to the two sides, and PostgreSQL's errors turned into the operator's words, in one place."""
+"""Sessions on the two databases, and the translation of PostgreSQL's errors into Refused and Failed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SESSION = {
     "extra_float_digits": "1",
     "search_path": "public",
     "jit": "off",
-    # Laravel's server bears as many of our processes as there are workers, and no hidden helpers beside them.
+    # Laravel's server gets one process for each worker of the runbook, and no parallel workers in addition.
     "max_parallel_workers_per_gather": "0",
-    # Both sides keep their data on SSDs; with the default of 4 a range of images reads all tasks.
+    # Both servers use SSDs; with the default of 4, a range of images would read all tasks.
     "random_page_cost": "1.1",
     "task_migration.origin": "sync",
-    # A machine that vanished keeps no lock for longer than 25 s.
+    # A machine that disappears keeps its locks for 25 s at most.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -56,25 +56,24 @@ ROLES: Mapping[str, str] = {
     "consistency": "verifier",
     "verify": "verifier",
 }
-"""The database role of each purpose, by the purpose's first words; any other only reads. database_roles.yml says what
-each may do."""
+"""The database role of each purpose, by the purpose's first words; any other purpose uses the reader.
+database_roles.yml declares what each role may do."""
 
 _REFUSED_LOGIN = ("password authentication failed", "PAM authentication failed", "is not permitted to log in")
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
-"""What libpq and psycopg say, without a code of PostgreSQL's, when a session ends under their hands."""
+"""Texts of libpq and psycopg, without an SQLSTATE, when a session is lost."""
 
 
 class Unreachable(Refused):
-    """Nothing answers there: the server or its database may not have been made yet."""
+    """The database does not respond: the server or the database may not exist yet."""
 
 
 @dataclass(frozen=True)
 class Side:
     """One of the two databases.
 
-    ``dsn`` is a libpq connection string without a password; credentials.py tells what its ``passfile`` may name, and
-    what ``{role}`` in it means. ``settings`` are session settings that the mapping's SQL reads, such as
-    ``task_migration.laravel_timezone``.
+    ``dsn`` is a libpq connection string without a password; credentials.py describes its ``passfile`` and ``{role}``.
+    ``settings`` are session settings that the mapping's SQL reads, such as ``task_migration.laravel_timezone``.
     """
 
     name: Literal["laravel", "task_service"]
@@ -87,13 +86,13 @@ class Side:
 
     @property
     def address(self) -> str:
-        """Where it is, for messages: host:port/dbname, never a user's password."""
+        """Returns host:port/dbname for messages, without a login."""
         parts = conninfo_to_dict(self.dsn)
         return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A session that knows its side and its role, so that an error can be told as theirs."""
+    """A session that knows its side and its role, so that an error message can name them."""
 
     side: Side
     role: str
@@ -105,7 +104,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 @contextmanager
 def tagged_errors(connection: Connection) -> Iterator[None]:
-    """Marks psycopg's errors with the side on which they happened, for ``said``."""
+    """Marks psycopg's errors with the side on which they happened, for ``translated_errors``."""
     try:
         yield
     except psycopg.Error as error:
@@ -116,27 +115,27 @@ def tagged_errors(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def pipelined(connection: Connection) -> Iterator[None]:
-    """Statements in here go to the server in one round trip; what they gave is to be read afterwards."""
+    """Sends the statements of the block in one round trip; read their results after the block."""
     with tagged_errors(connection), connection.pipeline():
         yield
 
 
 def laravel(dsn: str, *, timezone: str = "UTC", s3_bucket: str = "") -> Side:
-    """Laravel's side, with what its SQL needs to know of the application that writes there."""
+    """Returns Laravel's side, with the application's settings that the SQL needs."""
     return Side("laravel", dsn, {"task_migration.laravel_timezone": timezone, "task_migration.s3_bucket": s3_bucket})
 
 
 def task_service(dsn: str) -> Side:
-    """The Task Service's side."""
+    """Returns the Task Service's side."""
     return Side("task_service", dsn)
 
 
 def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
-    """A session pinned to UTC and marked as ours, so that the change log's triggers pass over what it writes.
+    """Opens a session in UTC, marked as the runbook's, so that the change log's triggers ignore what it writes.
 
-    ``purpose`` is what pg_stat_activity shows, with who and where; its first words choose the database role, where each
-    has one (``ROLES``). Off this machine TLS is ``verify-full`` unless the connection string says otherwise. Raises
-    Refused if there is no way in, saying what to look at.
+    ``purpose`` is shown in pg_stat_activity, with the user and the host; its first words select the database role, if
+    there is one for each purpose (``ROLES``). To another machine TLS is ``verify-full`` unless the connection string
+    says otherwise. Raises Refused, with the next step, if it cannot connect.
     """
     dsn = credentials.for_role(side.dsn, role_for(purpose))
     parts: dict[str, Any] = {
@@ -160,13 +159,13 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
 
 
 def role_for(purpose: str) -> str:
-    """The database role that a session of this purpose works as, where there is one for each."""
+    """Returns the database role of a purpose, if there is one for each purpose."""
     found = (role for words, role in ROLES.items() if purpose == words or purpose.startswith(f"{words} "))
     return next(found, "reader")
 
 
 def _logged_in(side: Side, dsn: str, parts: Mapping[str, Any]) -> Connection:
-    """A new session. A secret that was fetched before may have been replaced since: it is fetched once more."""
+    """Opens a new session. If the login fails with a secret read earlier, the secret is read again once."""
     try:
         try:
             return Connection.connect(credentials.login(dsn), autocommit=True, **parts)
@@ -179,14 +178,14 @@ def _logged_in(side: Side, dsn: str, parts: Mapping[str, Any]) -> Connection:
 
 
 def read_only(side: Side, purpose: str) -> Connection:
-    """A session of one transaction, in which nothing can be written. Raises as ``connect``."""
+    """Opens a session with one read-only transaction. Raises as ``connect`` does."""
     connection = connect(side, purpose, autocommit=False)
     connection.read_only = True
     return connection
 
 
 def connect_if_there(side: Side, purpose: str) -> Connection | None:
-    """As ``connect``; None if nothing answers, for check mode, which predicts what is done once there is a database."""
+    """Opens a session as ``connect`` does; None if the database does not exist yet, for check mode."""
     if not side.dsn.strip():
         return None
     try:
@@ -197,7 +196,7 @@ def connect_if_there(side: Side, purpose: str) -> Connection | None:
 
 @contextmanager
 def for_purpose(connection: Connection, purpose: str) -> Iterator[Connection]:
-    """A session to the same side that may do what ``purpose`` takes: this one, or another where each has its login."""
+    """Yields a session on the same side with the rights for ``purpose``: this one, or a new one with that login."""
     if not credentials.is_by_role(connection.side.dsn):
         yield connection
         return
@@ -207,9 +206,9 @@ def for_purpose(connection: Connection, purpose: str) -> Iterator[Connection]:
 
 @contextmanager
 def translated_errors(side: Side) -> Iterator[None]:
-    """Turns psycopg's errors into Refused or Failed, in one line that names the side and the way on.
+    """Translates psycopg's errors into Refused or Failed, in one line that names the side and the next step.
 
-    The side is the one on which the error happened; ``side`` where that is not known.
+    The side is the one on which the error happened; ``side`` if that is not known.
     """
     try:
         yield
@@ -219,46 +218,47 @@ def translated_errors(side: Side) -> Iterator[None]:
 
 @contextmanager
 def under_way() -> Iterator[None]:
-    """Around work that has begun: a database that can't be reached any more is Failed then, and no longer Refused."""
+    """Turns Unreachable into Failed, for work that has started."""
     try:
         yield
     except Unreachable as gone:
         raise Failed(
-            f"{gone.what} any more; what was not committed was rolled back",
+            f"{gone.what} any more; uncommitted changes were rolled back",
             measured=gone.measured,
-            next_step="start that database, then run the same command again: it goes on where it stopped",
+            next_step="start that database, then run the same command again: it continues where it stopped",
         ) from gone
 
 
 def explained(side: Side, error: psycopg.Error, role: str = "") -> MigrationError:
-    """One PostgreSQL error of a session in the operator's words; ``role`` is whose session it was, if that is known."""
+    """Returns one PostgreSQL error as a MigrationError; ``role`` is the session's role, if it is known."""
     text = _text(error)
     where = f"{side.title} ({side.address})"
     if isinstance(error, pg.InsufficientPrivilege):
         return Refused(
-            f"the role {role or conninfo_to_dict(side.dsn).get('user', getpass.getuser())} may not do this on {where}",
+            f"the role {role or conninfo_to_dict(side.dsn).get('user', getpass.getuser())} has no permission for this "
+            f"on {where}",
             measured=text,
             next_step="ansible-playbook database-roles.yml"
             if credentials.is_by_role(side.dsn)
-            else "ansible-playbook preflight.yml names the GRANT that is missing",
+            else "ansible-playbook preflight.yml prints the missing GRANT",
         )
     if isinstance(error, pg.DiskFull):
         return Failed(
-            f"{where} has no disk space left; what was not committed was rolled back",
+            f"{where} has no disk space left; uncommitted changes were rolled back",
             measured=text,
-            next_step="make room there, then run the same command again: it goes on where it stopped",
+            next_step="free disk space there, then run the same command again: it continues where it stopped",
         )
     if isinstance(error, pg.LockNotAvailable):
         return Failed(
-            f"a lock on {where} was not free in time; nobody was kept waiting longer than that",
+            f"a lock on {where} was not free in time; other sessions waited no longer than that",
             measured=text,
-            next_step="run the same command again when long transactions have ended",
+            next_step="wait until long transactions have ended, then run the same command again",
         )
     if error.sqlstate is None and any(words in text for words in _LOST):
         return _connection_lost(where, text)
     if isinstance(error, psycopg.OperationalError):
         return _connection_lost(where, text)
-    return Failed(f"{where} answered with an error", measured=f"{error.sqlstate}: {text}")
+    return Failed(f"{where} reported an error", measured=f"{error.sqlstate}: {text}")
 
 
 def _text(error: psycopg.Error) -> str:
@@ -270,7 +270,7 @@ def _is_refused_login(text: str) -> bool:
 
 
 def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
-    """Why no session could be begun."""
+    """Returns the error for a session that could not be opened."""
     text, where = _text(error), f"{side.title} ({side.address})"
     if _is_refused_login(text) or "no password supplied" in text:
         return Refused(
@@ -278,11 +278,11 @@ def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
             measured=text,
             next_step="ansible-playbook database-roles.yml"
             if credentials.is_by_role(side.dsn)
-            else "correct what passfile in the inventory's connection string names",
+            else "correct the password in the passfile of the inventory's connection string",
         )
     if "SSL" in text or "certificate" in text or "no pg_hba.conf entry" in text:
         return Refused(
-            f"{where} and this machine do not agree on TLS",
+            f"no TLS connection to {where} is possible with these settings",
             measured=text,
             allowed="sslmode=verify-full with the server's CA in sslrootcert",
             next_step="correct sslmode and sslrootcert in the inventory's connection string",
@@ -290,7 +290,7 @@ def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
     if error.sqlstate is not None:
         return explained(side, error, role)
     return Unreachable(
-        f"{where} can't be reached",
+        f"{where} cannot be reached",
         measured=text,
         next_step="correct the connection string in the inventory, or start that database",
     )
@@ -298,7 +298,7 @@ def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
 
 def _connection_lost(where: str, text: str) -> MigrationError:
     return Failed(
-        f"the connection to {where} was lost; what was not committed was rolled back",
+        f"the connection to {where} was lost; uncommitted changes were rolled back",
         measured=text,
-        next_step="run the same command again: it goes on where it stopped",
+        next_step="run the same command again: it continues where it stopped",
     )

@@ -1,7 +1,7 @@
-"""One login for each purpose on either side, each with what it may do and no more: database_roles.yml says what.
+"""Creates one login for each purpose on both sides, with the privileges in database_roles.yml and no others.
 
-Made by somebody who may make roles (the admin of the connection strings ``*_admin_dsn``), who has no other part in the
-migration. Where a connection string has no ``{role}`` in it one login does everything, and there is nothing to make.
+They are created by a login with CREATEROLE (the connection strings ``*_admin_dsn``), which the migration uses for
+nothing else. If a connection string has no ``{role}`` in it, one login does everything, and no roles are created.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from task_migration.postgres import credentials, database, grants
 
 ROLES = ("owner", "sync", "writer", "verifier", "reader")
 KEPT = ("reader",)
-"""What outlives the migration: the one that reads the journal, and status.yml with it."""
+"""The roles that remain after the migration: status.yml reads the journal with it."""
 
 
 def database_roles(
@@ -36,12 +36,13 @@ def database_roles(
     state: Literal["present", "renewed", "absent", "reader"] = "present",
     check: bool = False,
 ) -> Outcome:
-    """Makes the roles of one side with their passwords and grants, or drops them: all, or all but the reader.
+    """Creates the roles of one side with their passwords and grants, or drops them: all, or all but the reader.
 
-    A role that is there and whose password this machine has not gets a new one only if ``renewed``: another machine may
-    be at work with the one in force. What a dropped role made belongs to the owner of Laravel's tables then, or to the
-    Task Service's admin. Details: ``roles`` that were made or dropped, those that are ``there`` now, and ``grants``,
-    how many were lacking. Raises Refused without an admin's connection string, and where the admin may not do it.
+    A role that exists and whose password this machine does not have gets a new password only with ``renewed``, because
+    another machine may be using the current one. The objects of a dropped role then belong to the owner of Laravel's
+    tables, or to the Task Service's admin. Details: ``roles`` that were created or dropped, those that are ``there``
+    now, and ``grants``, how many were missing. Raises Refused without an admin's connection string, and if the admin
+    has no permission.
     """
     served = database.laravel(laravel_dsn) if side == "laravel" else database.task_service(task_service_dsn)
     admin_side = replace(served, dsn=laravel_admin_dsn if side == "laravel" else task_service_admin_dsn)
@@ -49,16 +50,16 @@ def database_roles(
         return _nothing(f"one login does everything on {served.title}")
     if not admin_side.dsn:
         raise Refused(
-            f"nothing says who may make the roles on {served.title}",
+            f"a login that can create the roles on {served.title} is missing",
             measured=f"{side}_admin_dsn is empty, and {side}_dsn has {credentials.TEMPLATE} in it",
-            next_step=f"set {side}_admin_dsn in the inventory to a login with CREATEROLE, its passfile= as everywhere",
+            next_step=f"set {side}_admin_dsn in the inventory to the connection string of a login with CREATEROLE",
         )
     with database.translated_errors(admin_side):
-        # The Task Service's may not have been made yet.
+        # The Task Service's database may not exist yet.
         enter = database.connect if side == "laravel" else database.connect_if_there
         admin = enter(admin_side, "roles")
         if admin is None:
-            return _nothing(f"nothing answers at {admin_side.address}; phase 2.1 makes them with the database")
+            return _nothing(f"no database at {admin_side.address} yet; phase 2.1 creates the roles with the database")
         with admin:
             if state in ("present", "renewed"):
                 return _present(admin, served, state == "renewed", check)
@@ -76,11 +77,11 @@ def _present(admin: database.Connection, side: database.Side, renewed: bool, che
         raise _not_ours(side, closed)
     new = [role for role in ROLES if role not in there or role in closed]
     if check and new:
-        return _outcome(side, new, there, "would be made")
+        return _outcome(side, new, there, "would be created")
     if check:
         with database.connect(side, "making grants") as owner:
             number = len(grants.lacking(owner)) + sum(not _is_member(admin, *one) for one in _memberships(admin, side))
-        return _outcome(side, new, there, "would be made", number)
+        return _outcome(side, new, there, "would be created", number)
     with _allowed(admin), admin.transaction():
         database_name = sql.Identifier(_me(admin)[1])
         for role in (role for role in ROLES if role not in there):
@@ -90,7 +91,7 @@ def _present(admin: database.Connection, side: database.Side, renewed: bool, che
             admin.execute(
                 sql_files.statement(
                     grants.FILE,
-                    "let the owner make things" if role == grants.OWNER else "let in",
+                    "let the owner create objects" if role == grants.OWNER else "let in",
                     database=database_name,
                     role=_login(side, role),
                 )
@@ -99,7 +100,7 @@ def _present(admin: database.Connection, side: database.Side, renewed: bool, che
         _give_password(admin, side, role)
     with database.connect(side, "making grants") as owner:
         given = grants.give(owner)
-    return _outcome(side, new, ROLES, "made", joined + given)
+    return _outcome(side, new, ROLES, "created", joined + given)
 
 
 @contextmanager
@@ -108,10 +109,10 @@ def _allowed(admin: database.Connection) -> Iterator[None]:
         yield
     except pg.InsufficientPrivilege as error:
         raise Refused(
-            f"{_me(admin)[0]} may not make or drop the roles on {admin.side.title}; nothing was changed",
+            f"{_me(admin)[0]} has no permission to create or drop the roles on {admin.side.title}",
             measured=str(error.diag.message_primary),
             allowed="CREATEROLE, and ADMIN OPTION on the owner of Laravel's tables and on pg_read_all_stats",
-            next_step=f"let {admin.side.name}_admin_dsn in the inventory name such a login",
+            next_step=f"set {admin.side.name}_admin_dsn in the inventory to the connection string of such a login",
         ) from error
 
 
@@ -123,7 +124,7 @@ def _there(admin: database.Connection, side: database.Side) -> list[str]:
 
 
 def _opens(side: database.Side, role: str) -> bool:
-    """Whether the role's login works as it is kept."""
+    """Returns whether the role can log in with the stored password."""
     one = database.Side(side.name, credentials.for_role(side.dsn, role))
     try:
         database.connect(one, "roles").close()
@@ -136,20 +137,20 @@ def _opens(side: database.Side, role: str) -> bool:
 
 def _not_ours(side: database.Side, closed: Sequence[str]) -> Refused:
     return Refused(
-        f"the logins of {side.title} are there, and this machine has not their passwords",
-        measured=f"{', '.join(grants.login_of(side, role) for role in closed)} can't log in from here",
-        allowed="what the machine that made them keeps, which the sync may be at work with",
-        next_step="copy what passfile in the inventory's connection string names from there; or, for new passwords, "
-        "which the other machine then needs: ansible-playbook database-roles.yml -e database_roles=renewed",
+        f"the logins of {side.title} exist, but this machine does not have their passwords",
+        measured=f"{', '.join(grants.login_of(side, role) for role in closed)} cannot log in from here",
+        allowed="the passwords of the machine that created them; its sync may be using them",
+        next_step="copy the passfile of the inventory's connection string from that machine; or, for new passwords, "
+        "which that machine then needs too: ansible-playbook database-roles.yml -e database_roles=renewed",
     )
 
 
 def _memberships(admin: database.Connection, side: database.Side) -> list[tuple[str, str]]:
-    """Who has to be a member of what: group and member.
+    """Returns the required memberships: group and member.
 
-    The owner is one of whoever owns Laravel's tables; the Task Service's admin one of the owner, so that whatever she
-    lets in goes on to see the tables. All may see who is connected, and since when: for the lock, the load of Laravel,
-    and long transactions.
+    The owner is a member of the owner of Laravel's tables. The Task Service's admin is a member of the owner, so that
+    logins with the admin's rights can still see the tables. All roles can read the sessions of others, for the lock,
+    the load of Laravel's database and long transactions.
     """
     owner = grants.login_of(side, grants.OWNER)
     of_owner = [(group, owner) for group in _owners(admin)] if side.name == "laravel" else [(owner, _me(admin)[0])]
@@ -168,7 +169,7 @@ def _is_member(admin: database.Connection, group: str, member: str) -> bool:
 
 
 def _become(admin: database.Connection, group: str, member: str) -> bool:
-    """Makes ``member`` a member of ``group``; False if it is one already."""
+    """Makes ``member`` a member of ``group``; returns False if it already is one."""
     if _is_member(admin, group, member):
         return False
     names = {"group": sql.Identifier(group), "role": sql.Identifier(member)}
@@ -177,23 +178,23 @@ def _become(admin: database.Connection, group: str, member: str) -> bool:
 
 
 def _give_password(admin: database.Connection, side: database.Side, role: str) -> None:
-    """Kept first, so that a password that is in force is never one that nobody has."""
+    """Sets a new password. It is stored before the server uses it, so that it is never lost."""
     dsn = credentials.for_role(side.dsn, role)
     login = grants.login_of(side, role)
     if conninfo_to_dict(dsn).get("passfile") == credentials.IAM:
         known = admin.execute(sql_files.statement(grants.FILE, "iam")).fetchone()
         if not (known and known[0]):
             raise Refused(
-                f"{side.title} ({side.address}) does not know IAM's tokens",
-                measured="there is no role rds_iam, which RDS makes",
-                allowed="a database on RDS with IAM authentication on",
-                next_step=f"name a file or a secret by passfile= in {side.name}_dsn of the inventory",
+                f"{side.title} ({side.address}) does not accept IAM tokens",
+                measured="the role rds_iam, which RDS creates, does not exist",
+                allowed="a database on RDS with IAM authentication enabled",
+                next_step=f"set passfile= in {side.name}_dsn of the inventory to a file or a secret",
             )
         _become(admin, "rds_iam", login)
         return
     password = secrets.token_urlsafe(32)
     credentials.keep(dsn, password)
-    # The server is given the verifier, not the password: so it can be in no log of statements.
+    # The server gets the SCRAM verifier, not the password, so the password cannot appear in a statement log.
     verifier = admin.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
     names = {"role": sql.Identifier(login), "password": sql.Literal(verifier)}
     admin.execute(sql_files.statement(grants.FILE, "set password", **names))
@@ -234,7 +235,7 @@ def _login(side: database.Side, role: str) -> sql.Identifier:
 
 
 def _me(admin: database.Connection) -> tuple[str, str]:
-    """The admin's role and database."""
+    """Returns the admin's role and database."""
     row = admin.execute(sql_files.statement(grants.FILE, "whoami")).fetchone()
     assert row is not None
     return row[0], row[1]
@@ -243,11 +244,11 @@ def _me(admin: database.Connection) -> tuple[str, str]:
 def _outcome(side: database.Side, changed: Sequence[str], there: Iterable[str], verb: str, given: int = 0) -> Outcome:
     names = [grants.login_of(side, role) for role in changed]
     left = [grants.login_of(side, role) for role in there]
-    said = f"{verb}: {', '.join(names)}" if names else f"there is {', '.join(left) or 'none'}"
+    text = f"{verb}: {', '.join(names)}" if names else f"existing: {', '.join(left) or 'none'}"
     if not names:
-        said += f"; {given} grants that were lacking {verb}" if given else ", as asked"
+        text += f"; {given} missing grants {verb}" if given else "; nothing to do"
     return Outcome(
         bool(names or given),
-        f"database roles on {side.title}: {said}",
+        f"database roles on {side.title}: {text}",
         {"roles": names, "there": left, "grants": given},
     )

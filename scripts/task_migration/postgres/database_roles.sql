@@ -1,4 +1,4 @@
--- The database roles of the migration: one login for each purpose, with what it may do and no more.
+-- The database roles of the migration: one login for each purpose, with the privileges it needs and no others.
 
 -- name: roles that exist
 SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY (%(names)s);
@@ -24,7 +24,7 @@ FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relname = ANY (%(tables)s);
 
--- name: let the owner make things
+-- name: let the owner create objects
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {database} TO {role};
 GRANT USAGE, CREATE ON SCHEMA public TO {role};
 
@@ -47,7 +47,7 @@ WHERE rolname = ANY (%(logins)s) AND pg_catalog.to_regnamespace('task_migration'
   AND NOT pg_catalog.has_schema_privilege(oid, pg_catalog.to_regnamespace('task_migration')::oid, 'USAGE');
 
 -- name: lacking
--- what is wanted and not there yet, of roles and tables that are
+-- declared privileges that are not granted yet, for roles and tables that exist
 SELECT wanted.login, n.nspname::text, c.relname::text, array_agg(wanted.privilege ORDER BY wanted.privilege)
 FROM unnest(%(logins)s::text[], %(schemas)s::text[], %(tables)s::text[], %(privileges)s::text[])
      AS wanted (login, schema_name, table_name, privilege)
@@ -59,7 +59,7 @@ GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: lacking sequences
--- those that fill a column of the tables that somebody may insert into
+-- the sequences of tables for which INSERT is declared
 SELECT DISTINCT wanted.login, n.nspname::text, s.relname::text
 FROM unnest(%(logins)s::text[], %(schemas)s::text[], %(tables)s::text[], %(privileges)s::text[])
      AS wanted (login, schema_name, table_name, privilege)
@@ -88,7 +88,7 @@ JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 WHERE r.rolname = %(role)s;
 
 -- name: hand over a schema
--- Before what is in it: its new owner has to have CREATE on the schema.
+-- Before the objects in it, because their new owner needs CREATE on the schema.
 ALTER SCHEMA {schema} OWNER TO {heir};
 
 -- name: hand over

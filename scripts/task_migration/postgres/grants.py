@@ -1,6 +1,6 @@
-"""What each database role may do on the tables of a side, given as soon as the tables are there.
+"""Grants the privileges of database_roles.yml on the tables of a side as soon as the tables exist.
 
-database_roles.yml says it. Whoever makes a table calls ``give`` afterwards, as the role that made it.
+Code that creates a table calls ``give`` afterwards, as the role that created it.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ Grants = Mapping[str, Mapping[str, Sequence[str]]]
 
 @cache
 def declared() -> Mapping[str, Grants]:
-    """Privileges by side, role and table, as database_roles.yml has them."""
+    """Returns the privileges by side, role and table, from database_roles.yml."""
     text = (files("task_migration") / "postgres" / "database_roles.yml").read_text(encoding="utf-8")
     found: Mapping[str, Grants] = yaml.safe_load(text)
     return found
 
 
 def login_of(side: database.Side, role: str) -> str:
-    """What a role is called on this side."""
+    """Returns the login name of a role on this side."""
     return str(conninfo_to_dict(credentials.for_role(side.dsn, role)).get("user", ""))
 
 
 def tables_read(side: str) -> set[str]:
-    """The application's tables that the runbook reads on a side."""
+    """Returns the application's tables that the runbook reads on a side."""
     return {*captured_tables(), "users"} if side == "laravel" else tables_of_tasks(side)
 
 
 def tables_of_tasks(side: str) -> set[str]:
-    """The application's tables that tasks are made of."""
+    """Returns the application's tables that tasks consist of."""
     if side == "laravel":
         return {table for table in captured_tables() if table != "cognito_user_mapping"}
     return {mapping.table for mapping in mappings()}
 
 
 def give(connection: database.Connection) -> int:
-    """Grants what is declared on the tables that are there now and not granted yet; how many grants that took.
+    """Grants the missing privileges on the tables that exist now; returns how many grants were needed.
 
-    Nothing where one login does everything. ``connection`` is a session of the owner's. What was granted already is
-    left alone, so that two who come at once are not in each other's way.
+    Does nothing if one login does everything. ``connection`` must be a session of the owner. Existing grants are not
+    repeated, so that two sessions at the same time do not wait for each other.
     """
     if not credentials.is_by_role(connection.side.dsn):
         return 0
@@ -65,7 +65,7 @@ def give(connection: database.Connection) -> int:
 
 
 def lacking(connection: database.Connection) -> list[sql.Composed]:
-    """The grants that are declared and not there, for the logins and tables that are."""
+    """Returns the declared grants that are missing, for the logins and tables that exist."""
     ours = [row[0] for row in connection.execute(sql_files.statement(FILE, "ours"))]
     logins, schemas, tables, privileges = zip(*_wanted(connection.side, ours), strict=True)
     asked = {"logins": [*logins], "schemas": [*schemas], "tables": [*tables], "privileges": [*privileges]}
@@ -84,7 +84,7 @@ def lacking(connection: database.Connection) -> list[sql.Composed]:
 
 
 def _wanted(side: database.Side, ours: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Login, schema, table and privilege: all that is declared. ``ours`` are the tables of schema task_migration."""
+    """Yields login, schema, table and privilege of every declaration. ``ours``: the tables of schema task_migration."""
     groups = {
         "mapped": [("public", table) for table in sorted(tables_read(side.name))],
         "tasks_of": [("public", table) for table in sorted(tables_of_tasks(side.name))],

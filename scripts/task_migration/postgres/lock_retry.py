@@ -42,8 +42,9 @@ def with_lock_retry(
         retried(attempt, backoff=Backoff(PAUSE_SECONDS, PAUSE_SECONDS), on=pg.LockNotAvailable, attempts=ATTEMPTS)
     except pg.LockNotAvailable as error:
         raise Failed(
-            f"{what}: the lock on {side.title} was not free in {ATTEMPTS} tries; this step was rolled back",
-            measured=f"each try waited {lock_timeout_seconds:g} s behind a longer transaction",
-            allowed=f"a moment of {lock_timeout_seconds:g} s without a long transaction on the task tables",
-            next_step="look for the long transaction in pg_stat_activity, then run the same command again",
+            f"{what}: the lock on {side.title} was not free in {ATTEMPTS} attempts; this step was rolled back",
+            measured=f"each attempt waited {lock_timeout_seconds:g} s behind a longer transaction",
+            allowed=f"{lock_timeout_seconds:g} s without a long transaction on the task tables",
+            next_step="wait until the long transaction ends (SELECT pid, xact_start, query FROM pg_stat_activity "
+            "ORDER BY xact_start), then run the same command again",
         ) from error

@@ -1,4 +1,4 @@
-"""What the two databases' tables look like now, held against what the mappings were written for."""
+"""Compares the tables of both databases with the tables that the mappings were written for."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from task_migration.mapping.table_mapping import ledger, mappings
 from task_migration.postgres import database
 
 _PRECISION_OF_TIME = re.compile(r"(?<=timestamp)\(\d\)")
-"""Laravel's timestamp(0) and a plain timestamp are the same to the mappings."""
+"""The mappings do not distinguish Laravel's timestamp(0) from timestamp."""
 
 
 def columns(connection: database.Connection, tables: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The columns of these tables of schema public, with their types as PostgreSQL writes them."""
+    """Returns the columns of these tables of schema public, with their types as PostgreSQL formats them."""
     found: dict[str, dict[str, str]] = {}
     for table, column, type_ in connection.execute(
         sql_files.statement("postgres/schema_drift.sql", "columns of tables"), {"tables": list(tables)}
@@ -28,38 +28,38 @@ def columns(connection: database.Connection, tables: Sequence[str]) -> dict[str,
 
 
 def drift(laravel: database.Connection) -> list[str]:
-    """How Laravel's tables differ from the column ledger, a few words each; none when the mappings know all."""
-    written = ledger()
-    found = columns(laravel, list(written))
-    said = []
-    for table, known in written.items():
+    """Returns how Laravel's tables differ from the column ledger, a few words each; none if every column is known."""
+    declared = ledger()
+    found = columns(laravel, list(declared))
+    differences = []
+    for table, known in declared.items():
         there = found.get(table)
         if there is None:
-            said.append(f"table {table} is not there")
+            differences.append(f"table {table} does not exist")
             continue
-        said += [f"{table}.{column} {there[column]} is new" for column in sorted(there.keys() - known.keys())]
-        said += [f"{table}.{column} is gone" for column in sorted(known.keys() - there.keys())]
-        said += [
+        differences += [f"{table}.{column} {there[column]} is new" for column in sorted(there.keys() - known.keys())]
+        differences += [f"{table}.{column} no longer exists" for column in sorted(known.keys() - there.keys())]
+        differences += [
             f"{table}.{column} is {there[column]}, was {known[column].type}"
             for column in sorted(there.keys() & known.keys())
             if there[column] != known[column].type
         ]
-    return said
+    return differences
 
 
 def require_known_columns(laravel: database.Connection) -> None:
-    """Raises Refused if a column of Laravel's is in no ledger, is gone, or has another type."""
-    if said := drift(laravel):
+    """Raises Refused if a column of Laravel's is not in the ledger, no longer exists, or has another type."""
+    if differences := drift(laravel):
         raise Refused(
-            "Laravel's tables are not those that the mappings were written for",
-            measured="; ".join(said),
+            "Laravel's tables have changed since the mappings were written",
+            measured="; ".join(differences),
             allowed=f"every column in the ledger of {mapping_directory.described('mapping')}/",
-            next_step="say there what becomes of the column, moved, derived or kept, then run the same command again",
+            next_step="add the column to the ledger there as moved, derived or kept, then run the same command again",
         )
 
 
 def schema_fingerprint(laravel: database.Connection, task_service: database.Connection) -> str:
-    """Changes when a table of either side or a mapping changes: a verdict holds for one fingerprint."""
+    """Returns a fingerprint that changes with any table of either side or any mapping: a verdict is valid for one."""
     tables = [mapping.table for mapping in mappings()]
     seen = {
         "laravel": columns(laravel, list(ledger())),
