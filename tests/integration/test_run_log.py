@@ -84,7 +84,7 @@ def test_where_nothing_can_be_written_it_is_told_once_and_the_playbook_goes_on(t
     (tmp_path / "reports").write_text("a file, not a folder")
     ran = typed()
     assert ran.returncode == 2
-    assert ran.stderr.count("not written down in runs.jsonl") == 1
+    assert ran.stderr.count("no longer recorded in runs.jsonl") == 1
     assert "failed: Fail: " in ran.stdout
 
 

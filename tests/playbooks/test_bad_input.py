@@ -122,7 +122,7 @@ def test_options_that_step_over_the_gate_are_refused(lab, words):
     before = lab.catalog()
     ran = lab.type("phase-2.1-prepare.yml", *words)
     assert ran.code == 3
-    assert f"Refused, nothing was changed: {words[0]} would step over" in ran.said
+    assert f"Refused, nothing was changed: {words[0]} would skip" in ran.said
     assert lab.catalog() == before
 
 

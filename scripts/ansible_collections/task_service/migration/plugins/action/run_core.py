@@ -2,7 +2,8 @@
 
 Every module of this collection is routed here (meta/runtime.yml). The module's file says what it takes and which
 function of the core it means; this plugin reads both, so nothing is written twice and no module has code of its own.
-A task names only what the inventory does not say: an option that it leaves out is the inventory's key of that name.
+A task names only what the inventory does not say: an option that it leaves out has the value of the inventory's key
+of that name.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ INVENTORY_KEYS = frozenset(name for name, one in parameters().items() if not one
 
 
 def core_function(path: str) -> Callable[..., Outcome]:
-    """The function that a module names: "task_migration.copy.copy"."""
+    """Returns the function that a module names, such as "task_migration.sync.drain.drain"."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)  # type: ignore[no-any-return]
 
 
 def argument_spec(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's documented options as the spec that Ansible validates with."""
+    """Returns a module's documented options as the spec that Ansible validates with."""
     kept = ("type", "required", "default", "choices", "elements", "no_log")
     return {
         name: {key: option[key] for key in kept if key in option}
@@ -53,7 +54,7 @@ def argument_spec(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def secrets_in(values: Iterable[object]) -> set[str]:
-    """The passwords in connection strings, which may never be shown even where they should never have been."""
+    """Returns the passwords in connection strings. They are never shown, although none should be there."""
     found = set()
     for value in values:
         if isinstance(value, str) and ("password" in value or "://" in value):
@@ -109,7 +110,7 @@ class ActionModule(ActionBase):
         return remove_values(result, secrets)  # type: ignore[no-any-return]
 
     def _value_of(self, name: str, variables: Mapping[str, Any]) -> Any:
-        """The value of a variable, None if there is none. Raises Refused if its template cannot be resolved."""
+        """Returns the value of a variable, None if there is none. Raises Refused if its template cannot be resolved."""
         try:
             return self._templar.template(variables.get(name))
         except AnsibleError as error:
@@ -120,9 +121,9 @@ class ActionModule(ActionBase):
             ) from error
 
     def _validated(self, variable: Callable[[str], Any], secrets: set[str]) -> dict[str, Any]:
-        """The arguments, checked and cast by the module's documentation; what may never be shown joins ``secrets``.
+        """Returns the arguments, checked and cast by the module's documentation; adds their secrets to ``secrets``.
 
-        An option that the task does not name is the inventory's key of that name, where there is one.
+        An option that the task does not name has the value of the inventory's key of that name, if there is one.
         """
         documentation = get_plugin_docs(self._task.resolved_action, "module", module_loader, fragment_loader, False)[0]
         left_out = documentation["options"].keys() & INVENTORY_KEYS - self._task.args.keys()

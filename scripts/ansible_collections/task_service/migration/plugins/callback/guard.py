@@ -1,4 +1,4 @@
-"""A run that did nothing does not end as a success."""
+"""Ends a run that did nothing with an error."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ name: guard
 type: notification
 short_description: Ends with exit code 3 when nothing ran
 description:
-  - Ansible ends with 0 when C(--limit) or an inventory leaves no host. This ends such a run with 3 and says so.
-  - Refuses options that would step over a gate before anything runs,
+  - Ansible exits with 0 when C(--limit) or an inventory leaves no host. This exits with 3 and says why.
+  - Refuses options that would skip a gate before anything runs,
     C(--tags), C(--skip-tags) and C(--start-at-task).
 requirements:
   - Enabled with callbacks_enabled in ansible.cfg.
@@ -26,7 +26,7 @@ NOTHING_RAN = 3
 
 
 class CallbackModule(CallbackBase):
-    """Counts the steps of ours that ran."""
+    """Counts the steps of this collection that ran."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -45,8 +45,8 @@ class CallbackModule(CallbackBase):
         }
         for option in (option for option, given in typed.items() if given):
             self._end(
-                f"Refused, nothing was changed: {option} would step over the checks that a playbook begins with; "
-                f"next: type the command without {option}, it skips by itself what is already done"
+                f"Refused, nothing was changed: {option} would skip the checks at the beginning of the playbook; "
+                f"next: type the command without {option}, what is already done is skipped anyway"
             )
 
     def v2_runner_on_ok(self, result: CallbackTaskResult) -> None:

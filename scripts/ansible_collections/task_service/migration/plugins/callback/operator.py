@@ -19,7 +19,7 @@ from ansible import context
 from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
-# Imported before any worker is forked: the kind of screen can be asked only here, and no step loads it again.
+# Imported before any worker is forked: only here it is known whether this is a terminal, and no step loads it again.
 from ansible_collections.task_service.migration.plugins.plugin_utils import progress_line as progress_line
 
 DOCUMENTATION = """
@@ -27,11 +27,11 @@ name: operator
 type: stdout
 short_description: Reads like a runbook
 description:
-  - Numbers the steps of this collection as they run, with what each said, and how long it took if that was a second or
-    more.
+  - Numbers the steps of this collection as they run, with the message of each, and how long it took if that was a
+    second or more.
   - Shows each error in one line.
   - Ends with how it went, and the command to type next on a line of its own.
-  - With C(-v) and more it is Ansible's default view.
+  - With C(-v) and more it is Ansible's default output.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -55,9 +55,9 @@ def one_line(text: object) -> str:
 
 
 def to_type(text: str) -> str:
-    """A line that can be copied: the first command in ``text``, and what is said of it in brackets.
+    """Returns a line that can be copied: the first command in ``text``, and its explanation in brackets.
 
-    ``text`` itself where there is none, or where words lead up to it, such as who is to type it.
+    Returns ``text`` itself if it has no command, or if words come before it, such as who is to type it.
     """
     found = _COMMAND.search(text)
     if not found or (found.start() > 0 and not text[: found.start()].endswith(", ")):
@@ -66,7 +66,7 @@ def to_type(text: str) -> str:
 
 
 class CallbackModule(DefaultCallback):
-    """Ansible's default view, said as a runbook while nobody asks for more."""
+    """Ansible's default output with -v; without it one that reads like a runbook."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -183,7 +183,7 @@ class CallbackModule(DefaultCallback):
             self._note(line, None)
 
     def _note(self, text: str, color: str | None = C.COLOR_HIGHLIGHT) -> None:
-        """A line under a step. What is to be typed next waits for the end."""
+        """Prints a line under a step. What to type next is printed at the end."""
         before, found, following = text.rpartition(_NEXT)
         if found and (not before or before.endswith(". ")):
             text, self._next = before.rstrip(), to_type(following)
@@ -192,14 +192,14 @@ class CallbackModule(DefaultCallback):
             self._say(f"{INDENT}{text}", color, f"{INDENT}{own}  ")
 
     def _say(self, text: str, color: str | None = None, hanging: str = "") -> None:
-        """One line; on a screen it is broken between words, and goes on below its beginning."""
+        """Prints one line; in a terminal it is wrapped between words, with an indent."""
         if progress_line.IN_TERMINAL and hanging:
             width = max(40, shutil.get_terminal_size().columns - 1)
             text = "\n".join(textwrap.wrap(text, width, subsequent_indent=hanging, break_on_hyphens=False)) or text
         self._display.display(text, color=color)
 
     def _draw(self, text: str) -> None:
-        """The step that is at work, for as long as it is."""
+        """Shows the running step, until its result replaces it."""
         self._clear()
         self._display.display(f"\r{text[: shutil.get_terminal_size().columns - 1]}\x1b[K", newline=False)
         self._is_drawn = True
@@ -211,8 +211,8 @@ class CallbackModule(DefaultCallback):
 
 
 def _environment(play: Any) -> str:
-    """Which environment the inventory describes, "" where it does not say."""
-    with suppress(Exception):  # whatever an inventory lacks is said by the first step
+    """Returns the environment that the inventory describes, "" if it has none."""
+    with suppress(Exception):  # the first step reports what an inventory lacks
         manager = play.get_variable_manager()
         host = manager._inventory.get_hosts(play.hosts)[0]
         return str(manager.get_vars(play=play, host=host).get("migration_environment", ""))

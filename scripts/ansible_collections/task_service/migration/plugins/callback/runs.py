@@ -1,4 +1,4 @@
-"""Every run of a playbook leaves JSON lines behind, so that one that was interrupted or killed shows as such."""
+"""Writes each run of a playbook to runs.jsonl, so that a run that was interrupted or killed shows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from task_migration.external import masking
 DOCUMENTATION = """
 name: runs
 type: notification
-short_description: Writes down each run and each of its steps as JSON lines
+short_description: Writes each run and each of its steps as JSON lines
 description:
   - Appends to C(runs.jsonl) in the inventory's C(report_directory) a line when a playbook begins, one for each step of
     this collection and for each failure, and one when the playbook ends. Passwords and tokens are left out.
-  - Where it can't, it says so once, and the playbook goes on.
+  - If it cannot, it warns once, and the playbook continues.
 requirements:
   - Enabled with callbacks_enabled in ansible.cfg, before guard, which may end the run.
 """
@@ -36,7 +36,7 @@ COUNTED = ("ok", "changed", "failures", "skipped", "rescued", "unreachable")
 
 
 class CallbackModule(CallbackBase):
-    """Hands what Ansible tells to the recorder."""
+    """Passes what Ansible reports to the recorder."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -77,7 +77,7 @@ class CallbackModule(CallbackBase):
             self._try(lambda: recorder.end(result, counts))
 
     def _begin(self, play: Any) -> None:
-        """Only the play's variables know where the lines go; an inventory that does not say it is refused elsewhere."""
+        """Finds the report directory in the play's variables. Without one, which is refused later, it does nothing."""
         manager, loader = play.get_variable_manager(), play.get_loader()
         hosts = manager._inventory.get_hosts(play.hosts)
         variables = manager.get_vars(play=play, host=hosts[0] if hosts else None)
@@ -110,20 +110,20 @@ class CallbackModule(CallbackBase):
         )
 
     def _try(self, act: Callable[[], None]) -> None:
-        """No playbook fails because its run can't be written down: that is told once, and no more is tried."""
+        """Runs ``act``. An error gives one warning and ends the recording, and never fails the playbook."""
         if self._gave_up:
             return
         try:
             act()
         except Exception as error:
             self._gave_up = True
-            self._display.warning(f"this run is not written down in runs.jsonl any more: {error}")
+            self._display.warning(f"this run is no longer recorded in runs.jsonl: {error}")
 
 
 def _take_name_from_awx(variables: Mapping[str, Any]) -> None:
-    """AWX runs every job as the same account; whoever launched it is told by a variable, and is who the journal means.
+    """Sets LOGNAME to the user who launched the job: AWX runs every job as the same account.
 
-    Set before the first step, so that whatever the run begins has it too.
+    Set before the first step, so that every process of the run has it.
     """
     user = variables.get("awx_user_name")
     if user and "AWX_ISOLATED_DATA_DIR" in os.environ:

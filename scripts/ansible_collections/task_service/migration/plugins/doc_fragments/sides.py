@@ -1,4 +1,4 @@
-"""Options that several modules share, said once."""
+"""Options that several modules share."""
 
 
 class ModuleDocFragment:
@@ -26,7 +26,7 @@ options:
   task_service_dsn:
     description:
       - How to reach the Task Service's database, as a libpq connection string without a password.
-      - That database need not exist in check mode.
+      - In check mode that database need not exist.
     type: str
     required: true
     no_log: true
@@ -50,7 +50,7 @@ options:
 options:
   report_directory:
     description:
-      - The folder for reports. It is made if it is not there.
+      - The folder for reports. It is created if it does not exist.
     type: path
     required: true
 """
@@ -105,7 +105,7 @@ options:
 options:
   task_service_url:
     description:
-      - Where the Task Service's API is, empty if it is not to be asked.
+      - Where the Task Service's API is, empty if it is not to be used.
       - Off this machine it must be https.
     type: str
     default: ""
@@ -120,7 +120,7 @@ options:
 options:
   sync_health_ports:
     description:
-      - The loopback ports on which the syncs tell of their health, C(forward) and C(backward).
+      - The loopback ports on which the syncs report their health, C(forward) and C(backward).
     type: dict
     required: true
 """
@@ -129,17 +129,17 @@ options:
 options:
   trigger_error_rate_percent:
     description:
-      - The share of failed requests to the Task Service's API above which the dual write is taken back.
+      - The share of failed requests to the Task Service's API above which the dual write is rolled back.
     type: float
     default: 5
   trigger_latency_ms:
     description:
-      - The p95 of the API and of the sync above which the dual write is taken back.
+      - The p95 of the API and of the sync above which the dual write is rolled back.
     type: float
     default: 500
   change_log_warn_entries:
     description:
-      - How many entries the change log may hold before it is warned of.
+      - How many entries the change log may hold before there is a warning.
     type: int
     default: 100000
   change_log_max_entries:
@@ -149,7 +149,7 @@ options:
     default: 1000000
   consistency_every_seconds:
     description:
-      - How often both sides are compared; a check older than twice that says nothing.
+      - How often both sides are compared; a check older than twice that does not count.
     type: int
     default: 3600
 """
@@ -173,7 +173,7 @@ options:
 options:
   gateway_rest_api_id:
     description:
-      - The id of API Gateway's REST API, empty while traffic can't be moved.
+      - The id of API Gateway's REST API, empty while traffic cannot be moved.
     type: str
     default: ""
   gateway_stage:
@@ -221,7 +221,7 @@ options:
 options:
   metric_source:
     description:
-      - Where the figures come from, C(kind) cloudwatch or prometheus with what it needs.
+      - Where the metrics come from: C(kind) cloudwatch or prometheus, with its settings.
       - See the README of the role canary.
     type: dict
     required: true
@@ -252,7 +252,7 @@ options:
     default: 100
   canary_confidence_percent:
     description:
-      - How sure the gate has to be that a share is below its bound.
+      - How certain the gate has to be that a share is below its bound.
     type: float
     default: 95
   canary_settle_seconds:
@@ -262,7 +262,7 @@ options:
     default: 60
   canary_interval_seconds:
     description:
-      - How often a weight is judged; what failed within the last so many seconds is judged by itself too.
+      - How often a weight is judged; what failed within the last such interval is also judged alone.
     type: float
     default: 60
   canary_window_seconds:
@@ -272,12 +272,12 @@ options:
     default: 86400
   verdict_max_age_hours:
     description:
-      - How old the verdict of verify may be.
+      - How old the result of verify may be.
     type: float
     default: 24
   consistency_every_seconds:
     description:
-      - How often both sides are compared; a check older than twice that says nothing.
+      - How often both sides are compared; a check older than twice that does not count.
     type: int
     default: 3600
 """

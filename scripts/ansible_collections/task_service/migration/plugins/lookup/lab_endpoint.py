@@ -1,4 +1,4 @@
-"""Where something of the lab is, as the lab wrote it down."""
+"""Looks up an address of the lab in its endpoints.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ author: The Task Service team
 short_description: Reads an address of the lab
 description:
   - Reads addresses from endpoints.json in the lab's folder.
-  - Gives an empty string while the lab is down; the check of the parameters then says what to type.
+  - Returns an empty string while the lab is down; check_inputs then says what to type.
 options:
   _terms:
     description: Names of addresses, such as C(laravel_dsn).
@@ -41,7 +41,7 @@ _raw:
 
 
 class LookupModule(LookupBase):
-    """Reads endpoints.json anew each time: lab-up writes it while a playbook runs."""
+    """Reads endpoints.json each time: lab-up writes it while a playbook runs."""
 
     def run(self, terms: Sequence[str], variables: dict[str, Any] | None = None, **options: Any) -> list[str]:
         self.set_options(var_options=variables, direct=options)

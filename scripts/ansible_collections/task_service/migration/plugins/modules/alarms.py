@@ -1,13 +1,13 @@
-"""The documentation of alarms; run_core runs the function of the core that it names."""
+"""The documentation of alarms; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.finish.alarms.alarms"
 
 DOCUMENTATION = r"""
 module: alarms
 author: The Task Service team
-short_description: Sets up the alarms that stay
+short_description: Sets up the alarms that stay after the migration
 description:
-  - Makes a CloudWatch alarm for each bound of the plan, puts right what differs, and reads them back.
+  - Creates a CloudWatch alarm for each bound of the plan, corrects what differs, and reads the alarms back.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.aws
@@ -19,7 +19,7 @@ options:
     required: true
   metric_source:
     description:
-      - Where the figures are, as for the canary. Only for CloudWatch alarms can be made here.
+      - Where the figures are, as for the canary. Alarms are created only for figures in CloudWatch.
     type: dict
     required: true
   canary_error_rate_percent:
@@ -39,17 +39,17 @@ options:
     default: 70
   alert_topic_arn:
     description:
-      - The SNS topic that the alarms tell, empty for none.
+      - The SNS topic that the alarms notify, empty for none.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: The alarms
+- name: Set up the alarms
   task_service.migration.alarms:
 """
 
@@ -59,12 +59,12 @@ msg:
   type: str
   returned: always
 lines:
-  description: Each alarm, and whom they tell.
+  description: Each alarm, and the topic that it notifies.
   type: list
   elements: str
   returned: success
 details:
-  description: C(alarms), their names, none where the figures are not in CloudWatch; and C(made), how many were put.
+  description: C(alarms), their names, none where the figures are not in CloudWatch; and C(made), how many were written.
   type: dict
   returned: success
 refused:

@@ -1,14 +1,14 @@
-"""The documentation of approval; run_core runs the function of the core that it names."""
+"""The documentation of approval; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.approval.approval"
 
 DOCUMENTATION = r"""
 module: approval
 author: The Task Service team
-short_description: Approves a plan of somebody else's
+short_description: Approves another operator's plan
 description:
-  - Shows the plan again as the operator's command wrote it down, and writes the approval into the journal.
-  - Refuses whoever planned it. In check mode it only shows the plan.
+  - Shows the plan again as the operator's command recorded it, and records the approval in the journal.
+  - Refuses the operator who made the plan. In check mode it only shows the plan.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -21,22 +21,22 @@ options:
     required: true
   approval_max_age_hours:
     description:
-      - For how long an approval may be used.
+      - How long an approval is valid.
     type: float
     required: true
   aws_account_id:
     description:
-      - The number of the AWS account. Empty where people are known by the login of their machine.
+      - The number of the AWS account. Empty where operators are identified by the login of their machine.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Approve what a colleague is about to do
+- name: Approve the plan of a colleague
   task_service.migration.approval:
     plan: 3f2a90c417de
 """

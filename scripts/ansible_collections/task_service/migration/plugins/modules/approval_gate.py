@@ -1,14 +1,14 @@
-"""The documentation of approval_gate; run_core runs the function of the core that it names."""
+"""The documentation of approval_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.approval_gate.approval_gate"
 
 DOCUMENTATION = r"""
 module: approval_gate
 author: The Task Service team
-short_description: Refuses what nobody else has approved
+short_description: Refuses what a second person has not approved
 description:
-  - Shows what is about to be done with a digest, and goes on if so many others approved just that.
-  - If not, it writes the plan into the journal for them, and refuses.
+  - Shows what is about to be done with its digest, and continues if enough others approved exactly that.
+  - If not, it records the plan in the journal for them, and refuses.
   - In check mode it only shows the plan.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -27,17 +27,17 @@ options:
     required: true
   acts:
     description:
-      - What would be done; the digest is of this.
+      - What would be done; the digest is made of this.
     type: dict
     required: true
   beside:
     description:
-      - What is true meanwhile, and may change each minute, each a sentence.
+      - What is measured now and may change each minute, each a sentence.
     type: dict
     default: {}
   report:
     description:
-      - A file to read before one approves, empty for none.
+      - A file to read before the approval, empty for none.
     type: str
     default: ""
   approvals_required:
@@ -47,22 +47,22 @@ options:
     required: true
   approval_max_age_hours:
     description:
-      - For how long an approval may be used.
+      - How long an approval is valid.
     type: float
     required: true
   aws_account_id:
     description:
-      - The number of the AWS account. Empty where people are known by the login of their machine.
+      - The number of the AWS account. Empty where operators are identified by the login of their machine.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Somebody else approved that all users go to the Task Service
+- name: Check that a second person approved that all users go to the Task Service
   task_service.migration.approval_gate:
     phase: "2.4"
     command: ansible-playbook phase-2.4-canary.yml -e weight=100

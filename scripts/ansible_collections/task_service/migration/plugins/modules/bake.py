@@ -1,4 +1,4 @@
-"""The documentation of bake; run_core runs the function of the core that it names."""
+"""The documentation of bake; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.canary.bake.bake"
 
@@ -8,8 +8,8 @@ author: The Task Service team
 short_description: Judges a new weight of the canary until it is proven
 description:
   - Waits until the weight is in force everywhere, then judges it again and again, with one line of figures each time.
-  - It fails as soon as something fails, or when the figures have proven nothing for all the time there is. It moves no
-    traffic; what follows from a failure is the playbook's.
+  - It fails as soon as a finding fails, or when the figures have proven nothing by the end. It moves no
+    traffic; the playbook decides what follows from a failure.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -33,12 +33,12 @@ options:
     required: true
   canary_bake_seconds:
     description:
-      - For how long the weight is judged before it is kept.
+      - How long the weight is judged before it is kept.
     type: float
     default: 1800
   canary_hold_seconds:
     description:
-      - For how long more it is held while the figures prove nothing.
+      - How much longer it is held while the figures prove nothing.
     type: float
     default: 7200
   canary_probe_rate:
@@ -48,17 +48,17 @@ options:
     default: 0.0
   migration_environment:
     description:
-      - The environment that published figures name.
+      - The environment that published metrics name.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Judge 25 % for half an hour, with twenty reads a second of our own
+- name: Judge 25 % for half an hour, with twenty test reads a second
   task_service.migration.bake:
     weight: 25
     canary_probe_rate: 20
@@ -75,7 +75,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(verdict), C(findings), C(figures) and C(confidence_percent) of the last look; C(seconds), C(looks),
+  description: C(verdict), C(findings), C(figures) and C(confidence_percent) of the last check; C(seconds), C(looks),
     C(probes) and C(probes_failed).
   type: dict
   returned: success

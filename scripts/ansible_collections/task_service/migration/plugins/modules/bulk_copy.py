@@ -1,4 +1,4 @@
-"""The documentation of bulk_copy; run_core runs the function of the core that it names."""
+"""The documentation of bulk_copy; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.bulk_copy.bulk_copy"
 
@@ -8,7 +8,7 @@ author: The Task Service team
 short_description: Copies every task that may cross to the Task Service
 description:
   - Copies key range by key range; each range is one transaction with its line in the ledger, so that a run
-    that was killed goes on where it stopped.
+    that was killed continues where it stopped.
   - Rows that may not cross are quarantined with the reason. Refuses to begin without the change log.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -38,7 +38,7 @@ options:
     default: 0
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 

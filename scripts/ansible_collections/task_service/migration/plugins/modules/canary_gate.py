@@ -1,4 +1,4 @@
-"""The documentation of canary_gate; run_core runs the function of the core that it names."""
+"""The documentation of canary_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.canary.canary_gate.canary_gate"
 
@@ -7,8 +7,8 @@ module: canary_gate
 author: The Task Service team
 short_description: Judges the canary once
 description:
-  - Holds what was measured at the weight in force against the bounds, with a verdict pass, fail or inconclusive.
-  - It looks only, and refuses unless everything is a pass. What was not measured never is.
+  - Compares what was measured at the weight in force with the bounds. The result is pass, fail or inconclusive.
+  - It only reads, and refuses unless every finding passes. What was not measured never passes.
   - At weight 0 there is no traffic to judge, and the Task Service's API is asked directly.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -31,12 +31,12 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Judge what the canary did at 25 %
+- name: Judge the canary at 25 %
   task_service.migration.canary_gate:
     weight: 25
 """

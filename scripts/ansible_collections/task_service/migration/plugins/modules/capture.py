@@ -1,15 +1,15 @@
-"""The documentation of capture; run_core runs the function of the core that it names."""
+"""The documentation of capture; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.sync.capture.capture"
 
 DOCUMENTATION = r"""
 module: capture
 author: The Task Service team
-short_description: Puts the change log on a side's task tables, or takes it off
+short_description: Creates or removes the change log of a side's task tables
 description:
-  - The change log's triggers note the key of every row that is written, so that nothing is lost while rows
-    are copied.
-  - Taking them off loses what the log holds.
+  - The triggers of the change log record the key of every row that is written, so that nothing is lost while
+    rows are copied.
+  - Removing them loses what the log holds.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -22,32 +22,32 @@ options:
     no_log: true
   side:
     description:
-      - Whose writes are noted.
+      - Whose writes are logged.
     type: str
     choices: [laravel, task_service]
     default: laravel
   state:
     description:
-      - Whether it shall be there.
+      - Whether it is there.
     type: str
     choices: [present, absent]
     default: present
   lock_timeout_seconds:
     description:
-      - How long a lock on one of the tables may be waited for; it is tried a few times.
+      - How long to wait for a lock on a table; it is tried a few times.
     type: float
     default: 2
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Note every write from now on
+- name: Log every write in Laravel
   task_service.migration.capture:
 
-- name: Note every write of the Task Service's as well
+- name: Log every write in the Task Service as well
   task_service.migration.capture:
     side: task_service
 """

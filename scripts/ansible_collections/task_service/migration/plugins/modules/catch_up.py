@@ -1,4 +1,4 @@
-"""The documentation of catch_up; run_core runs the function of the core that it names."""
+"""The documentation of catch_up; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.runtime.catch_up.catch_up"
 
@@ -7,10 +7,10 @@ module: catch_up
 author: The Task Service team
 short_description: Waits until the sync runs and has caught up
 description:
-  - Waits until the sync says that it runs, few entries are on its change log and none of them is old.
-  - Backward it also waits until one of the Task Service's tasks was carried, which it puts on the log as a proof; that
+  - Waits until the sync reports that it runs, few entries are on its change log and none of them is old.
+  - Backward it also waits until one of the Task Service's tasks was carried, which it puts on the log as a proof; this
     changes no row.
-  - Fails if nothing gets better for a minute. What was not carried stays on the change log.
+  - Fails if nothing improves for a minute. What was not carried stays on the change log.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -18,7 +18,7 @@ extends_documentation_fragment:
 options:
   task_service_dsn:
     description:
-      - How to reach the Task Service's database, for the way back; as C(laravel_dsn).
+      - How to reach the Task Service's database, for the backward sync; as C(laravel_dsn).
     type: str
     default: ""
     no_log: true
@@ -30,12 +30,12 @@ options:
     default: forward
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Wait until all is carried
+- name: Wait until the sync has caught up
   task_service.migration.catch_up:
 """
 

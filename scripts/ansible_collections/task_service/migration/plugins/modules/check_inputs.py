@@ -1,15 +1,15 @@
-"""The documentation of check_inputs; run_core runs the function of the core that it names."""
+"""The documentation of check_inputs; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.check_inputs.check_inputs"
 
 DOCUMENTATION = r"""
 module: check_inputs
 author: The Task Service team
-short_description: Checks what was typed with -e and what the inventory says
+short_description: Checks the command line and the inventory
 description:
-  - Refuses names that the playbook does not know, and says which was probably meant; refuses values that
-    can't be used.
-  - Ansible itself takes any name and says nothing.
+  - Refuses names that the playbook does not know, and says which was probably meant. Refuses values that
+    are not valid.
+  - Ansible itself accepts any name without a warning.
 options:
   playbook:
     description:
@@ -18,12 +18,12 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Check what was typed
+- name: Check the command line and the inventory
   task_service.migration.check_inputs:
     playbook: phase-2.1-prepare
 """

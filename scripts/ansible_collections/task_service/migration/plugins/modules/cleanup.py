@@ -1,14 +1,14 @@
-"""The documentation of cleanup; run_core runs the function of the core that it names."""
+"""The documentation of cleanup; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.finish.cleanup.cleanup"
 
 DOCUMENTATION = r"""
 module: cleanup
 author: The Task Service team
-short_description: Takes everything temporary away, and names what is left
+short_description: Removes everything temporary, and names what stays
 description:
-  - Takes the change log off both sides, with the tables and triggers of the sync and of the copy. From then on there
-    is no way back by data.
+  - Removes the change log of both sides, with the tables and triggers of the sync and of the copy. From then on
+    there is no rollback by data.
   - Laravel's task tables stay, fenced, and so do the journal and rows that exist nowhere else.
   - Ends only when the catalogs of both databases hold nothing temporary any more.
 extends_documentation_fragment:
@@ -23,7 +23,7 @@ options:
     required: true
   service_kind:
     description:
-      - What kept the services alive.
+      - What kept the services running.
     type: str
     choices: [systemd, process]
     required: true
@@ -34,23 +34,23 @@ options:
     required: true
   fence_until:
     description:
-      - The day on which somebody decides what becomes of the tables that Laravel keeps, such as 2026-12-31. Nothing
-        happens by itself then.
+      - The day until which Laravel keeps its fenced task tables, such as 2026-12-31. Nothing is removed
+        automatically then.
     type: str
     required: true
   lock_timeout_seconds:
     description:
-      - How long a lock on one of the tables may be waited for; it is tried a few times.
+      - How long to wait for a lock on a table; it is tried a few times.
     type: float
     default: 2
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Leave nothing temporary behind
+- name: Remove everything temporary
   task_service.migration.cleanup:
 """
 
@@ -60,7 +60,7 @@ msg:
   type: str
   returned: always
 lines:
-  description: What goes, and what stays.
+  description: What is removed, and what stays.
   type: list
   elements: str
   returned: success

@@ -1,15 +1,15 @@
-"""The documentation of consistency; run_core runs the function of the core that it names."""
+"""The documentation of consistency; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.compare.consistency.consistency"
 
 DOCUMENTATION = r"""
 module: consistency
 author: The Task Service team
-short_description: Compares both sides while everything runs
+short_description: Compares both sides while they are in use
 description:
-  - Carries nothing and holds nobody up. What is on its way is looked at again until only what no change can
-    explain is left.
-  - Keeps what it found in Laravel's database, and alerts when that is news. Fails when the sides are not equal.
+  - Carries nothing and blocks no one. Rows that are on their way are compared again, until only differences are
+    left that no change explains.
+  - Keeps the result in Laravel's database, and sends an alert when it changes. Fails when the sides are not equal.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -26,12 +26,12 @@ options:
     default: {}
   migration_environment:
     description:
-      - The environment that published figures name.
+      - The environment that published metrics name.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
@@ -51,7 +51,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(passed), C(tables) as verify gives them, C(reasons) and C(keys).
+  description: C(passed), C(tables) as verify returns them, C(reasons) and C(keys).
   type: dict
   returned: success
 refused:

@@ -1,15 +1,15 @@
-"""The documentation of database_roles; run_core runs the function of the core that it names."""
+"""The documentation of database_roles; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.postgres.database_roles.database_roles"
 
 DOCUMENTATION = r"""
 module: database_roles
 author: The Task Service team
-short_description: Makes or drops the database roles of one side
+short_description: Creates or drops the database roles of one side
 description:
-  - One login for each purpose, with its password and with what it may do.
-  - Where the side's connection string has no C({role}) in it, one login does everything, and nothing is made.
-  - A database that is not there yet gets its roles when it is made.
+  - One login for each purpose, with its password and its privileges.
+  - Where the side's connection string has no C({role}) in it, one login does everything, and nothing is created.
+  - A database that does not exist yet gets its roles when it is created.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -23,31 +23,31 @@ options:
     required: true
   laravel_admin_dsn:
     description:
-      - How to reach Laravel's database as a login that may make roles.
+      - How to reach Laravel's database as a login that may create roles.
     type: str
     default: ""
     no_log: true
   task_service_admin_dsn:
     description:
-      - How to reach the Task Service's database as a login that may make roles.
+      - How to reach the Task Service's database as a login that may create roles.
     type: str
     default: ""
     no_log: true
   state:
     description:
       - All of them, none, or none but the one that reads the journal (C(reader)).
-      - C(renewed) is as C(present), with new passwords for those that can't log in from here.
+      - C(renewed) is as C(present), with new passwords for those that cannot log in from here.
     type: str
     choices: [present, renewed, absent, reader]
     default: present
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Make the logins of the migration on Laravel's database
+- name: Create the logins of the migration on Laravel's database
   task_service.migration.database_roles:
     side: laravel
 """
@@ -63,7 +63,8 @@ lines:
   elements: str
   returned: success
 details:
-  description: The C(roles) that were made or dropped, those that are C(there) now, and how many C(grants) were lacking.
+  description: The C(roles) that were created or dropped, those that are C(there) now, and how many C(grants) were
+    missing.
   type: dict
   returned: success
 refused:

@@ -1,13 +1,13 @@
-"""The documentation of drain; run_core runs the function of the core that it names."""
+"""The documentation of drain; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.sync.drain.drain"
 
 DOCUMENTATION = r"""
 module: drain
 author: The Task Service team
-short_description: Carries over what the change log holds
+short_description: Carries everything that is on the change logs
 description:
-  - Reads each row that was written anew and makes the Task Service's the same, until the log is empty.
+  - Reads each row that was written and makes the other side's the same, until the logs are empty.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -15,12 +15,12 @@ extends_documentation_fragment:
   - task_service.migration.sides.mapping
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Carry over what was written meanwhile
+- name: Drain the change logs
   task_service.migration.drain:
 """
 
@@ -35,7 +35,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: What was carried over and what is still on the log.
+  description: What was carried, and what is still on the logs.
   type: dict
   returned: success
 refused:

@@ -1,14 +1,14 @@
-"""The documentation of dual_write_gate; run_core runs the function of the core that it names."""
+"""The documentation of dual_write_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.canary.dual_write_gate.dual_write_gate"
 
 DOCUMENTATION = r"""
 module: dual_write_gate
 author: The Task Service team
-short_description: Judges once the conditions under which the dual write is taken back
+short_description: Checks once the conditions under which the dual write is rolled back
 description:
   - Asks the Task Service's API twenty times, the running sync, the newest consistency check and the change log.
-  - What nobody could measure is unknown, and never fine. Fails if a condition is breached or red.
+  - What could not be measured is unknown, and never good. Fails if a condition is met or red.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -17,12 +17,12 @@ extends_documentation_fragment:
   - task_service.migration.sides.triggers
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Judge the dual write
+- name: Check the rollback conditions
   task_service.migration.dual_write_gate:
 """
 

@@ -1,13 +1,13 @@
-"""The documentation of environment_stamp; run_core runs the function of the core that it names."""
+"""The documentation of environment_stamp; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.environment_stamp.environment_stamp"
 
 DOCUMENTATION = r"""
 module: environment_stamp
 author: The Task Service team
-short_description: Says on both databases which environment they belong to
+short_description: Stamps both databases with the environment's name
 description:
-  - Leaves the stamp that target_gate compares, as the comment of the schema task_migration.
+  - Writes the stamp that target_gate compares, as the comment of the schema task_migration.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -20,7 +20,7 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 

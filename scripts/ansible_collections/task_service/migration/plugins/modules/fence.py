@@ -1,38 +1,38 @@
-"""The documentation of fence; run_core runs the function of the core that it names."""
+"""The documentation of fence; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.sync.fence.fence"
 
 DOCUMENTATION = r"""
 module: fence
 author: The Task Service team
-short_description: Puts the fence on Laravel's task tables, or takes it off
+short_description: Creates or removes the fence on Laravel's task tables
 description:
-  - Behind the fence nobody writes Laravel's task tables but the sync; everybody may read them.
-  - A user can still be deleted, with all that is hers.
-  - It is put on when the writers that are under way have committed, on all tables at once.
+  - Behind the fence only the sync writes Laravel's task tables; everyone can read them.
+  - A user can still be deleted, with all of their tasks.
+  - It is created on all tables at once, when the writers that are under way have committed.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   state:
     description:
-      - Whether it shall stand.
+      - Whether it is there.
     type: str
     choices: [present, absent]
     default: present
   lock_timeout_seconds:
     description:
-      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+      - How long to wait for a lock on one of Laravel's tables; it is tried a few times.
     type: float
     default: 2
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Let nobody but the sync write tasks in Laravel
+- name: Fence Laravel's task tables
   task_service.migration.fence:
 """
 
@@ -47,7 +47,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(tables) whose fence was put on or taken off, and C(since) when the whole fence stands.
+  description: C(tables) whose fence was created or removed, and C(since), when the fence was complete.
   type: dict
   returned: success
 refused:

@@ -1,4 +1,4 @@
-"""The documentation of id_ranges; run_core runs the function of the core that it names."""
+"""The documentation of id_ranges; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.id_ranges.id_ranges"
 
@@ -7,7 +7,7 @@ module: id_ranges
 author: The Task Service team
 short_description: Keeps the ids of both sides apart
 description:
-  - Lets the Task Service's sequences begin at an offset that Laravel's stay below, and proves that they do.
+  - Moves the Task Service's sequences to an offset that Laravel's stay below, and checks that they do.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -20,7 +20,7 @@ options:
     default: 1000000000
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
@@ -40,7 +40,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: The sequences, with where they stand.
+  description: The sequences, with their next values.
   type: dict
   returned: success
 refused:

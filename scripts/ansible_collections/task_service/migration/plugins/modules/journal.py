@@ -1,14 +1,14 @@
-"""The documentation of journal; run_core runs the function of the core that it names."""
+"""The documentation of journal; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.journal.journal"
 
 DOCUMENTATION = r"""
 module: journal
 author: The Task Service team
-short_description: Writes down what was done
+short_description: Records in the journal what was done
 description:
-  - Appends a line to the journal in Laravel's database, with when, by whom and the evidence. It never reports
-    a change.
+  - Appends an entry to the journal in Laravel's database, with the time, the operator and the evidence. It never
+    reports a change.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -25,7 +25,7 @@ options:
     required: true
   result:
     description:
-      - What became of it.
+      - How it went.
     type: str
     required: true
     choices: [started, done, failed, refused]
@@ -36,12 +36,12 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Write it down
+- name: Record that phase 2.1 is done
   task_service.migration.journal:
     phase: "2.1"
     item: phase
@@ -59,7 +59,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: Whether it was written down.
+  description: Whether it was recorded.
   type: dict
   returned: success
 refused:

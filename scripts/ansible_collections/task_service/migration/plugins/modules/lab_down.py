@@ -1,11 +1,11 @@
-"""The documentation of lab_down; run_core runs the function of the core that it names."""
+"""The documentation of lab_down; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "lab.down.down"
 
 DOCUMENTATION = r"""
 module: lab_down
 author: The Task Service team
-short_description: Takes the lab down
+short_description: Removes the lab
 description:
   - Stops every server and process of the lab and removes its folder.
 extends_documentation_fragment:
@@ -13,12 +13,12 @@ extends_documentation_fragment:
   - task_service.migration.sides.lab
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Take the lab down
+- name: Remove the lab
   task_service.migration.lab_down:
 """
 

@@ -1,11 +1,11 @@
-"""The documentation of lab_fault; run_core runs the function of the core that it names."""
+"""The documentation of lab_fault; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "lab.fault.fault"
 
 DOCUMENTATION = r"""
 module: lab_fault
 author: The Task Service team
-short_description: Makes an application of the lab fail, or be well again
+short_description: Lets an application of the lab fail, or ends its fault
 description:
   - Switches one fault of one side's application on and its others off, while everything runs. It lasts until another
     is chosen or the application ends.
@@ -34,7 +34,7 @@ options:
     default: task_service
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 

@@ -1,13 +1,13 @@
-"""The documentation of lab_rehearsal; run_core runs the function of the core that it names."""
+"""The documentation of lab_rehearsal; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "lab.rehearsal.rehearsal.rehearsal"
 
 DOCUMENTATION = r"""
 module: lab_rehearsal
 author: The Task Service team
-short_description: Rehearses the whole journey in labs of its own
+short_description: Rehearses the whole migration in labs of its own
 description:
-  - Types the playbooks of every phase, each time in a new lab, under live users and with one fault that is meant.
+  - Runs the playbooks of every phase, each time in a new lab, with live users and one planned fault.
   - Writes one line for each to rehearsals.jsonl, and keeps what was printed, and the reports.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -19,17 +19,17 @@ options:
     default: 1
   laravel_dump:
     description:
-      - A file of pg_dump's that the first lab is filled from. Empty for none.
+      - A file of pg_dump to fill the first lab from. Empty for none.
     type: path
     default: ''
   rehearsal_directory:
     description:
-      - The folder for all of it. It is made if it is not there.
+      - The folder for all of it. It is created if it does not exist.
     type: path
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
@@ -50,7 +50,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(rehearsals), as they stand in rehearsals.jsonl.
+  description: C(rehearsals), as in rehearsals.jsonl.
   type: dict
   returned: success
 refused:

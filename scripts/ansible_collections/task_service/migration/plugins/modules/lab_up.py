@@ -1,14 +1,14 @@
-"""The documentation of lab_up; run_core runs the function of the core that it names."""
+"""The documentation of lab_up; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "lab.up.up"
 
 DOCUMENTATION = r"""
 module: lab_up
 author: The Task Service team
-short_description: Brings the lab up
+short_description: Starts the lab
 description:
-  - Makes Laravel's database on a real server of its own, with the plan's tables and rows, starts the two applications,
-    the AWS emulator and the gateway in front of them, and writes endpoints.json.
+  - Creates Laravel's database on a real server of its own, with the plan's tables and rows, starts the two
+    applications, the AWS emulator and the gateway in front of them, and writes endpoints.json.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
@@ -20,7 +20,7 @@ options:
     default: 150
   laravel_dump:
     description:
-      - A file of pg_dump's, custom format or SQL, that Laravel's database is filled from instead. Empty for none.
+      - A file of pg_dump, custom format or SQL, to fill Laravel's database from instead. Empty for none.
     type: path
     default: ''
   lab_secure:
@@ -30,12 +30,12 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Bring the lab up
+- name: Start the lab
   task_service.migration.lab_up:
 """
 

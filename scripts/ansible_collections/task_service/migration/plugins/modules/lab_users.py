@@ -1,21 +1,21 @@
-"""The documentation of lab_users; run_core runs the function of the core that it names."""
+"""The documentation of lab_users; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "lab.users.users"
 
 DOCUMENTATION = r"""
 module: lab_users
 author: The Task Service team
-short_description: Lets users come to the lab's gateway, or sends them away
+short_description: Starts or stops the users of the lab's gateway
 description:
-  - Starts or ends live traffic through the lab's gateway. Every request and what came of it is kept in a ledger.
-  - When the users go, it says how they fared, and what became of the writes that they were told are done.
+  - Starts or ends live traffic through the lab's gateway. Every request and its answer is kept in a ledger.
+  - When the users stop, it reports how many requests failed, and what became of the writes that were acknowledged.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.lab
 options:
   lab_users:
     description:
-      - V(on) lets them come, V(off) sends them away.
+      - V(on) starts them, V(off) stops them.
     type: str
     choices: ['on', 'off']
     required: true
@@ -26,12 +26,12 @@ options:
     default: 200
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Let users come
+- name: Start the users
   task_service.migration.lab_users:
     lab_users: 'on'
 """
@@ -47,7 +47,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: Where the ledger is; when the users have gone, the account of it too.
+  description: Where the ledger is; once the users have stopped, the account of it too.
   type: dict
   returned: success
 refused:

@@ -1,16 +1,16 @@
-"""The documentation of laravel_code; run_core runs the function of the core that it names."""
+"""The documentation of laravel_code; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.finish.laravel_code.laravel_code"
 
 DOCUMENTATION = r"""
 module: laravel_code
 author: The Task Service team
-short_description: Takes Laravel's task code out of a git checkout, as one commit on a branch of its own
+short_description: Removes Laravel's task code from a git checkout, as one commit on a branch of its own
 description:
   - Removes app/Http/Actions/Task, app/Services/Task, app/Repositories/Task, resources/views/tasks, and the routes
     below /tasks in routes/web.php.
-  - The commit is made beside the working tree, which stays as it is. Nothing is pushed, and no other branch is touched.
-  - Says what still refers to what went, and which routes it could not tell apart and left.
+  - The commit does not touch the working tree. Nothing is pushed, and no other branch is changed.
+  - Names what still refers to the removed code, and which routes it could not classify and left.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
 options:
@@ -21,12 +21,12 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: A commit for review
+- name: Make a commit for review
   task_service.migration.laravel_code:
 """
 
@@ -36,7 +36,7 @@ msg:
   type: str
   returned: always
 lines:
-  description: Routes that go, statements that were left, and what still refers to what went.
+  description: Routes that are removed, statements that were left, and what still refers to the removed code.
   type: list
   elements: str
   returned: success

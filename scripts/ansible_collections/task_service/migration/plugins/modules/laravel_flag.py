@@ -1,14 +1,14 @@
-"""The documentation of laravel_flag; run_core runs the function of the core that it names."""
+"""The documentation of laravel_flag; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.traffic.laravel_flag.laravel_flag"
 
 DOCUMENTATION = r"""
 module: laravel_flag
 author: The Task Service team
-short_description: Turns Laravel's own TASK_SERVICE_ENABLED on or off
+short_description: Switches Laravel's own flag TASK_SERVICE_ENABLED on or off
 description:
   - For a Laravel that has such a flag. It waits until the value is in force, which takes minutes on ECS.
-  - It is never the way to move traffic, and least of all back.
+  - It is never used to move traffic.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.aws
@@ -21,7 +21,7 @@ options:
     required: true
   laravel_flag:
     description:
-      - How it is turned, by C(kind). C({}) or C(none) for a Laravel that has no flag.
+      - How it is switched, by C(kind). C({}) or C(none) for a Laravel that has no flag.
       - "C(ecs): C(parameter), C(cluster), C(service), C(timeout_seconds) (900)."
       - "C(ssm_command): C(targets) (tags and their values), C(directory), C(parameter), C(user), C(reload),
         C(timeout_seconds) (300)."
@@ -30,12 +30,12 @@ options:
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing. On EC2 it looks with a command that only reads.
+    description: Predicts what would be done, and changes nothing. On EC2 it uses a command that only reads.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Laravel on ECS
+- name: Switch the flag on
   task_service.migration.laravel_flag:
     state: "on"
 """
@@ -51,7 +51,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(kind), C(value), and C(lacking), what had to be made so.
+  description: C(kind), C(value), and C(lacking), what had to be changed.
   type: dict
   returned: success
 refused:

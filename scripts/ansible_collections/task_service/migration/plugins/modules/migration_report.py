@@ -1,4 +1,4 @@
-"""The documentation of migration_report; run_core runs the function of the core that it names."""
+"""The documentation of migration_report; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.report.migration_report.migration_report"
 
@@ -8,7 +8,7 @@ author: The Task Service team
 short_description: Writes all that is known of the migration on one page
 description:
   - Writes one self-contained HTML page for people, in English or Japanese, and the same as JSON for machines.
-  - Only looks, and may be run at any time.
+  - Only reads, and can be run at any time.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -25,7 +25,7 @@ options:
     required: true
   report_language:
     description:
-      - The language of the page. What the journal holds is shown as it stands there.
+      - The language of the page. Entries of the journal are shown as they were written.
     type: str
     choices: [en, ja]
     default: en
@@ -36,12 +36,12 @@ options:
     required: true
   quarantine_signed_off:
     description:
-      - Kinds of quarantined rows that are accepted, each with the reason; they are no dead letters.
+      - Kinds of quarantined rows that are accepted, each with the reason; they do not count as dead letters.
     type: dict
     default: {}
   verdict_max_age_hours:
     description:
-      - How old a verdict of verify may be for a later gate.
+      - How old a result of verify may be for a later gate.
     type: float
     default: 24
   consistency_every_seconds:
@@ -51,27 +51,27 @@ options:
     default: 3600
   change_log_warn_entries:
     description:
-      - How many entries the change log may hold before it is warned of.
+      - How many entries the change log may hold before there is a warning.
     type: int
     default: 100000
   sync_health_ports:
     description:
-      - The loopback ports on which the syncs tell of their health, C(forward) and C(backward).
+      - The loopback ports on which the syncs report their health, C(forward) and C(backward).
     type: dict
     default: {}
   canary_confidence_percent:
     description:
-      - How sure an error rate has to be.
+      - How certain an error rate has to be.
     type: float
     default: 95
 attributes:
   check_mode:
-    description: Looks, and writes no report.
+    description: Reads, and writes no report.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Write the migration's page in Japanese
+- name: Write the migration report in Japanese
   task_service.migration.migration_report:
     report_language: ja
 """

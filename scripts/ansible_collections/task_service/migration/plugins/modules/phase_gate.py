@@ -1,13 +1,13 @@
-"""The documentation of phase_gate; run_core runs the function of the core that it names."""
+"""The documentation of phase_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.phase_gate.phase_gate"
 
 DOCUMENTATION = r"""
 module: phase_gate
 author: The Task Service team
-short_description: Refuses unless a phase stands as it must
+short_description: Refuses unless a phase has the state that it must have
 description:
-  - Reads the journal. What a rollback took back counts no more.
+  - Reads the journal. What a rollback undid no longer counts.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -19,18 +19,18 @@ options:
     required: true
   standing:
     description:
-      - What it must be. C(taken back) also holds for one that never began; C(any) only tells.
+      - The state that it must have. C(taken back) also holds for a phase that never began; C(any) only looks.
     type: str
     choices: [done, taken back, any]
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: The dual write is on
+- name: Check that the dual write is on
   task_service.migration.phase_gate:
     phase: "2.3"
     standing: done
@@ -47,7 +47,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(state); C(done), the items that were done; and C(begun), what a run that was cut off had begun with.
+  description: C(state); C(done), the items that were done; and C(begun), what an interrupted run had begun with.
   type: dict
   returned: success
 refused:

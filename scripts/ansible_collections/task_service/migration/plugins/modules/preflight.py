@@ -1,13 +1,13 @@
-"""The documentation of preflight; run_core runs the function of the core that it names."""
+"""The documentation of preflight; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.preflight.preflight"
 
 DOCUMENTATION = r"""
 module: preflight
 author: The Task Service team
-short_description: Finds what would stop the migration, before anything is touched
+short_description: Finds what would stop the migration, before anything is changed
 description:
-  - Looks at both databases and names every finding with its count, some keys and the fix.
+  - Reads both databases and names every finding with its count, some keys and the fix.
   - Fails when a finding stops the migration; writes all of them to preflight.json in the report directory.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -35,12 +35,12 @@ options:
     default: 1000000000
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Look before anything is touched
+- name: Look for what would stop the migration
   task_service.migration.preflight:
 """
 

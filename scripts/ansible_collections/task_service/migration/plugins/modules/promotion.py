@@ -1,14 +1,14 @@
-"""The documentation of promotion; run_core runs the function of the core that it names."""
+"""The documentation of promotion; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.traffic.promotion.promotion"
 
 DOCUMENTATION = r"""
 module: promotion
 author: The Task Service team
-short_description: Lets all traffic go to the Task Service without a canary
+short_description: Promotes the Task Service, which then takes all traffic without a canary
 description:
   - Gives the stage variable the Task Service's value, then ends and removes the canary, and reads each change back.
-  - It is for a stage at 100 percent, so that nobody's requests move.
+  - It is for a stage at 100 percent, so no request changes sides.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.gateway
@@ -16,17 +16,17 @@ extends_documentation_fragment:
 options:
   one_way:
     description:
-      - Whether to say on the stage, too, that there is no way back any more.
+      - Whether to mark on the stage that there is no rollback any more.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing. It refuses what would be refused.
+    description: Predicts what would be done, and changes nothing. It also refuses what a run would refuse.
     support: full
 """
 
 EXAMPLES = r"""
-- name: The end of the canary
+- name: Promote the Task Service
   task_service.migration.promotion:
 """
 
@@ -41,7 +41,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(promoted_before), and of the stage as it was last read C(stage) and C(last_updated).
+  description: C(promoted_before), and of the stage when it was last read C(stage) and C(last_updated).
   type: dict
   returned: success
 refused:

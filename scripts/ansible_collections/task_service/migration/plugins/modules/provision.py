@@ -1,11 +1,11 @@
-"""The documentation of provision; run_core runs the function of the core that it names."""
+"""The documentation of provision; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.provision.provision"
 
 DOCUMENTATION = r"""
 module: provision
 author: The Task Service team
-short_description: Makes or destroys the Task Service's database with Terraform
+short_description: Creates or destroys the Task Service's database with Terraform
 description:
   - Applies or destroys C(module.task_service_rds) of a Terraform environment.
 extends_documentation_fragment:
@@ -28,7 +28,7 @@ options:
     default: {}
   state:
     description:
-      - Whether it shall be there.
+      - Whether it is there.
     type: str
     choices: [present, absent]
     default: present
@@ -39,12 +39,12 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Make the Task Service's database
+- name: Create the Task Service's database
   task_service.migration.provision:
 """
 
@@ -59,7 +59,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(outputs), what Terraform tells of the database.
+  description: C(outputs), Terraform's outputs.
   type: dict
   returned: success
 refused:

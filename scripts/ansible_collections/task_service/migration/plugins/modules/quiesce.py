@@ -1,14 +1,14 @@
-"""The documentation of quiesce; run_core runs the function of the core that it names."""
+"""The documentation of quiesce; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.sync.quiesce.quiesce"
 
 DOCUMENTATION = r"""
 module: quiesce
 author: The Task Service team
-short_description: Waits until the application of one side writes no task any more
+short_description: Waits until the application of one side writes no more tasks
 description:
-  - Waits until requests under way have ended and nobody writes in the background. What the sync writes does not count.
-  - Fails after five times C(canary_quiet_seconds) and a minute, naming the tables that are written.
+  - Waits until requests under way have ended and no background job writes. Writes of the sync do not count.
+  - Fails after five times C(canary_quiet_seconds) and a minute, and names the tables that are written.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -27,17 +27,17 @@ options:
     default: laravel
   canary_quiet_seconds:
     description:
-      - For how long it must have written no task, the longest request at least.
+      - How long it must have written no task: at least as long as the longest request.
     type: float
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Wait until Laravel writes no task any more
+- name: Wait until Laravel writes no more tasks
   task_service.migration.quiesce:
 """
 

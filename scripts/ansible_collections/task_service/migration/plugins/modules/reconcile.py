@@ -1,13 +1,13 @@
-"""The documentation of reconcile; run_core runs the function of the core that it names."""
+"""The documentation of reconcile; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.compare.reconcile.reconcile"
 
 DOCUMENTATION = r"""
 module: reconcile
 author: The Task Service team
-short_description: Mends what differs, and only that
+short_description: Repairs what differs, and only that
 description:
-  - Finds the rows that differ as verify does, and makes the Task Service's the same as Laravel's mapped ones.
+  - Finds the rows that differ as verify does, and makes the Task Service's rows equal to Laravel's mapped rows.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -15,12 +15,12 @@ extends_documentation_fragment:
   - task_service.migration.sides.mapping
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Mend what differs
+- name: Repair what differs
   task_service.migration.reconcile:
 """
 
@@ -35,7 +35,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: What was mended, by table.
+  description: What was repaired, by table.
   type: dict
   returned: success
 refused:

@@ -1,14 +1,14 @@
-"""The documentation of rehearsal_gate; run_core runs the function of the core that it names."""
+"""The documentation of rehearsal_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.rehearsal_gate.rehearsal_gate"
 
 DOCUMENTATION = r"""
 module: rehearsal_gate
 author: The Task Service team
-short_description: Refuses unless the journey was rehearsed
+short_description: Refuses unless the migration was rehearsed
 description:
   - Counts the green rehearsals of the mappings in force since the last red one.
-  - Whoever began phase 2.1 with the same mappings is not asked again.
+  - Once phase 2.1 has begun with the same mappings, it does not ask again.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -20,12 +20,12 @@ options:
     required: true
   rehearsals_required:
     description:
-      - How many are asked for, one after the other.
+      - How many are needed, one after the other.
     type: int
     required: true
   force:
     description:
-      - Whether to go on without them.
+      - Whether to continue without them.
     type: bool
     default: false
   reason:
@@ -35,12 +35,12 @@ options:
     default: ''
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: The journey was rehearsed
+- name: Check that the migration was rehearsed
   task_service.migration.rehearsal_gate:
 """
 
@@ -57,7 +57,7 @@ lines:
 details:
   description:
     - C(mappings), their version; C(green) since the last red one; C(required); C(faults) that were met; C(forced) and
-      C(reason); and C(to_write), whether the journal is to hold this.
+      C(reason); and C(to_write), whether this is to be recorded.
   type: dict
   returned: success
 refused:

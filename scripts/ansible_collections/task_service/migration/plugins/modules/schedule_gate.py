@@ -1,13 +1,13 @@
-"""The documentation of schedule_gate; run_core runs the function of the core that it names."""
+"""The documentation of schedule_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.schedule_gate.schedule_gate"
 
 DOCUMENTATION = r"""
 module: schedule_gate
 author: The Task Service team
-short_description: Says whether the plan does this today
+short_description: Checks whether today is within the schedule
 description:
-  - Outside of the window any answer but C(yes) is refused. In check mode it only warns.
+  - Outside the window any answer but C(yes) is refused. In check mode it only warns.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.schedule
@@ -24,17 +24,17 @@ options:
     default: 0
   answer:
     description:
-      - What the operator said; C(ask) to be told whether there is something to ask.
+      - The operator's answer; C(ask) to learn whether there is a question.
     type: str
     default: ''
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Phase 2.3 is planned for today
+- name: Check that phase 2.3 is planned for today
   task_service.migration.schedule_gate:
     phase: "2.3"
 """

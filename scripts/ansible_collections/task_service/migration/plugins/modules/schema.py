@@ -1,11 +1,11 @@
-"""The documentation of schema; run_core runs the function of the core that it names."""
+"""The documentation of schema; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.schema.schema"
 
 DOCUMENTATION = r"""
 module: schema
 author: The Task Service team
-short_description: Makes the Task Service's tables
+short_description: Creates the Task Service's tables
 description:
   - Runs the bundled SQL, which also records itself as Sequelize's migrations, or sequelize-cli in a given
     directory.
@@ -15,7 +15,7 @@ extends_documentation_fragment:
 options:
   schema_runner:
     description:
-      - Who makes the tables.
+      - What creates the tables.
     type: str
     choices: [sql, sequelize]
     default: sql
@@ -38,12 +38,12 @@ options:
     default: refuse
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Make the Task Service's tables
+- name: Create the Task Service's tables
   task_service.migration.schema:
 """
 
@@ -58,7 +58,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: What was made and what was there.
+  description: What was created, and what was there.
   type: dict
   returned: success
 refused:

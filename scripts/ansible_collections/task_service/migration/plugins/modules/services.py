@@ -1,15 +1,15 @@
-"""The documentation of services; run_core runs the function of the core that it names."""
+"""The documentation of services; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.runtime.services.services"
 
 DOCUMENTATION = r"""
 module: services
 author: The Task Service team
-short_description: Keeps a service alive that runs on when the playbook has ended
+short_description: Installs or removes a service that keeps running after the playbook has ended
 description:
-  - Installs the sync of a direction, or the periodic consistency check, under systemd or a supervisor of its
-    own, and writes the configuration that they read.
-  - It is restarted only if that changed. Taking it away needs no database.
+  - Installs the sync of a direction, or the periodic consistency check, under systemd or a supervisor of the
+    runbook, and writes their configuration.
+  - It is restarted only if its configuration changed. Removing it needs no database.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -23,24 +23,24 @@ extends_documentation_fragment:
 options:
   name:
     description:
-      - Which one.
+      - Which service.
     type: str
     choices: [sync_forward, sync_backward, consistency]
     required: true
   state:
     description:
-      - Whether it shall be there.
+      - Whether it is installed.
     type: str
     choices: [present, absent]
     default: present
   migration_environment:
     description:
-      - Part of the service's name, so that a machine may serve several environments.
+      - Part of the service's name, so that one machine can serve several environments.
     type: str
     required: true
   service_kind:
     description:
-      - What keeps it alive. C(process) is a supervisor of our own, for machines without systemd.
+      - What keeps it running. C(process) is the runbook's own supervisor, for machines without systemd.
     type: str
     choices: [systemd, process]
     required: true
@@ -78,12 +78,12 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Let the sync run on
+- name: Install the sync service
   task_service.migration.services:
     name: sync_forward
 """

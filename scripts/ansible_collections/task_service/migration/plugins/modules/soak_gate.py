@@ -1,4 +1,4 @@
-"""The documentation of soak_gate; run_core runs the function of the core that it names."""
+"""The documentation of soak_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.canary.soak_gate.soak_gate"
 
@@ -7,8 +7,8 @@ module: soak_gate
 author: The Task Service team
 short_description: Refuses unless the Task Service has served alone for long enough
 description:
-  - Asks API Gateway, the journal, the fence and both change logs. Laravel wrote no task for as long as the fence has
-    stood.
+  - Asks API Gateway, the journal, the fence and both change logs. Laravel wrote no task while the fence was
+    there.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -18,23 +18,23 @@ extends_documentation_fragment:
 options:
   soak_hours:
     description:
-      - For how long.
+      - How long it must have.
     type: float
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Two days at 100 percent
+- name: Check the time at 100 percent
   task_service.migration.soak_gate:
 """
 
 RETURN = r"""
 msg:
-  description: For how long it has, in one line.
+  description: How long it has, in one line.
   type: str
   returned: always
 lines:

@@ -1,11 +1,11 @@
-"""The documentation of status; run_core runs the function of the core that it names."""
+"""The documentation of status; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.report.status.status"
 
 DOCUMENTATION = r"""
 module: status
 author: The Task Service team
-short_description: Says how far the migration is and what to type next
+short_description: Shows how far the migration is and what to type next
 description:
   - Reads the journal, the verdicts and both databases, and shows the checklist of the phases.
 extends_documentation_fragment:
@@ -25,7 +25,7 @@ options:
     default: []
   verdict_max_age_hours:
     description:
-      - How old a verdict of verify may be for a later gate.
+      - How old a result of verify may be for a later gate.
     type: float
     default: 24
   consistency_every_seconds:
@@ -35,27 +35,27 @@ options:
     default: 3600
   change_log_warn_entries:
     description:
-      - How many entries the change log may hold before it is warned of.
+      - How many entries the change log may hold before there is a warning.
     type: int
     default: 100000
   sync_health_ports:
     description:
-      - The loopback ports on which the syncs tell of their health, C(forward) and C(backward).
+      - The loopback ports on which the syncs report their health, C(forward) and C(backward).
     type: dict
     default: {}
   canary_confidence_percent:
     description:
-      - How sure an error rate has to be.
+      - How certain an error rate has to be.
     type: float
     default: 95
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: How far are we?
+- name: Show how far the migration is
   task_service.migration.status:
 """
 

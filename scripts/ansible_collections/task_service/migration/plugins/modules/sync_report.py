@@ -1,13 +1,13 @@
-"""The documentation of sync_report; run_core runs the function of the core that it names."""
+"""The documentation of sync_report; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.report.sync_report.sync_report"
 
 DOCUMENTATION = r"""
 module: sync_report
 author: The Task Service team
-short_description: Writes the sync's report
+short_description: Writes the sync report
 description:
-  - Tells how fast changes cross, over time, and which conflicts and dead letters there are, as Markdown and JSON.
+  - Reports how fast changes cross, over time, and which conflicts and dead letters there are, as Markdown and JSON.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -21,17 +21,17 @@ options:
     required: true
   quarantine_signed_off:
     description:
-      - Kinds of quarantined rows that are accepted, each with the reason; they are no dead letters.
+      - Kinds of quarantined rows that are accepted, each with the reason; they do not count as dead letters.
     type: dict
     default: {}
 attributes:
   check_mode:
-    description: Looks, and writes no report.
+    description: Reads, and writes no report.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Write the sync's report
+- name: Write the sync report
   task_service.migration.sync_report:
 """
 

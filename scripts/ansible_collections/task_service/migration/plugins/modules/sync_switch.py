@@ -1,43 +1,43 @@
-"""The documentation of sync_switch; run_core runs the function of the core that it names."""
+"""The documentation of sync_switch; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.sync_switch.sync_switch"
 
 DOCUMENTATION = r"""
 module: sync_switch
 author: The Task Service team
-short_description: Turns the sync of one direction on or off
+short_description: Switches the sync of one direction on or off
 description:
-  - The switch lies in Laravel's database. The sync asks it before every batch, so it is in force within a second.
-  - One that was never turned is off. It moves no traffic.
+  - The switch is in Laravel's database. The sync reads it before every batch, so it is in force within a second.
+  - A switch that was never set is off. It moves no traffic.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   name:
     description:
-      - Which one. C(sync_forward) is from Laravel to the Task Service, C(sync_backward) the way back.
+      - Which sync. C(sync_forward) is from Laravel to the Task Service, C(sync_backward) the other direction.
     type: str
     choices: [sync_forward, sync_backward]
     required: true
   state:
     description:
-      - How it shall stand.
+      - Its new position.
     type: str
     choices: ["on", "off"]
     required: true
   reason:
     description:
-      - Why, for whoever finds it so.
+      - Why, for the record.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Let changes flow to the Task Service
+- name: Switch the sync on
   task_service.migration.sync_switch:
     name: sync_forward
     state: "on"

@@ -1,15 +1,15 @@
-"""The documentation of target_gate; run_core runs the function of the core that it names."""
+"""The documentation of target_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.control.target_gate.target_gate"
 
 DOCUMENTATION = r"""
 module: target_gate
 author: The Task Service team
-short_description: Refuses a target that is not the inventory's
+short_description: Refuses an environment that is not the inventory's
 description:
-  - Compares the AWS account and region, and what both databases say of themselves, with the inventory.
-  - Asks for the environment's name where that is wanted.
-  - Looks only, in check mode too.
+  - Compares the AWS account, the region and both databases with the inventory.
+  - Asks for the environment's name where the inventory says so.
+  - Only reads, in check mode too.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -44,22 +44,22 @@ options:
     default: none
   answer:
     description:
-      - The environment's name as it was typed; C(ask) to be told whether there is something to ask.
+      - The environment's name as it was typed; C(ask) to learn whether there is a question.
     type: str
     default: ""
   way_home:
     description:
-      - Whether this is a way home, which asks nobody and goes on past what gives no answer.
+      - Whether this is a rollback, which asks no question and continues past what does not answer.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: The target is the inventory's
+- name: Check that this is production
   task_service.migration.target_gate:
     answer: production
 """

@@ -1,13 +1,13 @@
-"""The documentation of uninstall; run_core runs the function of the core that it names."""
+"""The documentation of uninstall; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.finish.uninstall.uninstall"
 
 DOCUMENTATION = r"""
 module: uninstall
 author: The Task Service team
-short_description: Takes everything of the migration out of Laravel's database
+short_description: Removes everything of the runbook from Laravel's database
 description:
-  - Takes away the change log, the mapping of users and the journal, which is exported to the report directory
+  - Removes the change log, the mapping of users and the journal. The journal is exported to the report directory
     first.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -16,17 +16,17 @@ extends_documentation_fragment:
 options:
   lock_timeout_seconds:
     description:
-      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+      - How long to wait for a lock on one of Laravel's tables; it is tried a few times.
     type: float
     default: 2
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Leave nothing behind
+- name: Remove everything of the runbook
   task_service.migration.uninstall:
 """
 
@@ -41,7 +41,7 @@ lines:
   elements: str
   returned: success
 details:
-  description: What was taken away.
+  description: What was removed.
   type: dict
   returned: success
 refused:

@@ -1,37 +1,37 @@
-"""The documentation of user_mapping; run_core runs the function of the core that it names."""
+"""The documentation of user_mapping; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.prepare.user_mapping.user_mapping"
 
 DOCUMENTATION = r"""
 module: user_mapping
 author: The Task Service team
-short_description: Keeps which user of Laravel's is which Cognito user
+short_description: Maps Laravel's users to Cognito users
 description:
-  - Makes C(cognito_user_mapping) in Laravel's database and lets it follow C(users.cognito_sub), or takes both
-    away.
+  - Creates C(cognito_user_mapping) in Laravel's database and keeps it equal to C(users.cognito_sub) with triggers, or
+    removes both.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
 options:
   state:
     description:
-      - Whether it shall be there.
+      - Whether it is there.
     type: str
     choices: [present, absent]
     default: present
   lock_timeout_seconds:
     description:
-      - How long a lock on one of Laravel's tables may be waited for; it is tried a few times.
+      - How long to wait for a lock on one of Laravel's tables; it is tried a few times.
     type: float
     default: 2
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Map Laravel's users to Cognito's
+- name: Map Laravel's users to Cognito users
   task_service.migration.user_mapping:
 """
 

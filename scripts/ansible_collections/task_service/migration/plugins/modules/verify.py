@@ -1,15 +1,15 @@
-"""The documentation of verify; run_core runs the function of the core that it names."""
+"""The documentation of verify; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.compare.verify.verify"
 
 DOCUMENTATION = r"""
 module: verify
 author: The Task Service team
-short_description: Proves that the Task Service holds what Laravel's tables say
+short_description: Verifies that both sides hold the same
 description:
   - Compares every row and every column by fingerprints made in each database, and names what differs by
     table, key and column.
-  - Keeps the verdict for later gates and writes the consistency report. Fails if anything differs, or if
+  - Keeps the result for later gates and writes the consistency report. Fails if anything differs, or if
     quarantined rows are not signed off.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
@@ -25,12 +25,12 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Prove that both sides are the same
+- name: Verify that both sides hold the same
   task_service.migration.verify:
 """
 

@@ -1,13 +1,13 @@
-"""The documentation of verify_gate; run_core runs the function of the core that it names."""
+"""The documentation of verify_gate; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.compare.verify_gate.verify_gate"
 
 DOCUMENTATION = r"""
 module: verify_gate
 author: The Task Service team
-short_description: Refuses unless both sides were proven equal, as they are now
+short_description: Refuses unless the last verification is green and fresh
 description:
-  - Looks at the last verdict of phase 2.2, at its age, and whether a table changed since.
+  - Reads the last result of phase 2.2 and its age, and checks that no table was altered since.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -15,17 +15,17 @@ extends_documentation_fragment:
 options:
   verdict_max_age_hours:
     description:
-      - How old the verdict may be.
+      - How old the result may be.
     type: float
     required: true
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Lean on the last verdict
+- name: Check the last verification
   task_service.migration.verify_gate:
 """
 

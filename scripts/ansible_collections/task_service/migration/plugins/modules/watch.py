@@ -1,20 +1,20 @@
-"""The documentation of watch; run_core runs the function of the core that it names."""
+"""The documentation of watch; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.canary.watch.watch"
 
 DOCUMENTATION = r"""
 module: watch
 author: The Task Service team
-short_description: Watches the dual write and the canary until a condition is breached
+short_description: Watches the dual write and the canary until a rollback condition is met
 description:
-  - Judges the conditions again and again, with one line of figures each time. It holds no lock, and changes
+  - Checks the conditions again and again, with one line of figures each time. It holds no lock, and changes
     nothing but the journal.
-  - While traffic goes to the Task Service it judges the canary too, as its gate does; what fails takes traffic back
+  - While traffic goes to the Task Service it judges the canary too, as its gate does; a failure rolls the canary back
     first, and never the dual write with it.
-  - It ends when a condition is breached, when the sync is turned off, or when its time is over. While traffic is moved
+  - It ends when a condition is met, when the sync is switched off, or when its time is over. While traffic is moved
     it does not end because the sync is off.
-  - As long as another operator is at work, or Laravel's database is away, a breach can't be taken back; somebody is
-    told of it, and the watch goes on.
+  - While another operator is at work, or Laravel's database is away, there can be no rollback; the watch sends an
+    alert and continues.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.laravel
@@ -35,22 +35,22 @@ options:
     default: {}
   watch_interval_seconds:
     description:
-      - How often it judges; each time by the requests since.
+      - How often it checks; each time by the requests since.
     type: float
     default: 30
   watch_seconds:
     description:
-      - For how long; 0 is for ever.
+      - How long; 0 is for ever.
     type: float
     default: 0
   migration_environment:
     description:
-      - The environment that published figures name.
+      - The environment that published metrics name.
     type: str
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing.
+    description: Predicts what would be done, and changes nothing.
     support: full
 """
 

@@ -1,4 +1,4 @@
-"""The documentation of weight; run_core runs the function of the core that it names."""
+"""The documentation of weight; run_core runs the core function that it names."""
 
 CORE_FUNCTION = "task_migration.traffic.weight.weight"
 
@@ -7,8 +7,8 @@ module: weight
 author: The Task Service team
 short_description: Sends a share of the task routes' traffic to the Task Service
 description:
-  - Brings API Gateway's stage to the weight from any state that a run was cut off in, and reads each change back.
-  - It asks for nothing but GetStage and UpdateStage on that stage, so that nothing else is in the way of going back.
+  - Brings API Gateway's stage to the weight from any state that an interrupted run left, and reads each change back.
+  - It needs nothing but GetStage and UpdateStage on that stage, so that nothing else can stop a rollback.
 extends_documentation_fragment:
   - task_service.migration.sides.inventory
   - task_service.migration.sides.gateway
@@ -32,12 +32,12 @@ options:
     default: ""
 attributes:
   check_mode:
-    description: Looks and predicts, and touches nothing. It refuses what would be refused.
+    description: Predicts what would be done, and changes nothing. It also refuses what a run would refuse.
     support: full
 """
 
 EXAMPLES = r"""
-- name: A twentieth of the requests
+- name: Send a twentieth of the requests to the Task Service
   task_service.migration.weight:
     weight: 5
 """
@@ -53,8 +53,8 @@ lines:
   elements: str
   returned: success
 details:
-  description: C(before) and C(weight) in percent, C(promoted_before), and of the stage as it was last read C(stage) and
-    C(last_updated).
+  description: C(before) and C(weight) in percent, C(promoted_before), and of the stage when it was last read C(stage)
+    and C(last_updated).
   type: dict
   returned: success
 refused:

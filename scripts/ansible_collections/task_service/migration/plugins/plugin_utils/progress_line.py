@@ -1,4 +1,4 @@
-"""How far a running verb is, on the operator's screen: one line that redraws, or a line now and then in a log."""
+"""Shows the progress of a running step: one line that redraws in a terminal, or a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from task_migration.progress import Progress
 
-# Asked once, when ansible-playbook's own process imports this (the callbacks do, before a worker is forked): in a
-# worker every stream leads to nowhere. Under AWX the output is a log, whatever it looks like.
+# Read once, when ansible-playbook's own process imports this (the callbacks do, before a worker is forked): in a
+# worker no stream is a terminal. Under AWX the output is a log, even if it looks like a terminal.
 IN_TERMINAL = sys.stdout.isatty() and "AWX_ISOLATED_DATA_DIR" not in os.environ
 
 REDRAW_SECONDS = 0.2
@@ -24,7 +24,7 @@ Write = Callable[[str, bool], None]
 
 
 def clock(seconds: float) -> str:
-    """45 s, 2 min 05 s, 1 h 02 min."""
+    """Returns a duration as 45 s, 2 min 05 s or 1 h 02 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -34,7 +34,7 @@ def clock(seconds: float) -> str:
 
 
 def said(progress: Progress) -> str:
-    """One sign of life in one line: what, how much of how much, how fast, how long still, and the note."""
+    """Returns the progress in one line: what, how much of how much, how fast, how long is left, and the note."""
     parts = []
     if progress.total > 0:
         share = min(100, 100 * progress.done // progress.total)
@@ -55,10 +55,10 @@ def said(progress: Progress) -> str:
 
 @dataclass
 class ProgressLine:
-    """A listener of the core. ``write(text, newline)`` puts text on the screen; ``in_terminal`` says which kind it is.
+    """A listener of the core. ``write(text, newline)`` prints text; ``in_terminal`` says whether that is a terminal.
 
-    In a log it writes when the work changes, every tenth of the way, at a new note, and at least every 30 seconds as
-    long as the verb speaks at all; but nothing of what is over within a second.
+    In a log it writes when the work changes, at every tenth of the work, at a new note, and at least every 30 seconds
+    while there is progress; but nothing for work that takes less than a second.
     """
 
     write: Write
@@ -94,7 +94,7 @@ class ProgressLine:
         self.write(f"  {said(progress)}", True)
 
     def close(self) -> None:
-        """Clears the line that was drawn, so that what comes next begins at the left."""
+        """Clears the line that was drawn, so that the next output begins at the left."""
         if self._drawn:
             self.write("\r\x1b[K", False)
             self._drawn = False
