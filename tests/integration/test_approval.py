@@ -96,7 +96,7 @@ def test_check_mode_shows_the_plan_and_touches_nothing(gate, dsn):
 
 
 def test_unapproved_it_is_refused_with_what_the_other_types_and_written_down_once(gate, dsn):
-    assert f"ansible-playbook approve.yml -e plan={digest()}; then you type: {COMMAND}" in refused(gate)
+    assert f"ansible-playbook approve.yml -e plan={digest()}, then you type: {COMMAND}" in refused(gate)
     refused(gate)
     assert entries(dsn) == [("plan", "refused", "alice")]
 

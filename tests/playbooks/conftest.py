@@ -131,7 +131,7 @@ class Lab:
         ran = self.type(*words, "-e", "approvals_required=1")
         assert ran.code != 0, ran.said
         assert len(ran.errors) == 1, ran.said
-        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}); then you type: ", ran.said)
+        asked = re.search(r"Next: .*(ansible-playbook approve\.yml) -e (plan=\w{12}), then you type: ", ran.said)
         assert asked, ran.said
         assert "you cannot approve your own plan" in self.type("approve.yml", "-e", asked[2]).errors[0]
         assert f"Next: {asked[1]} -e {asked[2]} (by another operator than " in self.must("status.yml").said

@@ -167,7 +167,7 @@ def test_the_runners_way_in_ends_last_and_only_where_there_is_one(promoted):
     endpoints = promoted.endpoints()
     ran = promoted.type(CLEANUP, "-e", "confirm=runner_access")
     assert ran.code != 0
-    assert "no way in of a runner's" in ran.errors[0]
+    assert "the runner has no access to end" in ran.errors[0]
     given = {
         "python": sys.executable,
         "directory": endpoints["task_service_directory"],

@@ -75,7 +75,7 @@ def approval_gate(
         allowed=f"{approvals_required} by another operator than {me}, at most {approval_max_age_hours:g} h old",
         next_step=(
             f"another operator, with their own login, types: ansible-playbook approve.yml "
-            f"-e plan={digest[: approval.SHORT]}; then you type: {command}"
+            f"-e plan={digest[: approval.SHORT]}, then you type: {command}"
         ),
     )
 
