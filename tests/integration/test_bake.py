@@ -51,7 +51,7 @@ def baking(canary):
 
         def heard(one):
             shown.append((one.doing, one.note))
-            look = re.match(r"look (\d+)", one.note)
+            look = re.match(r"check (\d+)", one.note)
             if look and (act := (after or {}).get(int(look[1]))):
                 act()
 
@@ -93,7 +93,7 @@ def test_it_judges_until_the_time_is_over_with_a_line_of_figures_for_each_look(b
     assert not outcome.changed
     assert re.match(r"bake: pass at 25 % after \d+ s: 0 of 5,000 failed", outcome.message)
     assert len(shown) == outcome.details["looks"] >= 1
-    assert shown[0].startswith("look 1: 0 of 5,000 failed, p95 41 ms at worst, 5,000 of 20,000 hits (25.0 %), CPU 12 %")
+    assert shown[0].startswith("check 1: 0 of 5,000 failed, p95 41 ms at worst, 5,000 of 20,000 hits (25.0 %), CPU 12")
     assert outcome.details["verdict"] == "pass"
     assert outcome.details["seconds"] >= 0.9
     assert len(outcome.lines) == 10
@@ -123,7 +123,7 @@ def test_a_failure_ends_it_at_the_next_look_and_says_what_failed(canary, baking)
         str(failed.value),
     )
     assert len(shown) == 2
-    assert shown[-1][1].startswith("look 2: FAIL error rate: 250 of 5,000")
+    assert shown[-1][1].startswith("check 2: FAIL error rate: 250 of 5,000")
 
 
 def test_what_is_not_proven_is_held_and_kept_once_it_is(canary, baking):
@@ -131,13 +131,15 @@ def test_what_is_not_proven_is_held_and_kept_once_it_is(canary, baking):
     better = {4: lambda: canary.figures.become(errors=0)}
     outcome, shown = baking(after=better, canary_bake_seconds=0.3, canary_hold_seconds=60)
     for number, one in enumerate(shown[:4], 1):
-        assert one.startswith(f"look {number}: not proven yet: error rate; 3 of 5,000 failed")
+        assert one.startswith(f"check {number}: not proven yet: error rate; 3 of 5,000 failed")
     assert outcome.details["looks"] >= 5
 
 
 def test_what_is_never_proven_fails_and_says_what_would_have_proven_it(canary, baking):
     canary.figures.become(requests=4, all_requests=16, slow=0)
-    with pytest.raises(Failed, match=r"proves nothing at 25 % after \d+ s.*0 of 4 .*a proof takes 2,995: ") as failed:
+    with pytest.raises(
+        Failed, match=r"is inconclusive at 25 % after \d+ s.*0 of 4 .*a proof needs 2,995 req"
+    ) as failed:
         baking()
     said = str(failed.value)
     assert "next: ansible-playbook phase-2.4-canary.yml -e weight=25 -e canary_probe_rate=7 " in said
@@ -147,7 +149,7 @@ def test_what_is_never_proven_fails_and_says_what_would_have_proven_it(canary, b
 
 def test_what_time_alone_would_prove_says_how_long_to_hold_it(canary, baking):
     canary.figures.become(requests=2900, all_requests=11_600)
-    with pytest.raises(Failed, match="proves nothing at 25 %") as failed:
+    with pytest.raises(Failed, match="is inconclusive at 25 %") as failed:
         baking()
     assert re.search(r"-e canary_probe_rate=1 sends .*; or -e canary_hold_seconds=[2-6] waits", str(failed.value))
 
@@ -156,7 +158,7 @@ def test_figures_of_the_task_service_that_are_late_are_held_and_fail_if_they_sta
     nothing = {"requests": None, "slow": None, "p95_ms": None, "all_requests": 1300}
     canary.figures.newest = (1, nothing)
     outcome, shown = baking(after={3: lambda: setattr(canary.figures, "newest", None)}, canary_hold_seconds=60)
-    assert shown[0].startswith("look 1: not proven yet: hits; 0 of 5,000 failed")
+    assert shown[0].startswith("check 1: not proven yet: hits; 0 of 5,000 failed")
     assert outcome.details["verdict"] == "pass"
     canary.figures.newest = (2, nothing)
     with pytest.raises(Failed, match=r"hits: 0 of 1,300 hits \(0.0 %\) in the last 2 s: the others do not arrive"):
@@ -167,7 +169,7 @@ def test_a_table_that_is_altered_meanwhile_is_held_and_fails_nothing(canary, bak
     canary.sides.target("ALTER TABLE tasks ADD COLUMN remark text")
     as_it_was = {4: lambda: canary.sides.target("ALTER TABLE tasks DROP COLUMN remark")}
     outcome, shown = baking(after=as_it_was, canary_hold_seconds=60)
-    assert shown[0].startswith("look 1: not proven yet: verdict; ")
+    assert shown[0].startswith("check 1: not proven yet: verdict; ")
     assert outcome.details["verdict"] == "pass"
 
 
@@ -175,7 +177,7 @@ def test_a_sync_that_is_not_there_is_held_for_a_minute_and_then_fails(canary, ba
     monkeypatch.setattr(canary_judgement, "STANDSTILL_SECONDS", 1.0)
     canary.backward.become("reconnecting")
     baking(after={1: lambda: canary.backward.become("running")}, canary_hold_seconds=60)
-    with pytest.raises(Failed, match=r"sync forward: nobody answers on 127\.0\.0\.1:1, so for \d+ s"):
+    with pytest.raises(Failed, match=r"sync forward: no answer on 127\.0\.0\.1:1 for \d+ s"):
         baking(sync_health_ports={**canary.ports, "forward": 1}, canary_bake_seconds=600)
 
 
@@ -203,7 +205,7 @@ def test_a_cpu_that_stays_above_its_bound_fails_and_a_moment_of_it_does_not(cana
     timer.join()
     monkeypatch.setattr(canary_judgement, "SUSTAINED_SECONDS", 0.8)
     canary.figures.become(cpu_percent=91)
-    with pytest.raises(Failed, match=r"database CPU: 91 %, so for \d+ s"):
+    with pytest.raises(Failed, match=r"database CPU: 91 % for \d+ s"):
         baking(canary_bake_seconds=600)
 
 
@@ -213,7 +215,7 @@ def test_it_waits_until_the_weight_is_in_force_everywhere(canary, baking):
     shown = []
     baking(shown, canary_settle_seconds=3, canary_hold_seconds=60)
     since_settled = time.monotonic() - began - 3
-    assert re.fullmatch(r"until the weight is in force everywhere, [0-3] s", shown[0][1])
+    assert re.fullmatch(r"until the weight is active everywhere, [0-3] s", shown[0][1])
     assert shown[0][0] == "waiting at 25 %"
     assert since_settled >= 0.9
     # But for what was before, to compare it with.
@@ -259,8 +261,8 @@ def test_check_mode_says_what_it_would_do_and_sends_nothing(canary, baking, gate
     url, seen = gateway
     outcome, shown = baking(check=True, canary_probe_rate=20, gateway_url=url)
     assert outcome.message == (
-        "would judge 25 % every 0.3 s for 0 s, sending 20 reads a second through the gateway, and hold it for 0 s more "
-        "while the figures prove nothing"
+        "would judge 25 % every 0.3 s for 0 s, with 20 reads per second through the gateway, and hold it for 0 s more "
+        "while that is inconclusive"
     )
     assert (outcome.changed, shown, seen, canary.figures.asked) == (False, [], [], [])
 
@@ -273,7 +275,7 @@ def test_check_mode_says_what_it_would_do_and_sends_nothing(canary, baking, gate
         ({"gateway_url": "http://tasks.example.com"}, "must not leave this machine without TLS"),
         ({"gateway_url": "https://me:secret@tasks.example.com"}, "the address of the gateway is not valid"),
         ({"gateway_probe_path": "api/tasks"}, "a path that begins with /"),
-        ({"gateway_probe_headers_file": "/nowhere"}, "can't be read from /nowhere"),
+        ({"gateway_probe_headers_file": "/nowhere"}, "cannot read the headers of the probes from /nowhere"),
     ],
 )
 def test_probes_that_can_not_be_sent_are_refused_before_anything_begins(canary, baking, check, wrong, said):
@@ -287,9 +289,9 @@ def test_probes_that_can_not_be_sent_are_refused_before_anything_begins(canary, 
     ("text", "mode", "said"),
     [
         ("X-User: 8c1f\n", 0o644, "mode 0644"),
-        ("X-User: 8c1f\nno header\n", 0o600, "line 2 is none"),
-        ("X-User: \u00e9\n", 0o600, "line 1 is none"),
-        ("\n", 0o600, "it is empty"),
+        ("X-User: 8c1f\nno header\n", 0o600, "line 2 is not a header"),
+        ("X-User: \u00e9\n", 0o600, "line 1 is not a header"),
+        ("\n", 0o600, "the file is empty"),
     ],
 )
 def test_a_file_of_headers_that_others_can_read_or_that_holds_none_is_refused(baking, headers_file, text, mode, said):

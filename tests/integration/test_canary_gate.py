@@ -58,16 +58,16 @@ def test_a_bound_that_is_broken_closes_it_and_the_message_names_no_other(canary)
     with pytest.raises(Refused) as refused:
         call(canary_gate, **canary.options)
     assert str(refused.value) == (
-        "Refused, nothing was changed: the gate is red at 25 %; measured: error rate: 50 of 5,000 requests failed "
-        "(1 %) (allowed: below 0.1 %, at 95 % confidence); next: set that right, then run the same command again; or "
-        "ansible-playbook phase-2.4-canary.yml -e weight=0 brings every user back to Laravel"
+        "Refused, nothing was changed: the canary gate failed at 25 %; measured: error rate: 50 of 5,000 requests "
+        "failed (1 %) (allowed: below 0.1 %, at 95 % confidence); next: fix that, then run the same command again; or "
+        "ansible-playbook phase-2.4-canary.yml -e weight=0 sends all traffic to Laravel"
     )
 
 
 def test_too_few_requests_prove_nothing_and_it_says_how_to_get_more(canary):
     canary.figures.become(requests=40, slow=0, all_requests=160)
     with pytest.raises(
-        Refused, match=r"proves nothing yet at 25 %; measured: error rate: 0 of 40 .* 2,995: "
+        Refused, match=r"is inconclusive at 25 %; measured: error rate: 0 of 40 .* 2,995 requests: "
     ) as refused:
         call(canary_gate, **canary.options)
     assert "next: ansible-playbook phase-2.4-canary.yml -e weight=25 -e canary_probe_rate=" in str(refused.value)
@@ -80,13 +80,13 @@ def test_less_confidence_is_said_in_the_verdict(canary):
         "gate: pass at 25 % at 5 % confidence: 0 of 60 failed"
     )
     canary.figures.become(requests=30)
-    with pytest.raises(Refused, match="nothing yet at 25 % at 5 % confidence"):
+    with pytest.raises(Refused, match="inconclusive at 25 % at 5 % confidence"):
         call(canary_gate, **canary.options, **few)
 
 
 def test_without_figures_it_never_passes(canary):
     canary.figures.away = True
-    with pytest.raises(Refused, match=r"proves nothing yet.*error rate: .*p95: .*hits: .*database CPU: "):
+    with pytest.raises(Refused, match=r"is inconclusive.*error rate: .*p95: .*hits: .*database CPU: "):
         call(canary_gate, **canary.options)
     canary.figures.away = False
     canary.figures.become(requests=None, errors=None, slow=None, p95_ms=None, all_requests=None)
@@ -97,15 +97,15 @@ def test_without_figures_it_never_passes(canary):
 @pytest.mark.parametrize(("side", "unknown"), [("laravel", "divergence"), ("task_service", "dead letters")])
 def test_a_database_that_does_not_answer_is_no_pass_and_no_crash(canary, side, unknown):
     away = {f"{side}_dsn": "host=127.0.0.1 port=1 user=nobody dbname=nothing"}
-    with pytest.raises(Refused, match=rf"proves nothing yet.*{unknown}: .*cannot be reached"):
+    with pytest.raises(Refused, match=rf"is inconclusive.*{unknown}: .*cannot be reached"):
         call(canary_gate, **{**canary.options, **away})
 
 
 def test_a_sync_that_is_blocked_or_away_closes_it(canary):
     canary.backward.become("blocked", "writes would be lost")
-    with pytest.raises(Refused, match=r"red at 25 %; measured: sync backward: blocked: writes would be lost"):
+    with pytest.raises(Refused, match=r"failed at 25 %; measured: sync backward: blocked: writes would be lost"):
         call(canary_gate, **canary.options)
-    with pytest.raises(Refused, match=r"nothing yet.*sync forward: nobody answers on 127\.0\.0\.1:1 "):
+    with pytest.raises(Refused, match=r"inconclusive.*sync forward: no answer on 127\.0\.0\.1:1 "):
         call(canary_gate, **{**canary.options, "sync_health_ports": {"forward": 1, "backward": 1}})
 
 
@@ -114,7 +114,7 @@ def test_a_check_that_failed_closes_it_and_one_that_is_old_proves_nothing(canary
     with pytest.raises(Refused, match=r"red.*divergence: found \d+ s ago: tasks: 1 missing"):
         call(canary_gate, **canary.options)
     canary.checked()
-    with pytest.raises(Refused, match=r"nothing yet.*divergence: the last check is"):
+    with pytest.raises(Refused, match=r"inconclusive.*divergence: the last check is"):
         call(canary_gate, **canary.options, consistency_every_seconds=0)
 
 
@@ -150,7 +150,7 @@ def test_traffic_counts_since_the_last_shift_and_the_time_it_took_to_be_in_force
     call(canary_gate, **canary.options, canary_window_seconds=600)
     assert "requests 599" in canary.figures.asked  # whole periods
     canary.shifted()
-    with pytest.raises(Refused, match="error rate: no figures yet; they come up to 1 s late"):
+    with pytest.raises(Refused, match="error rate: no metrics yet; they come up to 1 s late"):
         call(canary_gate, **{**canary.options, "canary_settle_seconds": 60})
 
 
@@ -164,21 +164,21 @@ def test_at_weight_0_the_api_is_asked_and_no_traffic_is_judged(canary, api):
     outcome = call(canary_gate, **{**canary.options, "weight": 0, "task_service_url": url})
     assert len(asked) == 20
     assert outcome.message.startswith("gate: pass at 0 %: no traffic yet, the API answered 20 of 20, CPU 12 %, sync ")
-    assert outcome.lines[-1] == "not judged: error rate, p95 and hits, for there is no traffic yet"
+    assert outcome.lines[-1] == "not judged: error rate, p95 and hits: there is no traffic yet"
     asked.append("fail")
-    with pytest.raises(Refused, match=r"red at 0 %; measured: API: 20 of 20 requests failed, HTTP 500.*next: [^;]*$"):
+    with pytest.raises(Refused, match=r"at 0 %; measured: API: 20 of 20 requests failed, HTTP 500.*next: [^;]*$"):
         call(canary_gate, **{**canary.options, "weight": 0, "task_service_url": url})
 
 
 def test_no_user_moves_before_the_gateways_requests_and_errors_are_counted(canary):
     at_0 = {**canary.options, "weight": 0}
     canary.figures.become(all_requests=None)
-    with pytest.raises(Refused, match=r"nothing yet at 0 %; measured: gateway: no request .*next: send one request"):
+    with pytest.raises(Refused, match=r"inconclusive at 0 %; measured: gateway: no request .*next: send a request"):
         call(canary_gate, **at_0)
     canary.figures.become(all_requests=1, requests=None, slow=None, p95_ms=None)
     assert any("pass: gateway: 0 of 1 requests failed in " in line for line in call(canary_gate, **at_0).lines)
     canary.figures.away = True
-    with pytest.raises(Refused, match=r"nothing yet at 0 %; measured: gateway: .*503"):
+    with pytest.raises(Refused, match=r"inconclusive at 0 %; measured: gateway: .*503"):
         call(canary_gate, **at_0)
 
 
@@ -197,7 +197,7 @@ def test_errors_at_the_gateway_are_held_against_those_of_before_the_shift(canary
     assert "all_errors 3599" in canary.figures.asked
     canary.figures.become(all_errors=200)
     with pytest.raises(
-        Refused, match=r"red at 25 %; measured: gateway: 200 of 20,000 .* no more beside the 40 of 20,000"
+        Refused, match=r"failed at 25 %; measured: gateway: 200 of 20,000 .* in addition to the 40 of 20,000"
     ):
         call(canary_gate, **canary.options)
 
@@ -212,13 +212,13 @@ def test_at_the_weight_before_no_time_before_that_is_looked_at(canary):
 
 def test_at_weight_0_the_sync_backward_is_judged_only_if_it_is_on(canary):
     away = {**canary.options, "weight": 0, "sync_health_ports": {**canary.ports, "backward": 1}}
-    with pytest.raises(Refused, match="sync backward: nobody answers"):
+    with pytest.raises(Refused, match="sync backward: no answer"):
         call(canary_gate, **away)
     turn = {"laravel_dsn": canary.sides.laravel_dsn, "name": "sync_backward"}
     sync_switch(**turn, state="off")
     try:
-        assert "the sync backward, which is not on yet" in call(canary_gate, **away).lines[-1]
-        with pytest.raises(Refused, match="sync backward: nobody answers"):
+        assert "the sync backward: it is not on yet" in call(canary_gate, **away).lines[-1]
+        with pytest.raises(Refused, match="sync backward: no answer"):
             call(canary_gate, **{**away, "weight": 25})
     finally:
         sync_switch(**turn, state="on")

@@ -8,8 +8,7 @@ from by_options import call
 from lab.gateway.aws_emulator import AwsEmulator
 from sides import Sides
 from stages import LARAVEL, TASKS, EmulatedStage
-from task_migration.canary.soak_gate import seconds as soaked
-from task_migration.canary.soak_gate import soak_gate
+from task_migration.canary.soak_gate import soak_gate, soak_seconds
 from task_migration.control import journal
 from task_migration.errors import Refused
 from task_migration.postgres import database
@@ -67,17 +66,17 @@ def test_it_is_over_after_so_many_hours_and_not_before(world):
 
 def test_how_long_it_has_lasted_is_told_by_laravel_s_database_alone(world):
     with database.connect(database.laravel(world.sides.laravel_dsn), "test") as connection:
-        assert 0 <= soaked(connection) < 60
+        assert 0 <= soak_seconds(connection) < 60
         world.fence("absent")
-        assert soaked(connection) is None
+        assert soak_seconds(connection) is None
         world.fence()
         world.write("phase", "rollback-2.4", "started")
-        assert soaked(connection) is None
+        assert soak_seconds(connection) is None
 
 
 def test_without_a_promotion_or_after_it_was_taken_back_there_is_none(world):
     world.write("phase", "rollback-2.4", "started")
-    with pytest.raises(Refused, match="nothing was promoted, or it was taken back"):
+    with pytest.raises(Refused, match="it was not promoted, or the promotion was rolled back"):
         world.soak()
 
 
@@ -91,7 +90,7 @@ def test_a_stage_that_is_not_promoted_any_more_is_refused(world, value, percent)
 def test_a_fence_that_is_gone_is_refused_and_one_put_on_later_begins_it_anew(world):
     before = world.soak().details["fenced_since"]
     world.fence("absent")
-    with pytest.raises(Refused, match="the fence does not stand; measured: none in force on tasks, "):
+    with pytest.raises(Refused, match="the fence is not active; measured: no active fence on tasks, "):
         world.soak()
     world.sides.ours("SELECT pg_sleep(1.1)")
     world.fence()
@@ -102,11 +101,11 @@ def test_a_fence_that_is_gone_is_refused_and_one_put_on_later_begins_it_anew(wor
 def test_who_switches_the_fence_off_and_on_again_is_seen(world):
     table = psycopg.sql.SQL("ALTER TABLE task_images {} TRIGGER task_migration_fence")
     world.sides.laravel(table.format(psycopg.sql.SQL("DISABLE")))
-    with pytest.raises(Refused, match="none in force on task_images"):
+    with pytest.raises(Refused, match="no active fence on task_images"):
         world.soak()
     world.sides.laravel(table.format(psycopg.sql.SQL("ENABLE ALWAYS")))
     with pytest.raises(
-        Refused, match="altered after it was put on; measured: the triggers on task_images were switched"
+        Refused, match=r"altered after phase 2\.4 created it; measured: the triggers on task_images were disabled"
     ):
         world.soak()
     world.fence("absent")

@@ -152,7 +152,7 @@ def test_what_was_asked_is_written_down_for_the_checklist(dual_write, watching, 
     ("fault", "said"),
     [
         ({"status": 500}, "100.0 %"),
-        ({"content_type": "text/html"}, "a page of HTML"),
+        ({"content_type": "text/html"}, "an HTML page"),
         ({"seconds": 0.06}, "latency of the Task Service's API: p95"),
     ],
 )
@@ -197,8 +197,8 @@ def test_a_sync_that_waits_for_a_database_has_as_long_as_a_failover_takes(watchi
         return {one["name"]: one["allowed"] for one in watching(**more)[0].details["conditions"]}["sync"]
 
     sync.become("reconnecting", "the database fails over")
-    assert allowed(task_service_dsn="host=127.0.0.1 port=1 dbname=task_service") == "running, else back within 180 s"
-    assert allowed() == "running, else back within 60 s"
+    assert allowed(task_service_dsn="host=127.0.0.1 port=1 dbname=task_service") == "running again within 180 s"
+    assert allowed() == "running again within 60 s"
 
 
 def test_without_an_address_of_the_api_it_says_unknown_and_never_fine(watching):
@@ -244,10 +244,10 @@ def test_a_breach_while_another_operator_is_at_work_is_told_once_and_ends_the_wa
     assert not operator.is_alive()
     operator.join()
     assert outcome.details["breached"]
-    assert alerts.subjects() == ["Task migration: way back: red"]
+    assert alerts.subjects() == ["Task migration: rollback: red"]
     assert "phase-2.4-canary" in alerts.messages()[0]
     assert "error rate of the Task Service's API: 100.0 %" in alerts.messages()[0]
-    told = ["way back: another operator is running a command" in one for one in shown]
+    told = ["rollback: another operator is running a command" in one for one in shown]
     assert told[:2] == [True, True]
     assert told[-2:] == [False, False]  # it looked once more, for the other may have mended it
 
@@ -268,8 +268,8 @@ def test_while_laravel_is_away_it_looks_on_and_acts_when_it_is_back(
 
         outcome, shown = watching({1: leave, 4: come_back}, watch_seconds=60, alert_command=alerts.command)
     assert "error rate" in outcome.details["cause"]
-    assert alerts.subjects().count("Task migration: way back: red") == 1
-    assert "RED way back: Laravel's database" in "".join(shown)
+    assert alerts.subjects().count("Task migration: rollback: red") == 1
+    assert "RED rollback: Laravel's database" in "".join(shown)
     assert "cannot be reached" in "".join(shown)
 
 
@@ -514,7 +514,7 @@ def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved
     figures.are(hits=250, of=1000)
     sync_switch(laravel_dsn=dual_write.laravel_dsn, name="sync_forward", state="off", reason="me")
     outcome, shown = moved.watching()
-    assert re.search(r"nothing was breached; \d+ s are over", outcome.message)
+    assert re.search(r"nothing was breached; \d+ s have passed", outcome.message)
     assert "25 % to the Task Service" in shown[0]
     stage.set(LARAVEL, None)
     with pytest.raises(Refused, match="nothing to watch"):
@@ -541,8 +541,8 @@ def test_the_end_of_the_migration_ends_the_watch_over_users_as_no_fault(dual_wri
     outcome, shown = moved.watching({1: end}, watch_seconds=60)
     assert len(shown) == 2
     assert not outcome.details["breached"]
-    assert "phase 2.5 has begun" in outcome.message
-    with pytest.raises(Refused, match=r"nothing to watch: phase 2\.5 has begun.*next: ansible-playbook status\.yml"):
+    assert "phase 2.5 started" in outcome.message
+    with pytest.raises(Refused, match=r"nothing to watch: phase 2\.5 started.*next: ansible-playbook status\.yml"):
         moved.watching()
 
 
@@ -567,7 +567,7 @@ def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(du
         thread.join()
     assert "Task migration: traffic: unknown" in file.read_text().splitlines()
     assert grades(outcome)["traffic"] == "unknown"
-    assert "at the last look 25 % went to the Task Service" in shown[-1]
+    assert "at the last check 25 % went to the Task Service" in shown[-1]
     assert taken_back(outcome) == "2.4"
     assert "consistency: failed" in outcome.details["cause"]
 

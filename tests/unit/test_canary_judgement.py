@@ -85,7 +85,7 @@ def test_when_all_is_well_every_finding_passes() -> None:
         "dead letters",
     ]
     assert verdict_of(findings) == "pass"
-    assert canary_judgement.in_one_line(WELL) == (
+    assert canary_judgement.summary(WELL) == (
         "0 of 5,000 failed, p95 41 ms at worst, 5,000 of 20,000 hits (25.0 %), CPU 12 %, sync 8/8 ms"
     )
 
@@ -189,16 +189,21 @@ def test_a_minute_of_a_thousand_may_be_a_bad_one_by_chance_and_a_pause_of_five_s
 
 def test_with_too_few_requests_it_says_how_many_it_takes_and_how_long_that_is() -> None:
     one = finding("error rate", whole=window(seconds=300, requests=1500), recent=None)
-    assert one.measured == "0 of 1,500 requests failed, a proof takes 2,995: 4 min more at 5 a second"
+    assert (
+        one.measured == "0 of 1,500 requests failed, a proof needs 2,995 requests: 4 min more at 5 requests per second"
+    )
     assert one.next_step == "wait for 4 min, then run the same command again"
 
 
 def test_where_traffic_is_thin_it_offers_probes_at_a_rate_that_proves_it_in_half_an_hour() -> None:
     one = finding("error rate", whole=window(seconds=3600, requests=36), recent=None)
-    assert one.measured == "0 of 36 requests failed, a proof takes 2,995: 3 d 10 h more at 0.01 a second"
+    assert (
+        one.measured
+        == "0 of 36 requests failed, a proof needs 2,995 requests: 3 d 10 h more at 0.01 requests per second"
+    )
     assert one.next_step.startswith("ansible-playbook phase-2.4-canary.yml -e weight=25 -e canary_probe_rate=7 ")
     none = finding("error rate", whole=window(seconds=60, requests=0, slow=0), recent=None)
-    assert none.measured == "no request in 60 s, a proof takes 2,995"
+    assert none.measured == "no request in 60 s, a proof needs 2,995 requests"
     assert "canary_probe_rate=7" in none.next_step
 
 
@@ -236,7 +241,7 @@ def test_at_100_percent_all_of_them_arrive() -> None:
 def test_where_the_requests_to_both_sides_are_not_counted_it_says_how_they_are() -> None:
     for name in ("hits", "gateway"):
         one = finding(name, whole=window(all_requests=None, all_errors=None))
-        assert "nobody counts" in one.measured
+        assert "are not counted" in one.measured
         assert "detailed metrics" in one.next_step
 
 
@@ -287,7 +292,7 @@ def test_a_laravel_that_fails_above_the_bound_in_normal_life_stops_no_canary_and
     usual = 0.003
     one = finding("gateway", whole=lost(0, usual=usual), recent=None, before=before)
     assert one.verdict == "pass"
-    assert "and no more beside the 180 of 60,000 before" in one.allowed
+    assert "in addition to the 180 of 60,000 before" in one.allowed
     assert finding("gateway", whole=lost(0, usual=usual), recent=None).verdict == "inconclusive"
     assert finding("gateway", whole=lost(0.04, usual=usual), recent=None, before=before).verdict == "fail"
     assert finding("gateway", whole=lost(0.01, usual=usual), recent=None, before=before).verdict == "inconclusive"
@@ -327,7 +332,9 @@ def test_at_100_percent_an_error_at_the_gateway_is_one_like_the_others() -> None
 
 def test_too_few_requests_at_the_gateway_say_how_many_it_takes() -> None:
     one = finding("gateway", whole=window(requests=100, all_requests=400, slow=0), recent=None)
-    assert one.measured == ("0 of 400 requests failed at the gateway and not in the Task Service, a proof takes 2,995")
+    assert one.measured == (
+        "0 of 400 requests failed at the gateway and not in the Task Service, a proof needs 2,995 requests"
+    )
     assert (one.missing, "canary_probe_rate=2" in one.next_step) == (649, True)
 
 
@@ -338,20 +345,23 @@ def test_at_weight_0_the_api_is_asked_and_what_was_left_out_is_said() -> None:
     assert found(sample=NO_TRAFFIC) == {}
     assert found(sample=NO_TRAFFIC, api=ApiProbeResult(20, 1, 9.0, "HTTP 500")) == {"API": "fail"}
     assert [one.name for one in judge(NO_TRAFFIC, BOUNDS)][:3] == ["API", "gateway", "database CPU"]
-    assert canary_judgement.left_out(replace(NO_TRAFFIC, api=None)) == (
-        "not judged: error rate, p95 and hits, for there is no traffic yet; the API, for the inventory's "
-        "task_service_url is empty; the sync backward, which is not on yet"
+    assert canary_judgement.not_judged(replace(NO_TRAFFIC, api=None)) == (
+        "not judged: error rate, p95 and hits: there is no traffic yet; the API: task_service_url is empty in the "
+        "inventory; the sync backward: it is not on yet"
     )
-    assert canary_judgement.left_out(WELL) == ""
+    assert canary_judgement.not_judged(WELL) == ""
     assert found(sample=NO_TRAFFIC, backward=sync("blocked")) == {"sync backward": "fail"}
 
 
 @pytest.mark.parametrize(
     ("counted", "said"),
     [
-        (TrafficCounts(0, 0, 0, None, None), "send one request to a task route .* metrics on for the task routes"),
-        (TrafficCounts(9, 0, 0, 9.0, None), "send one request to a task route"),
-        (TrafficCounts(0, 0, 0, None, 0, 0), "send one request to a task route"),
+        (
+            TrafficCounts(0, 0, 0, None, None),
+            "send a request to a task route .* enable API Gateway's detailed metrics for the task routes",
+        ),
+        (TrafficCounts(9, 0, 0, 9.0, None), "send a request to a task route"),
+        (TrafficCounts(0, 0, 0, None, 0, 0), "send a request to a task route"),
         (TrafficCounts(0, 0, 0, None, 20, None), "the queries all_requests and all_errors"),
     ],
 )
@@ -366,13 +376,13 @@ def test_no_user_moves_before_it_is_known_that_the_gateway_counts(counted: Traff
 
 
 def test_what_is_heard_of_nobody_is_silence_unless_chance_gives_it() -> None:
-    assert traffic_findings.silent(TrafficCounts(0, 0, 0, None, 1300, 0), 25)
-    assert traffic_findings.silent(TrafficCounts(320, 0, 320, None, 1300, 0), 25)
-    assert not traffic_findings.silent(TrafficCounts(320, 320, 0, None, 1300, 320), 25)
-    assert not traffic_findings.silent(TrafficCounts(10, 0, 0, 41.0, 1300, 0), 25)
-    assert not traffic_findings.silent(TrafficCounts(0, 0, 0, None, 20, 0), 5)
-    assert not traffic_findings.silent(TrafficCounts(0, 0, 0, None, None), 25)
-    assert traffic_findings.silent(TrafficCounts(0, 0, 0, None, 5, 0), 100)
+    assert traffic_findings.is_silent(TrafficCounts(0, 0, 0, None, 1300, 0), 25)
+    assert traffic_findings.is_silent(TrafficCounts(320, 0, 320, None, 1300, 0), 25)
+    assert not traffic_findings.is_silent(TrafficCounts(320, 320, 0, None, 1300, 320), 25)
+    assert not traffic_findings.is_silent(TrafficCounts(10, 0, 0, 41.0, 1300, 0), 25)
+    assert not traffic_findings.is_silent(TrafficCounts(0, 0, 0, None, 20, 0), 5)
+    assert not traffic_findings.is_silent(TrafficCounts(0, 0, 0, None, None), 25)
+    assert traffic_findings.is_silent(TrafficCounts(0, 0, 0, None, 5, 0), 100)
 
 
 def test_a_sync_that_can_not_reach_its_database_is_waited_for() -> None:
@@ -390,19 +400,19 @@ def test_less_confidence_takes_fewer_requests_and_is_said() -> None:
     lab = replace(BOUNDS, confidence_percent=5, p95_samples=40)
     few = window(seconds=6, requests=60, slow=0)
     assert found(lab, whole=few, recent=None) == {}
-    assert lab.caveat == " at 5 % confidence"
-    assert BOUNDS.caveat == ""
+    assert lab.confidence_note == " at 5 % confidence"
+    assert BOUNDS.confidence_note == ""
     assert "at 5 % confidence" in finding("error rate", lab, whole=few).allowed
 
 
 def test_a_finding_says_what_was_measured_and_what_is_allowed() -> None:
     one = finding("database CPU", cpu_percent=91.4, cpu_above_seconds=31)
-    assert str(one) == "database CPU: 91 %, so for 31 s (allowed: below 70 %)"
+    assert str(one) == "database CPU: 91 % for 31 s (allowed: below 70 %)"
     blocked = finding("sync backward", backward=sync("blocked", last_error="capture is off"))
     assert str(blocked) == "sync backward: blocked: capture is off (allowed: p95 below 100 ms)"
 
 
 def test_figures_are_json_and_unknown_ones_are_null() -> None:
-    assert canary_judgement.figures(WELL)["requests"] == 5000
-    assert canary_judgement.figures(replace(WELL, whole=None, dead_letters=None))["errors"] is None
-    assert canary_judgement.figures(replace(WELL, whole=None, dead_letters=None))["dead_letters"] is None
+    assert canary_judgement.measured_values(WELL)["requests"] == 5000
+    assert canary_judgement.measured_values(replace(WELL, whole=None, dead_letters=None))["errors"] is None
+    assert canary_judgement.measured_values(replace(WELL, whole=None, dead_letters=None))["dead_letters"] is None

@@ -8,7 +8,7 @@ import pytest
 from task_migration.canary import canary_metrics
 from task_migration.canary.api_probe import ApiProbeResult
 from task_migration.canary.canary_sample import CanaryFinding, TrafficWindow
-from task_migration.canary.rollback_conditions import DualWriteSample, Sync
+from task_migration.canary.rollback_conditions import DualWriteSample, SyncSample
 from task_migration.compare import consistency_metrics
 from task_migration.control.consistency_history import Check
 from task_migration.external import cloudwatch_publisher
@@ -17,7 +17,7 @@ from task_migration.runtime.sync_metrics import SyncTotals
 from test_canary_judgement import WELL
 
 HEALTH = {"state": "running", "lag_ms": {"p95": 12.5}, "oldest_seconds": None, "pending": 0}
-SYNC = Sync(HEALTH, 0.0, 0.0, 0, None)
+SYNC = SyncSample(HEALTH, 0.0, 0.0, 0, None)
 
 
 def check(passed, seconds=30.0):

@@ -210,7 +210,7 @@ def test_an_answer_in_pages_is_put_together():
 def test_what_is_not_complete_is_not_measured(status):
     with pytest.raises(Unmeasured, match=rf"HTTPCode_Target_5XX_Count is {status}.*oops.*next: ") as raised:
         traffic(answered(**WELL, target_errors=(status, []), messages=["oops"]))
-    assert str(raised.value).startswith("Not measured: CloudWatch did not give all")
+    assert str(raised.value).startswith("Not measured: CloudWatch did not return all")
     assert "\n" not in str(raised.value)
 
 
@@ -223,13 +223,13 @@ def test_what_was_lost_on_one_page_is_not_made_up_for_by_the_next():
 def test_a_series_that_is_not_answered_at_all_is_not_measured():
     answer = answered(**WELL)
     answer["MetricDataResults"] = [one for one in answer["MetricDataResults"] if one["Id"] != "target_errors"]
-    with pytest.raises(Unmeasured, match="HTTPCode_Target_5XX_Count is not answered"):
+    with pytest.raises(Unmeasured, match="HTTPCode_Target_5XX_Count is missing"):
         traffic(answer)
 
 
 @pytest.mark.parametrize("answers", [{}, {"timed": [], "fast_percent": [], "target_errors": [None, None, 2.0]}])
 def test_answers_that_are_there_before_the_count_of_requests_are_not_measured(answers):
-    with pytest.raises(Unmeasured, match=r"no RequestCount in 1 of the periods.*next: look again"):
+    with pytest.raises(Unmeasured, match=r"no RequestCount in 1 of the periods.*next: run the same command again"):
         traffic(answered(**{**WELL, "requests": [100.0, 200.0], **answers}))
 
 
@@ -325,7 +325,7 @@ WITHOUT = {name: value for name, value in SETTINGS.items() if name != "stage"}
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, r"does not say where the canary's figures are; measured: no kind; allowed: kind cloudwatch or prometheus"),
+        ({}, r"has no valid kind; measured: no kind; allowed: kind cloudwatch or prometheus"),
         ({"kind": "datadog"}, r"measured: kind datadog; allowed: kind cloudwatch or prometheus"),
         (WITHOUT, r"metric_source of kind cloudwatch has no key stage, which is required; allowed: api_name, stage,"),
         ({**SETTINGS, "resource": []}, r"has an unknown key resource; did you mean resources\?"),

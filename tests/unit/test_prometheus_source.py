@@ -147,25 +147,25 @@ def test_what_is_missing_is_taken_for_what_it_means(changes, expected):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"slow": EMPTY}, r"queries.slow; measured: 1234 requests, and no answer to it"),
-        ({"slow": vector("NaN")}, r"queries.slow; measured: 1234 requests, and no answer to it"),
-        ({"requests": vector("1", "2")}, r"queries.requests; measured: 2 series, and not one"),
-        ({"requests": vector("-3")}, r"queries.requests; measured: -3, which is no count"),
-        ({"errors": vector("+Inf")}, r"queries.errors; measured: inf, which is no count"),
+        ({"slow": EMPTY}, r"queries.slow; measured: 1234 requests, but an empty result"),
+        ({"slow": vector("NaN")}, r"queries.slow; measured: 1234 requests, but an empty result"),
+        ({"requests": vector("1", "2")}, r"queries.requests; measured: 2 series instead of one"),
+        ({"requests": vector("-3")}, r"queries.requests; measured: -3, which is not a count"),
+        ({"errors": vector("+Inf")}, r"queries.errors; measured: inf, which is not a count"),
         ({"errors": {"status": "success", "data": {"resultType": "matrix", "result": []}}}, r"measured: a matrix"),
         ({"errors": {"status": "success", "data": {"resultType": "vector", "result": [{"histogram": []}]}}},
-         r"queries.errors; measured: HTTP 200 with no number"),
+         r"queries.errors; measured: HTTP 200 without a number"),
         ({"errors": error("bad_data", "parse error:\n unexpected end")}, r"HTTP 200, bad_data: parse error"),
-        ({"errors": "<html>log in</html>"}, r"queries.errors; measured: HTTP 200 with no number"),
-        ({"errors": "[]"}, r"HTTP 200 with no number"),
-        ({"errors": {"status": "success"}}, r"HTTP 200 with no number"),
+        ({"errors": "<html>log in</html>"}, r"queries.errors; measured: HTTP 200 without a number"),
+        ({"errors": "[]"}, r"HTTP 200 without a number"),
+        ({"errors": {"status": "success"}}, r"HTTP 200 without a number"),
     ],
 )  # fmt: skip
 def test_what_is_no_one_number_is_not_measured(changes, said):
     with pytest.raises(Unmeasured, match=said) as raised:
         traffic(changes)
     assert "\n" not in str(raised.value)
-    assert "next: try the query in Prometheus" in str(raised.value)
+    assert "next: run the query in Prometheus" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_what_is_no_one_number_is_not_measured(changes, said):
     [
         (422, error("execution", "many-to-many matching not allowed"), "HTTP 422, execution: many-to-many"),
         (503, error("timeout", "query timed out"), "HTTP 503, timeout: query timed out"),
-        (502, "Bad Gateway", "HTTP 502 with no number"),
-        (302, "", "HTTP 302 with no number"),
-        (401, "", "HTTP 401 with no number"),
+        (502, "Bad Gateway", "HTTP 502 without a number"),
+        (302, "", "HTTP 302 without a number"),
+        (401, "", "HTTP 401 without a number"),
     ],
 )
 def test_an_error_of_http_is_not_measured(status, answer, said):
@@ -194,7 +194,7 @@ def test_no_answer_is_not_measured_and_no_proxy_is_asked(monkeypatch):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     assert traffic().requests == 1234
     with pytest.raises(
-        Unmeasured, match=r"Prometheus gave no answer; measured: ConnectError at http://127.0.0.1:\d+/api"
+        Unmeasured, match=r"Prometheus did not answer; measured: ConnectError at http://127.0.0.1:\d+/api"
     ):
         source(f"http://127.0.0.1:{free_port()}").traffic(START, END, 200)
 
@@ -206,11 +206,11 @@ def test_no_cpu_is_not_measured(answer):
 
 
 @pytest.mark.parametrize(
-    ("left_out", "expected"),
+    ("not_judged", "expected"),
     [({"all_requests"}, (None, None)), ({"all_errors"}, (4936, None)), ({"all_requests", "all_errors"}, (None, None))],
 )
-def test_the_requests_and_errors_of_both_sides_need_not_be_counted(left_out, expected):
-    found = traffic(queries={name: query for name, query in QUERIES.items() if name not in left_out})
+def test_the_requests_and_errors_of_both_sides_need_not_be_counted(not_judged, expected):
+    found = traffic(queries={name: query for name, query in QUERIES.items() if name not in not_judged})
     assert (found.all_requests, found.all_errors) == expected
 
 
@@ -233,8 +233,8 @@ def test_a_bound_is_written_in_seconds(slow_ms, written):
         ({"queries": []}, r"not valid: queries=\[\]; allowed: a mapping of names to PromQL"),
         ({"queries": {}}, r"metric_source.queries has no key requests, which is required; allowed: requests, errors,"),
         ({"queries": {**QUERIES, "slwo": "x"}}, r"metric_source.queries has an unknown key slwo; did you mean slow\?"),
-        ({"queries": {**QUERIES, "errors": "sum(errors)"}}, r"='sum\(errors\)'; allowed: PromQL with {seconds} in it"),
-        ({"queries": {**QUERIES, "slow": "slow[{seconds}s]"}}, r"PromQL with {seconds} and {slow_seconds} in it"),
+        ({"queries": {**QUERIES, "errors": "sum(errors)"}}, r"errors\)'; allowed: PromQL that contains {seconds}"),
+        ({"queries": {**QUERIES, "slow": "slow[{seconds}s]"}}, r"PromQL that contains {seconds} and {slow_seconds}"),
         ({"region": "x"}, r"metric_source of kind prometheus has an unknown key region"),
         ({"period_seconds": 15}, r"not valid: period_seconds=15"),
     ],

@@ -16,7 +16,7 @@ from task_migration.canary.rollback_conditions import (
     Condition,
     DualWriteBounds,
     DualWriteSample,
-    Sync,
+    SyncSample,
     breached,
     judge,
     of_canary,
@@ -37,7 +37,7 @@ def health(state: str = "running", p95: float | None = 8, last_error: str = "") 
     return {"state": state, "lag_ms_10_s": {"p95": p95}, "last_error": last_error}
 
 
-WELL = DualWriteSample(ApiProbeResult(20, 0, 12.0), Sync(health(), 0, 0, 3, 0.1), looked(True))
+WELL = DualWriteSample(ApiProbeResult(20, 0, 12.0), SyncSample(health(), 0, 0, 3, 0.1), looked(True))
 
 
 def sample(api: Any = WELL.api, check: Any = WELL.check, **sync: Any) -> DualWriteSample:
@@ -67,11 +67,14 @@ def test_when_all_is_well_all_is_fine() -> None:
         ({"api": ApiProbeResult(20, 0, 500.0)}, {}),
         ({"health": health("reconnecting"), "unwell_seconds": 3}, {"sync": "warns"}),
         ({"health": health("reconnecting"), "unwell_seconds": 61}, {"sync": "breached"}),
-        ({"health": health("reconnecting"), "unwell_seconds": 61, "away": "task_service"}, {"sync": "warns"}),
-        ({"health": health("reconnecting"), "unwell_seconds": 181, "away": "task_service"}, {"sync": "breached"}),
-        ({"health": health("reconnecting"), "unwell_seconds": 999, "away": "laravel"}, {"sync": "warns"}),
-        ({"health": None, "unwell_seconds": 999, "away": "laravel"}, {"sync": "warns"}),
-        ({"health": None, "unwell_seconds": 61, "away": "task_service"}, {"sync": "breached"}),
+        ({"health": health("reconnecting"), "unwell_seconds": 61, "unreachable": "task_service"}, {"sync": "warns"}),
+        (
+            {"health": health("reconnecting"), "unwell_seconds": 181, "unreachable": "task_service"},
+            {"sync": "breached"},
+        ),
+        ({"health": health("reconnecting"), "unwell_seconds": 999, "unreachable": "laravel"}, {"sync": "warns"}),
+        ({"health": None, "unwell_seconds": 999, "unreachable": "laravel"}, {"sync": "warns"}),
+        ({"health": None, "unwell_seconds": 61, "unreachable": "task_service"}, {"sync": "breached"}),
         ({"health": health("blocked")}, {"sync": "breached"}),
         ({"health": None, "unwell_seconds": 61}, {"sync": "breached"}),
         ({"health": health(p95=900), "slow_seconds": 5}, {"sync latency": "warns"}),
@@ -153,7 +156,7 @@ def test_a_canary_that_is_well_is_fine_and_every_finding_without_a_condition_of_
     assert [one.name for one in of()] == [
         f"canary: {name}"
         for name in (
-            "figures",
+            "metrics",
             "error rate",
             "p95",
             "hits",
@@ -209,14 +212,14 @@ def test_what_proves_nothing_takes_nothing_back(changes: dict[str, Any], expecte
 
 def test_figures_that_should_be_there_and_are_not_are_unknown_and_said_once() -> None:
     away = {"whole": None, "recent": None, "traffic_trouble": "AWS cannot be reached"}
-    assert moved(**away) == {"figures": "unknown"}
-    assert moved(**away, late=False) == {"figures": "unproven"}
+    assert moved(**away) == {"metrics": "unknown"}
+    assert moved(**away, late=False) == {"metrics": "unproven"}
 
 
 def test_a_sync_is_judged_alike_in_both_directions() -> None:
-    latency, state = of_sync("sync backward", Sync(None, 61, 0, 5, 181.0), BOUNDS)
+    latency, state = of_sync("sync backward", SyncSample(None, 61, 0, 5, 181.0), BOUNDS)
     assert (latency.name, latency.grade) == ("latency of the sync backward", "breached")
-    assert str(state) == "sync backward: not reached for 61 s (allowed: running, else back within 60 s)"
+    assert str(state) == "sync backward: not reached for 61 s (allowed: running again within 60 s)"
 
 
 def test_a_check_that_found_nothing_but_rows_that_can_not_cross_moves_no_user() -> None:

@@ -1,4 +1,4 @@
-"""A new weight of the canary, judged again and again until it is proven, fails, or has had all the time there is."""
+"""Judges a new weight of the canary repeatedly until it is proven, fails, or its time is over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from itertools import count
 
 from task_migration import progress
 from task_migration.canary import canary_judgement, canary_metrics, traffic_findings
-from task_migration.canary.canary_gate import details, lines
 from task_migration.canary.canary_sample import CanaryBounds, CanaryFinding, CanarySample
 from task_migration.canary.canary_sampler import CanarySampler
 from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
@@ -24,9 +23,9 @@ from task_migration.outcome import Outcome
 from task_migration.times import duration
 
 LONGEST_HOLD = 86_400
-"""Who would have to wait for longer than this is not told to."""
+"""A longer wait is not suggested. Seconds."""
 _LEAST_SECONDS = 1.0
-"""In a log, progress below a second is left out."""
+"""Progress of less than a second is not shown in a log."""
 
 
 def bake(
@@ -46,16 +45,17 @@ def bake(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Waits until the weight is in force everywhere, then judges every ``canary_interval_seconds``.
+    """Waits until the weight is active everywhere, then judges every ``canary_interval_seconds``.
 
-    It ends well at the first look that passes after ``canary_bake_seconds``. While it bakes, ``canary_probe_rate``
-    reads a second are sent through the gateway, and each look's figures are published in ``metrics_namespace`` ("":
-    nowhere). Details: as the gate's, and ``seconds``, ``looks``, ``probes`` and ``probes_failed``. In check mode it
-    says what it would do; nothing is sent. Raises Refused before it begins if the inventory's values won't do; Failed
-    as soon as a finding fails, or when ``canary_hold_seconds`` more have proven nothing.
+    It succeeds with the first check that passes after ``canary_bake_seconds``. Meanwhile ``canary_probe_rate`` reads
+    per second are sent through the gateway, and each check's metrics are published in ``metrics_namespace`` ("":
+    nowhere).
+    Details: as the gate's, and ``seconds``, ``looks`` (the number of checks), ``probes`` and ``probes_failed``. In
+    check mode it predicts, and sends nothing. Raises Refused before it starts if the inventory's values are not valid;
+    Failed as soon as a finding fails, or if the checks are still inconclusive after ``canary_hold_seconds`` more.
     """
     bounds, interval = canary.bounds, canary.canary_interval_seconds
-    gauge = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
+    sampler = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
     probe = None
     if canary_probe_rate > 0:
         probe = SyntheticReads(
@@ -65,28 +65,28 @@ def bake(
             per_second=canary_probe_rate,
         )
     if check:
-        reads = f", sending {canary_probe_rate:g} reads a second through the gateway" if probe else ""
+        reads = f", with {canary_probe_rate:g} reads per second through the gateway" if probe else ""
         return Outcome(
             False,
             f"would judge {weight} % every {interval:g} s for {_length(canary_bake_seconds)}{reads}, "
-            f"and hold it for {_length(canary_hold_seconds)} more while the figures prove nothing",
+            f"and hold it for {_length(canary_hold_seconds)} more while that is inconclusive",
             {"verdict": "", "findings": [], "figures": {}, "confidence_percent": bounds.confidence_percent},
         )
     metrics = CloudWatchPublisher(
         metrics_namespace=metrics_namespace, migration_environment=migration_environment, aws=aws
     )
-    began = time.monotonic()
-    with metrics, gauge, probe.sending() if probe else nullcontext():
+    started = time.monotonic()
+    with metrics, sampler, probe.running() if probe else nullcontext():
         now, settle = datetime.now(UTC), timedelta(seconds=canary.canary_settle_seconds)
-        shifts = gauge.shifts(weight)
+        shifts = sampler.shifts(weight)
         since = (shifts[-1] if shifts else now) + settle
-        settled = began + max(0.0, (since - now).total_seconds())
-        if settled > began:
-            note = f"until the weight is in force everywhere, {settled - began:.0f} s"
+        settled = started + max(0.0, (since - now).total_seconds())
+        if settled > started:
+            note = f"until the weight is active everywhere, {settled - started:.0f} s"
             listener(progress.Progress(f"waiting at {weight} %", 0, 0, "", _LEAST_SECONDS, note))
         for number in count(1):
             time.sleep(max(0.0, settled + number * interval - time.monotonic()))
-            sample = gauge.sample(weight, since, shifts)
+            sample = sampler.sample(weight, since, shifts)
             baked = max(number * interval, time.monotonic() - settled)
             findings = canary_judgement.judge(sample, bounds)
             verdict = canary_judgement.verdict_of(findings)
@@ -98,21 +98,23 @@ def bake(
             if verdict == "pass" and baked >= canary_bake_seconds:
                 break
             if baked >= canary_bake_seconds + canary_hold_seconds:
-                step = _more(sample, canary_judgement.not_passed(findings)[0], canary_hold_seconds)
-                raise _failed(f"the canary proves nothing at {weight} % after {_length(baked)}", findings, bounds, step)
+                step = _more_requests(sample, canary_judgement.not_passed(findings)[0], canary_hold_seconds)
+                raise _failed(
+                    f"the canary is inconclusive at {weight} % after {_length(baked)}", findings, bounds, step
+                )
     sent = probe.sent() if probe else None
     return Outcome(
         False,
-        f"bake: pass at {weight} %{bounds.caveat} after {_length(baked)}: {canary_judgement.in_one_line(sample)}"
+        f"bake: pass at {weight} %{bounds.confidence_note} after {_length(baked)}: {canary_judgement.summary(sample)}"
         + (f"; {sent}" if sent else ""),
         {
-            **details(sample, findings, bounds),
-            "seconds": round(time.monotonic() - began, 1),
+            **canary_judgement.details(sample, findings, bounds),
+            "seconds": round(time.monotonic() - started, 1),
             "looks": number,
             "probes": sent.requests if sent else 0,
             "probes_failed": sent.failed if sent else 0,
         },
-        (*lines(sample, findings), *metrics.lines),
+        (*canary_judgement.lines(sample, findings), *metrics.lines),
     )
 
 
@@ -123,27 +125,27 @@ def _line(
     bounds: CanaryBounds,
     probe: SyntheticReads | None,
 ) -> str:
-    """One look in one line; what is not a pass comes first, in full if it fails."""
+    """Returns one check in one line; what did not pass comes first, in full if it failed."""
     bad = canary_judgement.not_passed(findings)
     failed = [f"FAIL {one}" for one in bad if one.verdict == "fail"]
     unproven = [one.name for one in bad if one.verdict == "inconclusive"]
     parts = [
         *failed,
         f"not proven yet: {', '.join(unproven)}" if unproven else "",
-        canary_judgement.in_one_line(sample),
+        canary_judgement.summary(sample),
     ]
     sent = str(probe.sent()) if probe else ""
-    return f"look {number}{bounds.caveat}: " + "; ".join(filter(None, [*parts, sent]))
+    return f"check {number}{bounds.confidence_note}: " + "; ".join(filter(None, [*parts, sent]))
 
 
 def _failed(what: str, findings: Sequence[CanaryFinding], bounds: CanaryBounds, step: str) -> Failed:
-    """What follows is the playbook's to say; where figures were too few, what gives more of them."""
+    """Returns the failure. ``step`` is what brings more requests, if there were too few; the rest is the playbook's."""
     bad = canary_judgement.not_passed(findings)
-    return Failed(f"{what}{bounds.caveat}", measured="; ".join(map(str, bad)), next_step=step)
+    return Failed(f"{what}{bounds.confidence_note}", measured="; ".join(map(str, bad)), next_step=step)
 
 
-def _more(sample: CanarySample, unproven: CanaryFinding, hold_seconds: float) -> str:
-    """What to type for a proof: traffic goes back now, and the next bake begins to count anew."""
+def _more_requests(sample: CanarySample, unproven: CanaryFinding, hold_seconds: float) -> str:
+    """Returns what to type for a proof: traffic is rolled back now, and the next bake counts from the start."""
     if not unproven.missing:
         return unproven.next_step
     sent = traffic_findings.probes(sample.weight, unproven.missing)
@@ -151,7 +153,7 @@ def _more(sample: CanarySample, unproven: CanaryFinding, hold_seconds: float) ->
         return sent
     longer = math.ceil(hold_seconds + unproven.missing / sample.whole.per_second)
     return (
-        f"{sent}; or -e canary_hold_seconds={longer} waits for users to send them" if longer <= LONGEST_HOLD else sent
+        f"{sent}; or -e canary_hold_seconds={longer} waits for that many from users" if longer <= LONGEST_HOLD else sent
     )
 
 

@@ -1,14 +1,13 @@
-"""The gate between two weights of the canary: what was measured at the one in force, judged once."""
+"""The gate between two weights of the canary: measures the active weight, and judges it once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from task_migration.canary import canary_judgement
-from task_migration.canary.canary_sample import CanaryBounds, CanaryFinding, CanarySample
+from task_migration.canary.canary_sample import CanaryBounds, CanaryFinding
 from task_migration.canary.canary_sampler import CanarySampler
 from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
 from task_migration.canary.metric_sources import source
@@ -17,7 +16,7 @@ from task_migration.external.aws import Aws
 from task_migration.outcome import Outcome
 
 PATIENCE_SECONDS = 20.0
-"""For so long it looks again at what proves nothing: a latency above its bound for a moment, figures that are late."""
+"""How long to repeat the check while it is inconclusive, such as for a short peak of latency, or late metrics."""
 
 
 def canary_gate(
@@ -28,55 +27,40 @@ def canary_gate(
     weight: int,
     check: bool = False,
 ) -> Outcome:
-    """Measures and judges, a few times if that proves nothing; in check mode it does the same, for it only ever looks.
+    """Measures and judges, repeatedly while that is inconclusive; changes nothing, so check mode does the same.
 
-    ``weight`` is the share that is in force now, in percent. Traffic counts since the journal's last shift and
-    ``canary_settle_seconds`` more. Details: ``verdict``, ``findings``, ``figures`` and ``confidence_percent``. Raises
-    Refused unless every finding is a pass; the message names those that are not.
+    ``weight`` is the active share in percent. Traffic counts from ``canary_settle_seconds`` after the journal's last
+    shift on. Details: ``verdict``, ``findings``, ``figures`` (the measured values) and ``confidence_percent``. Raises
+    Refused unless every finding passes, with those that did not.
     """
     bounds, interval = canary.bounds, canary.canary_interval_seconds
-    gauge = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
-    began = time.monotonic()
-    with gauge:
-        shifts, settle = gauge.shifts(weight), timedelta(seconds=canary.canary_settle_seconds)
+    sampler = CanarySampler(canary, endpoints, source(canary.metric_source, aws), recent_seconds=interval)
+    started = time.monotonic()
+    with sampler:
+        shifts, settle = sampler.shifts(weight), timedelta(seconds=canary.canary_settle_seconds)
         while True:
-            sample = gauge.sample(weight, shifts[-1] + settle if shifts else None, shifts)
+            sample = sampler.sample(weight, shifts[-1] + settle if shifts else None, shifts)
             findings = canary_judgement.judge(sample, bounds)
-            patience = PATIENCE_SECONDS - (time.monotonic() - began)
+            patience = PATIENCE_SECONDS - (time.monotonic() - started)
             if canary_judgement.verdict_of(findings) != "inconclusive" or patience < interval:
                 break
             time.sleep(interval)
     if bad := canary_judgement.not_passed(findings):
-        raise _closed(weight, bad, bounds)
+        raise _refusal(weight, bad, bounds)
     return Outcome(
         False,
-        f"gate: pass at {weight} %{bounds.caveat}: {canary_judgement.in_one_line(sample)}",
-        details(sample, findings, bounds),
-        lines(sample, findings),
+        f"gate: pass at {weight} %{bounds.confidence_note}: {canary_judgement.summary(sample)}",
+        canary_judgement.details(sample, findings, bounds),
+        canary_judgement.lines(sample, findings),
     )
 
 
-def details(sample: CanarySample, findings: Sequence[CanaryFinding], bounds: CanaryBounds) -> dict[str, Any]:
-    """One judgement for machines, as gate and bake give it."""
-    return {
-        "verdict": canary_judgement.verdict_of(findings),
-        "findings": [one.as_dict() for one in findings],
-        "figures": canary_judgement.figures(sample),
-        "confidence_percent": bounds.confidence_percent,
-    }
-
-
-def lines(sample: CanarySample, findings: Sequence[CanaryFinding]) -> tuple[str, ...]:
-    """One judgement for the operator: a line for each finding, and one for what was not judged."""
-    return (*(f"{one.verdict}: {one}" for one in findings), *filter(None, [canary_judgement.left_out(sample)]))
-
-
-def _closed(weight: int, bad: Sequence[CanaryFinding], bounds: CanaryBounds) -> Refused:
-    red = bad[0].verdict == "fail"
-    back = "; or ansible-playbook phase-2.4-canary.yml -e weight=0 brings every user back to Laravel"
-    step = bad[0].next_step or "set that right, then run the same command again"
+def _refusal(weight: int, bad: Sequence[CanaryFinding], bounds: CanaryBounds) -> Refused:
+    failed = bad[0].verdict == "fail"
+    rollback = "; or ansible-playbook phase-2.4-canary.yml -e weight=0 sends all traffic to Laravel"
+    step = bad[0].next_step or "fix that, then run the same command again"
     return Refused(
-        f"the gate {'is red' if red else 'proves nothing yet'} at {weight} %{bounds.caveat}",
+        f"the canary gate {'failed' if failed else 'is inconclusive'} at {weight} %{bounds.confidence_note}",
         measured="; ".join(map(str, bad)),
-        next_step=step + (back if red and weight else ""),
+        next_step=step + (rollback if failed and weight else ""),
     )

@@ -1,5 +1,6 @@
-"""What is published in CloudWatch, made of what was measured: for each publisher a pure function, by the names of
-metric_data.yml. None is what nobody knows, and is left out there.
+"""The CloudWatch metrics of the watch and of the canary, with the names in metric_data.yml. Pure functions.
+
+None is an unknown value, which is not published.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from task_migration.canary.canary_sample import CanaryFinding
 from task_migration.canary.rollback_conditions import LEAST_REQUESTS, DualWriteSample
 
 FEWEST_FOR_P95 = 20
-"""Of fewer requests the p95 is the slowest one."""
+"""With fewer requests the p95 is the slowest one."""
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 
-def of_watch(sample: DualWriteSample, share: float | None) -> Figures:
-    """One look at the dual write while ``share`` percent of the traffic is known to go to the Task Service.
+def of_watch(sample: DualWriteSample, share: float | None) -> Metrics:
+    """Returns the metrics of one sample of the dual write; ``share`` percent of the traffic goes to the Task Service,
+    None if not known.
 
-    A verdict of phase 2.2 is what the next weight leans on: its age is told while there is one to come.
+    The next weight needs a fresh verdict of phase 2.2, so its age is published while there is a next one.
     """
     api, check, verdict = sample.api, sample.check, sample.verdict_passed
     enough = api is not None and api.requests >= LEAST_REQUESTS
-    figures: Figures = {
+    metrics: Metrics = {
         "ConsistencyAge": check.age_seconds if check and check.passed is not None else None,
         "ApiErrorRate": 100 * api.errors / api.requests if api and enough else None,
         "ApiLatencyP95": api.p95_ms if api and enough else None,
@@ -31,15 +33,15 @@ def of_watch(sample: DualWriteSample, share: float | None) -> Figures:
         "CanaryWeight": share,
     }
     if share and share < 100 and not sample.forward.trouble:
-        figures |= {
+        metrics |= {
             "VerifyVerdict": {True: 1.0, False: -1.0, None: 0.0}[verdict],
             "VerifyVerdictAge": sample.verdict_age_seconds,
         }
-    return figures
+    return metrics
 
 
-def of_canary(sample: canary_sample.CanarySample, findings: Iterable[CanaryFinding]) -> Figures:
-    """One look of the canary's gate while traffic is moved."""
+def of_canary(sample: canary_sample.CanarySample, findings: Iterable[CanaryFinding]) -> Metrics:
+    """Returns the metrics of one sample of the canary while traffic goes to the Task Service."""
     whole = sample.whole.traffic if sample.whole else None
     newest = sample.recent.traffic if sample.recent else whole
     return {

@@ -1,4 +1,4 @@
-"""What the gate of the canary is made of: bounds, what was measured at one time, and findings. Pure."""
+"""The values that the canary gate works with: bounds, one sample of measurements, and findings. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Literal
 from task_migration.canary.api_probe import ApiProbeResult
 from task_migration.canary.metric_source import TrafficCounts
 from task_migration.control.consistency_history import Check
-from task_migration.runtime import health_endpoint as of_sync
+from task_migration.runtime import health_endpoint
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
 USUAL_CONFIDENCE_PERCENT = 95.0
-"""Whoever asks for less is told so with every verdict."""
+"""Below this confidence, every verdict mentions it."""
 
 
 @dataclass(frozen=True)
 class CanaryBounds:
-    """What is allowed: the inventory's values. Shares and confidence in percent."""
+    """The inventory's bounds. Shares and confidence in percent."""
 
     error_rate_percent: float
     p95_ms: float
@@ -35,8 +35,8 @@ class CanaryBounds:
         return self.confidence_percent / 100
 
     @property
-    def caveat(self) -> str:
-        """What every verdict says when less is asked for than usual; "" otherwise."""
+    def confidence_note(self) -> str:
+        """The confidence, for every verdict, if it is lower than usual; "" otherwise."""
         if self.confidence_percent >= USUAL_CONFIDENCE_PERCENT:
             return ""
         return f" at {self.confidence_percent:g} % confidence"
@@ -44,7 +44,7 @@ class CanaryBounds:
 
 @dataclass(frozen=True)
 class TrafficWindow:
-    """The Task Service's traffic of so many seconds."""
+    """The Task Service's traffic in a window of ``seconds``."""
 
     seconds: float
     traffic: TrafficCounts
@@ -56,7 +56,7 @@ class TrafficWindow:
 
 @dataclass(frozen=True)
 class SyncDirection:
-    """One direction of the sync. ``health`` is what GET /health says, None if nobody answers on ``port``;
+    """One direction of the sync. ``health`` is the answer of GET /health, None without an answer on ``port``;
     ``above_seconds`` is for how long its latency has been above the bound, ``unwell_seconds`` for how long it has not
     been running."""
 
@@ -79,8 +79,8 @@ class SyncDirection:
 
     @property
     def latency_ms(self) -> float | None:
-        """The p95 of ten seconds; if nothing was carried, how long the oldest entry has waited; None if none waits."""
-        p95 = of_sync.p95_ms(self.health)
+        """The p95 of ten seconds; if nothing was synced, how long the oldest entry has waited; None if none waits."""
+        p95 = health_endpoint.p95_ms(self.health)
         if p95 is not None:
             return p95
         return self.oldest_seconds * 1000 if self.pending else None
@@ -90,14 +90,14 @@ class SyncDirection:
 class CanarySample:
     """All that was measured at one time, while ``weight`` percent of the traffic went to the Task Service.
 
-    ``whole`` is the traffic since the weight was set, ``recent`` the end of it, ``before`` the traffic at the weight
-    before, None if nobody knows, and ``shifted_seconds`` how long ago the weight was set. At weight 0 ``whole`` is as
-    far back as a window reaches, and the API is asked directly too (``api``, None without an address).
-    ``traffic_trouble`` says why there is no ``whole``, or why it ends before what is newest. ``cpu_above_seconds`` is
-    for how long the CPU is known to have been above its bound. ``backward`` is None at weight 0 as long as that sync is
-    off. ``stale`` says why the last verdict may not be leaned on, "" if it may; ``altered`` that the only reason is a
-    table that is another one now. ``dead_letters`` are rows that could not cross, by kind, without those that are
-    signed off. What is None otherwise nobody could ask, and the troubles say why.
+    ``whole`` is the traffic since the weight was set, ``recent`` its end, ``before`` the traffic at the previous
+    weight, None if not known, and ``shifted_seconds`` how long ago the weight was set. At weight 0 ``whole`` is the
+    longest window, and ``api`` are direct requests to the API, None without an address. ``traffic_trouble`` is why
+    there is no ``whole``, or why it lacks the newest period. ``cpu_above_seconds`` is for how long the CPU is known to
+    have been above its bound. ``backward`` is None at weight 0 while that sync is off. ``stale`` is why the last
+    verdict cannot be used, "" if it can; ``altered`` means that an altered table is the only reason. ``dead_letters``
+    are rows that could not be synced, by kind, without those that are signed off. Any other None could not be measured,
+    and the troubles say why.
     """
 
     weight: float
@@ -134,8 +134,8 @@ class CanarySample:
 
 @dataclass(frozen=True)
 class CanaryFinding:
-    """One bound, held against what was measured. ``next_step`` is what to type about it, if it is not a pass;
-    ``missing`` is how many requests more to the Task Service would prove it, 0 if no number does."""
+    """One bound, compared with what was measured. ``next_step`` is what to do about it, if it did not pass; ``missing``
+    is how many more requests to the Task Service would prove it, 0 if no number does."""
 
     name: str
     verdict: Verdict

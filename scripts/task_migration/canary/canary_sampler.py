@@ -1,7 +1,7 @@
-"""Measures what the gate of the canary judges: the gateway's and the database's figures, both syncs, both databases.
+"""Measures what the canary gate judges: the metrics of the gateway and of the database, both syncs, both databases.
 
-What can't be asked now is left unknown with the reason, and asked again at the next look: a database that restarts, or
-figures that are late, must not end a look in an error.
+A source that cannot be reached does not stop a sample: its values are unknown, with the reason, and the next sample
+reads them again. A restarting database, or late metrics, must not raise an error.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TypeVar
 from task_migration.canary.api_probe import ApiProbe
 from task_migration.canary.canary_sample import CanarySample, SyncDirection, TrafficWindow
 from task_migration.canary.canary_settings import CanaryEndpoints, CanarySettings
-from task_migration.canary.dual_write_sampler import in_short
+from task_migration.canary.dual_write_sampler import error_text
 from task_migration.canary.metric_source import MetricSource, TrafficCounts
-from task_migration.canary.traffic_findings import silent
+from task_migration.canary.traffic_findings import is_silent
 from task_migration.control import checklist, consistency_history, journal, sync_switch
 from task_migration.control.consistency_history import Check
 from task_migration.errors import MigrationError, Refused
@@ -29,47 +29,47 @@ from task_migration.runtime import health_endpoint
 from task_migration.sync import sync_tables
 
 CPU_PERIODS = 3
-"""The CPU's figures come later than those of the traffic, by a period or two."""
+"""The CPU's metrics come a period or two later than those of the traffic."""
 BEFORE_SECONDS = 3600.0
-"""For so long before a weight was set its traffic tells what is usual."""
+"""How long before a shift traffic is compared with that after it."""
 _BURST_WINDOW_SECONDS = 120.0
 
-_Told = TypeVar("_Told")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class _Letters:
-    """What could not cross into one database, by kind, and how many conflicts it keeps."""
+class _SyncTables:
+    """Rows that could not be synced into one database, by kind, and how many conflicts it stores."""
 
-    dead: Mapping[str, int]
+    dead_letters: Mapping[str, int]
     conflicts: int
 
 
 @dataclass(frozen=True)
-class _Laravel:
-    """What Laravel's database tells. ``stale`` is None if it takes the Task Service's database to know."""
+class _LaravelSample:
+    """What Laravel's database holds. ``stale`` is None if that needs the Task Service's database too."""
 
     check: Check | None
     stale: str | None
     altered: bool
     backward_is_on: bool
-    letters: _Letters
+    sync_tables: _SyncTables
 
 
 @dataclass(frozen=True)
-class _Traffic:
+class _TrafficSample:
     whole: TrafficWindow | None = None
     recent: TrafficWindow | None = None
     trouble: str = ""
 
 
 class CanarySampler:
-    """Takes samples over connections that it keeps open while its block runs; remembers since when a value is above its
-    bound. A verdict of phase 2.2 that is fresh when the gauge is made does not get old under its hands: traffic goes
-    back for what is wrong, and not because time passes.
+    """Takes samples, with connections that stay open while its block runs; remembers since when a value is above its
+    bound. A verdict of phase 2.2 that is fresh when sampling starts stays valid until sampling ends: traffic is rolled
+    back because of a fault, and not because time passes.
 
-    ``recent_seconds`` is how much of a window's end is measured by itself too, ``window_seconds`` how far back a window
-    reaches at most. Raises Refused if the API's address or the CA's file won't do.
+    ``recent_seconds`` is the length of a window's end that is also measured separately. Raises Refused if the API's
+    address or the CA file is not valid.
     """
 
     def __init__(
@@ -107,13 +107,14 @@ class CanarySampler:
         self._open.clear()
 
     def shifts(self, weight: float) -> list[datetime]:
-        """When the runbook set this weight, which is in force, and before it those that led to it, oldest first.
+        """Returns when the runbook set the active weight, after those that led to it, oldest first, by this machine's
+        clock.
 
-        By this machine's clock. Empty if it was set by other means, as one is that the journal's newest shift does not
-        lead to, or if nobody can tell.
+        Empty if the journal's newest shift is to another weight, so that it was set by other means, or if the journal
+        cannot be read.
         """
 
-        def ask(laravel: database.Connection) -> list[datetime]:
+        def read(laravel: database.Connection) -> list[datetime]:
             standing = checklist.standing(journal.entries(laravel))
             shifts = [one for one in standing if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
             if not shifts or str(shifts[-1].evidence.get("to")) != f"{weight:g}":
@@ -121,18 +122,18 @@ class CanarySampler:
             ahead = datetime.now(UTC) - journal.now(laravel)
             return [one.at + ahead for one in shifts]
 
-        return self._asked(self._laravel, ask)[0] or []
+        return self._read(self._laravel, read)[0] or []
 
     def sample(self, weight: float, since: datetime | None, shifts: Sequence[datetime] = ()) -> CanarySample:
-        """One sample; of the traffic since that time, or as far back as a window reaches. Of those ``shifts``, what was
-        between the last two is what it is compared with."""
+        """Takes one sample, of the traffic since that time or of the longest window. It is compared with the traffic
+        between the last two ``shifts``."""
         now = datetime.now(UTC)
         oldest = now - timedelta(seconds=self._window_seconds)
         traffic = self._traffic(weight, max(since or oldest, oldest) if weight else oldest, now)
         cpu_percent, cpu_trouble = self._cpu(now)
-        there, task_service_trouble = self._asked(self._task_service, self._letters)
-        here, laravel_trouble = self._asked(self._laravel, self._told_by_laravel)
-        letters = [one for one in (here and here.letters, there) if one]
+        in_task_service, task_service_trouble = self._read(self._task_service, self._sync_tables)
+        laravel, laravel_trouble = self._read(self._laravel, self._read_laravel)
+        both = [one for one in (laravel and laravel.sync_tables, in_task_service) if one]
         return CanarySample(
             weight=weight,
             whole=traffic.whole,
@@ -140,47 +141,49 @@ class CanarySampler:
             traffic_trouble=traffic.trouble,
             cpu_percent=cpu_percent,
             cpu_trouble=cpu_trouble,
-            # One point above is in every window until it has left it.
+            # A single value above the bound is in every window until it has left it.
             cpu_above_seconds=max(0.0, self._above("cpu", cpu_percent, self._bounds.cpu_percent) - self._cpu_seconds),
             forward=self._direction("forward"),
-            backward=self._direction("backward") if weight or (here and here.backward_is_on) else None,
+            backward=self._direction("backward") if weight or (laravel and laravel.backward_is_on) else None,
             api=self._probe.burst() if self._probe and not weight else None,
-            check=here.check if here else None,
-            stale=here.stale if here else None,
-            altered=bool(here and here.altered),
-            dead_letters=sum((Counter(one.dead) for one in letters), Counter()) if len(letters) == 2 else None,
-            conflicts=sum(one.conflicts for one in letters) if len(letters) == 2 else None,
+            check=laravel.check if laravel else None,
+            stale=laravel.stale if laravel else None,
+            altered=bool(laravel and laravel.altered),
+            dead_letters=sum((Counter(one.dead_letters) for one in both), Counter()) if len(both) == 2 else None,
+            conflicts=sum(one.conflicts for one in both) if len(both) == 2 else None,
             laravel_trouble=laravel_trouble,
             task_service_trouble=task_service_trouble,
             before=self._traffic_before(shifts, now) if weight else None,
             shifted_seconds=(now - shifts[-1]).total_seconds() if shifts else 0.0,
         )
 
-    def _traffic(self, weight: float, since: datetime, now: datetime) -> _Traffic:
+    def _traffic(self, weight: float, since: datetime, now: datetime) -> _TrafficSample:
         window = self._source.window(since, now)
         if window is None:
             late = self._source.delay_seconds + self._source.period_seconds
-            return _Traffic(trouble=f"no figures yet; they come up to {late:g} s late")
+            return _TrafficSample(trouble=f"no metrics yet; they come up to {late:g} s late")
         start, end = window
-        began = max(start, end - self._periods(self._recent_seconds)) if weight else start
+        recent_start = max(start, end - self._periods(self._recent_seconds)) if weight else start
         try:
-            recent = self._window(began, end)
-            if weight and silent(recent.traffic, weight):
-                # Counts of one service may come a period later than those of another; they don't twice.
-                longer = self._window(max(start, began - (end - began)), end)
-                if longer.seconds == recent.seconds or not silent(longer.traffic, weight):
+            recent = self._window(recent_start, end)
+            if weight and is_silent(recent.traffic, weight):
+                # The counts of one service may come one period later than those of another, but not two.
+                longer = self._window(max(start, recent_start - (end - recent_start)), end)
+                if longer.seconds == recent.seconds or not is_silent(longer.traffic, weight):
                     every = recent.traffic.all_requests
                     trouble = (
-                        f"no figures of the Task Service in the last {recent.seconds:.0f} s, of {every:,} requests"
+                        f"no metrics of the Task Service in the last {recent.seconds:.0f} s, for {every:,} requests"
                     )
-                    return _Traffic(self._window(start, began) if began > start else None, None, trouble)
+                    whole = self._window(start, recent_start) if recent_start > start else None
+                    return _TrafficSample(whole, None, trouble)
                 recent = longer
-            return _Traffic(self._window(start, end), recent) if began > start else _Traffic(recent)
+            return _TrafficSample(self._window(start, end), recent) if recent_start > start else _TrafficSample(recent)
         except MigrationError as error:
-            return _Traffic(trouble=in_short(error))
+            return _TrafficSample(trouble=error_text(error))
 
     def _traffic_before(self, shifts: Sequence[datetime], now: datetime) -> TrafficCounts | None:
-        """At the weight before, an hour of it at most; asked until it is whole, and then kept."""
+        """Returns the traffic at the previous weight, an hour of it at most; reads it until it is complete, and then
+        remembers it."""
         if not shifts:
             return None
         longest = shifts[-1] - timedelta(seconds=min(BEFORE_SECONDS, self._window_seconds))
@@ -203,18 +206,18 @@ class CanarySampler:
         late = timedelta(seconds=self._source.delay_seconds)
         window = self._source.window(now - late - length - self._periods(0), now)
         if window is None:
-            return None, "no figures yet"
+            return None, "no metrics yet"
         try:
             return self._source.cpu_percent(window[1] - length, window[1]), ""
         except MigrationError as error:
-            return None, in_short(error)
+            return None, error_text(error)
 
     @property
     def _cpu_seconds(self) -> float:
         return max(self._periods(self._recent_seconds), CPU_PERIODS * self._periods(0)).total_seconds()
 
     def _periods(self, seconds: float) -> timedelta:
-        """So many seconds, in whole periods, one at least."""
+        """Returns these seconds as whole periods, one at least."""
         period = self._source.period_seconds
         return timedelta(seconds=max(1, math.ceil(seconds / period)) * period)
 
@@ -223,53 +226,53 @@ class CanarySampler:
         return replace(
             found,
             above_seconds=self._above(name, found.latency_ms, self._bounds.sync_latency_ms),
-            unwell_seconds=self._lasting(f"{name} unwell", found.state != "running"),
+            unwell_seconds=self._sustained(f"{name} unwell", found.state != "running"),
         )
 
     def _above(self, name: str, value: float | None, bound: float) -> float:
-        return self._lasting(name, value is not None and value >= bound)
+        return self._sustained(name, value is not None and value >= bound)
 
-    def _lasting(self, name: str, holds: bool) -> float:
-        """For how many seconds it has been so, as far as was looked."""
+    def _sustained(self, name: str, holds: bool) -> float:
+        """Returns for how many seconds it has been so, as far as the samples show."""
         if not holds:
             self._since.pop(name, None)
             return 0.0
         return time.monotonic() - self._since.setdefault(name, time.monotonic())
 
-    def _told_by_laravel(self, laravel: database.Connection) -> _Laravel:
-        there = self._open.get("task_service")
-        fingerprint = schema_drift.schema_fingerprint(laravel, there) if there else None
+    def _read_laravel(self, laravel: database.Connection) -> _LaravelSample:
+        task_service = self._open.get("task_service")
+        fingerprint = schema_drift.schema_fingerprint(laravel, task_service) if task_service else None
         verdict, now = journal.latest_verdict(laravel), journal.now(laravel)
         if verdict is not None:
             now = min(now, max(verdict.at, now - timedelta(seconds=time.monotonic() - self._made)))
-        stale, as_it_was = (
+        stale, stale_unaltered = (
             journal.stale_because(verdict, now, self._bounds.verdict_max_age_hours, one) for one in (fingerprint, None)
         )
-        return _Laravel(
+        return _LaravelSample(
             check=consistency_history.newest(laravel),
             stale=stale or ("" if fingerprint else None),
-            altered=stale is not None and as_it_was is None,
+            altered=stale is not None and stale_unaltered is None,
             backward_is_on=sync_switch.is_on(laravel, "sync_backward"),
-            letters=self._letters(laravel),
+            sync_tables=self._sync_tables(laravel),
         )
 
-    def _letters(self, connection: database.Connection) -> _Letters:
-        if lacking := sync_tables.missing(connection):
-            raise Refused(f"{connection.side.title} lacks {', '.join(lacking)}, which the sync keeps there")
+    def _sync_tables(self, connection: database.Connection) -> _SyncTables:
+        if missing := sync_tables.missing(connection):
+            raise Refused(f"tables of the sync are missing in {connection.side.title}", measured=", ".join(missing))
         found = sync_tables.dead_letters(connection, self._signed_off)
-        return _Letters(found, sum(sync_tables.conflicts_by_winner(connection).values()))
+        return _SyncTables(found, sum(sync_tables.conflicts_by_winner(connection).values()))
 
-    def _asked(self, side: database.Side, ask: Callable[[database.Connection], _Told]) -> tuple[_Told | None, str]:
-        """What one database tells; None, and why, if it can't be asked now. A session that met an error is not used
-        again."""
+    def _read(self, side: database.Side, read: Callable[[database.Connection], _Value]) -> tuple[_Value | None, str]:
+        """Reads from one database; returns None and the reason if that fails. A connection that met an error is not
+        used again."""
         try:
             with database.translated_errors(side):
                 connection = self._open.get(side.name)
                 if connection is None:
                     connection = self._open[side.name] = database.connect(side, "gate")
-                return ask(connection), ""
+                return read(connection), ""
         except MigrationError as error:
             lost = self._open.pop(side.name, None)
             if lost is not None:
                 lost.close()
-            return None, in_short(error)
+            return None, error_text(error)

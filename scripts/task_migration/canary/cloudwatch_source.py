@@ -1,15 +1,16 @@
-"""The gate's figures from CloudWatch: what the Task Service's load balancer, API Gateway and RDS publish there.
+"""Reads the canary's metrics from CloudWatch, where the Task Service's load balancer, API Gateway and RDS publish them.
 
-The load balancer's whole traffic is the canary. Its gaps are these: an error count has no data point where there was no
-error; requests that found no target, or a broken one, are errors of the load balancer and not of a target; a request
-whose caller went away before the answer is an error of nobody, and has no response time. So errors are counted from
-both, a missing error count is 0 only beside requests, and a request that was never timed counts as slow.
+All traffic of the load balancer is the canary's. Its metrics have gaps: an error count has no data point if there was
+no error; requests without a target, or with a broken one, are errors of the load balancer and not of a target; a
+request whose caller closed the connection before the answer is not an error, and has no response time. So errors are
+counted from both, a missing error count is 0 only if there are requests, and a request without a response time counts
+as slow.
 
-What never reaches the load balancer is an error of API Gateway's alone, so its count of errors is read beside its count
-of requests. A preflight is no request here: what answers it is the gateway, or nobody knows who.
+Requests that never reach the load balancer are errors of API Gateway only, so its count of errors is read with its
+count of requests. A CORS preflight does not count as a request: the gateway itself may answer it.
 
-Rates are for the caller: every figure here is a count that adds up over periods. A percentile does not, so how many
-were slow is asked as a percentile rank, the share of response times up to the bound.
+Every value here is a count that adds up over periods; the caller computes rates. A percentile does not add up, so the
+number of slow requests is read as a percentile rank, the share of response times up to the bound.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from task_migration.external.aws import Aws, translated_errors
 from task_migration.external.inventory_mapping import TEXT, Setting
 
 ATTEMPTS = 3
-"""The next look is not far away."""
+"""Few, because the next check comes soon."""
 MOST_POINTS = 100_800
-"""What one answer of GetMetricData holds (API reference)."""
-# Whatever follows them on a later page, these points are not all there.
+"""Data points in one answer of GetMetricData (API reference)."""
+# Points are missing then, whatever follows on a later page.
 _LOST = ("InternalError", "Forbidden")
 
 
@@ -55,8 +56,8 @@ _PATHS = Setting("a list of paths that begin with /", _are_paths)
 class CloudWatchSettings:
     """The inventory's ``metric_source`` of kind cloudwatch.
 
-    ``api_name`` is the name of the REST API and not its id, ``resources`` are the paths of the task routes; they need
-    the detailed metrics of the stage. ``load_balancer`` and ``target_group`` are the Task Service's.
+    ``api_name`` is the name of the REST API, not its id; ``resources`` are the paths of the task routes, for which the
+    stage must have detailed metrics. ``load_balancer`` and ``target_group`` are the Task Service's.
     """
 
     api_name: Annotated[str, TEXT]
@@ -71,7 +72,7 @@ class CloudWatchSettings:
 
 @dataclass(frozen=True)
 class _Series:
-    """One statistic of one metric; the dimensions have to be exactly those that are published."""
+    """One statistic of one metric; the dimensions must be exactly the published ones."""
 
     namespace: str
     metric: str
@@ -88,7 +89,7 @@ _Points = dict[datetime, float]
 
 
 class CloudWatchSource(MetricSource):
-    """Reads CloudWatch; an error of AWS's is Unmeasured. Raises Refused if AWS may not be spoken to as told."""
+    """Reads CloudWatch; an error of AWS is raised as Unmeasured. Raises Refused if the endpoint is not valid."""
 
     name = "CloudWatch"
 
@@ -119,9 +120,9 @@ class CloudWatchSource(MetricSource):
         points = self._read({**series, **counts, **failures}, start, end)
         if behind := (points["timed"].keys() | points["target_errors"].keys()) - points["requests"].keys():
             raise Unmeasured(
-                "CloudWatch has answers of the Task Service, and not how many requests there were",
+                "CloudWatch has response times or errors of the Task Service, but no number of requests",
                 measured=f"no RequestCount in {len(behind)} of the periods",
-                next_step="look again",
+                next_step="run the same command again",
             )
         unanswered = _total(points["balancer_errors"])
         errors = _total(points["target_errors"]) + unanswered
@@ -130,7 +131,7 @@ class CloudWatchSource(MetricSource):
         slow = min(requests, _slow(points["timed"], points["fast_percent"]) + untimed)
         p95_ms = 1000 * max(points["p95_seconds"].values()) if points["p95_seconds"] else None
         counted = sum(_total(points[name]) for name in counts)
-        # Counts that are listed, and hold nothing while there are requests, are no counts of this window.
+        # Counts that are listed but empty while there are requests do not cover this window.
         if not routes or (requests and not counted):
             return TrafficCounts(requests, errors, slow, p95_ms, None)
         return TrafficCounts(requests, errors, slow, p95_ms, counted, sum(_total(points[name]) for name in failures))
@@ -143,7 +144,8 @@ class CloudWatchSource(MetricSource):
             raise Unmeasured(
                 f"CloudWatch has no CPU of the database {instance}",
                 measured=f"no CPUUtilization from {start:%H:%M:%S} until {end:%H:%M:%S} UTC",
-                next_step="look again later; if it stays so, correct metric_source.db_instance in the inventory",
+                next_step="run the same command again; if that does not help, correct metric_source.db_instance in the "
+                "inventory",
             )
         return max(points.values())
 
@@ -152,11 +154,11 @@ class CloudWatchSource(MetricSource):
         return _Series("AWS/ApplicationELB", metric, statistic, dimensions)
 
     def _routes(self) -> list[Mapping[str, str]]:
-        """The dimensions of the task routes, one set for each method that API Gateway publishes but OPTIONS; none
-        without detailed metrics."""
+        """Returns the dimensions of the task routes, one set per method that API Gateway publishes, without OPTIONS;
+        none without detailed metrics."""
         settings = self._settings
         stage = {"ApiName": settings.api_name, "Stage": settings.stage}
-        with self._asking("list the metrics of API Gateway") as cloudwatch:
+        with self._cloudwatch("list the metrics of API Gateway") as cloudwatch:
             pages = cloudwatch.get_paginator("list_metrics").paginate(
                 Namespace="AWS/ApiGateway",
                 MetricName="Count",
@@ -173,12 +175,12 @@ class CloudWatchSource(MetricSource):
         ]
 
     def _read(self, series: Mapping[str, _Series], start: datetime, end: datetime) -> dict[str, _Points]:
-        """Every point of every series. Raises Unmeasured unless AWS says of each that it is complete."""
+        """Returns every point of every series. Raises Unmeasured unless AWS returns each as complete."""
         start, end, period = _fitted(start, end, self.period_seconds, len(series))
         points: dict[str, _Points] = {name: {} for name in series}
-        states = dict.fromkeys(series, "not answered")
-        said: list[str] = []
-        with self._asking("read the canary's metrics") as cloudwatch:
+        states = dict.fromkeys(series, "missing")
+        messages: list[str] = []
+        with self._cloudwatch("read the canary's metrics") as cloudwatch:
             pages = cloudwatch.get_paginator("get_metric_data").paginate(
                 MetricDataQueries=[one.query(name, period) for name, one in series.items()],
                 StartTime=start,
@@ -191,26 +193,27 @@ class CloudWatchSource(MetricSource):
                     points[name].update(zip(result["Timestamps"], result["Values"], strict=True))
                     if states[name] not in _LOST:
                         states[name] = result["StatusCode"]
-                    said += [one["Value"] for one in result.get("Messages", [])]
-                said += [one["Value"] for one in page.get("Messages", [])]
-        lacking = [f"{series[name].metric} is {state}" for name, state in states.items() if state != "Complete"]
-        if lacking:
+                    messages += [one["Value"] for one in result.get("Messages", [])]
+                messages += [one["Value"] for one in page.get("Messages", [])]
+        incomplete = [f"{series[name].metric} is {state}" for name, state in states.items() if state != "Complete"]
+        if incomplete:
             raise Unmeasured(
-                "CloudWatch did not give all of the canary's figures",
-                measured="; ".join(dict.fromkeys([*lacking, *said])),
+                "CloudWatch did not return all of the canary's metrics",
+                measured="; ".join(dict.fromkeys([*incomplete, *messages])),
                 allowed="Complete",
-                next_step="look again; if it stays so: a role that may do cloudwatch:GetMetricData, and AWS's health",
+                next_step="run the same command again; if that does not help, check that the role may do "
+                "cloudwatch:GetMetricData, and AWS Health",
             )
         return points
 
     @contextmanager
-    def _asking(self, doing: str) -> Iterator[Any]:
+    def _cloudwatch(self, doing: str) -> Iterator[Any]:
         try:
             self._client = self._client or self._connect()
             with translated_errors(doing):
                 yield self._client
         except MigrationError as error:
-            # Credentials that are renewed meanwhile are seen by a new client alone.
+            # Only a new client uses renewed credentials.
             self._client = None
             raise Unmeasured(
                 error.what, measured=error.measured, allowed=error.allowed, next_step=error.next_step
@@ -226,18 +229,18 @@ def _total(points: _Points) -> int:
 
 
 def _slow(timed: _Points, fast_percent: _Points) -> int:
-    """How many response times were above the bound."""
+    """Returns how many response times were above the bound."""
     if missing := timed.keys() - fast_percent.keys():
         raise Unmeasured(
-            "CloudWatch has response times, and not how many of them were slow",
+            "CloudWatch has response times, but no percentile rank of them",
             measured=f"no percentile rank of TargetResponseTime in {len(missing)} of {len(timed)} periods",
-            next_step="look again",
+            next_step="run the same command again",
         )
     return round(sum(count * (100 - fast_percent[at]) / 100 for at, count in timed.items()))
 
 
 def _fitted(start: datetime, end: datetime, period: int, series: int) -> tuple[datetime, datetime, int]:
-    """The window in periods that are so long that one answer holds them; whole ones, so it may become shorter."""
+    """Returns the window, in whole periods long enough for one answer of AWS; it may become shorter."""
     seconds = (end - start).total_seconds()
     least = math.ceil(seconds * series / MOST_POINTS)
     if least <= period:

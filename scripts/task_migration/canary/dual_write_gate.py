@@ -1,4 +1,4 @@
-"""The plan's trigger conditions (5.1), looked at once: a gate, and the first look of the dual write at itself."""
+"""Judges the plan's trigger conditions (5.1) once: a gate, and the first check of the dual write."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ def dual_write_gate(
     bounds: DualWriteBounds,
     check: bool = False,
 ) -> Outcome:
-    """Measures once and judges. Details: ``conditions``, and ``requests`` and ``errors`` of the Task Service's API.
+    """Measures once and judges; changes nothing, so check mode does the same.
 
-    In check mode it does the same: it only ever looks. Raises Failed if a condition is breached or red; one that is
-    unknown is said and stops nothing.
+    Details: ``conditions``, and ``requests`` and ``errors`` of the Task Service's API. Raises Failed if a condition is
+    breached or red; one that is unknown is shown and stops nothing.
     """
     probe = ApiProbe(task_service_url, task_service_ca_file, BURST_WINDOW_SECONDS) if task_service_url else None
-    probed = probe.burst() if probe else None
-    measuring = DualWriteSampler(database.laravel(laravel_dsn), int(sync_health_ports["forward"]), probe, bounds)
-    found = rollback_conditions.judge(measuring.sample(probed), bounds)
-    bad = [one for one in found if one.grade in ("breached", "red")]
+    api = probe.burst() if probe else None
+    sampler = DualWriteSampler(database.laravel(laravel_dsn), int(sync_health_ports["forward"]), probe, bounds)
+    conditions = rollback_conditions.judge(sampler.sample(api), bounds)
+    bad = [one for one in conditions if one.grade in ("breached", "red")]
     if bad:
-        taken_back = bool(rollback_conditions.breached(bad))
+        breached = bool(rollback_conditions.breached(bad))
         raise Failed(
-            "a condition is met under which the dual write is taken back" if taken_back else "a condition is red",
+            "a condition for the rollback of the dual write is met" if breached else "a condition is red",
             measured="; ".join(map(str, bad)),
-            next_step="ansible-playbook rollback-2.3.yml takes it back"
-            if taken_back
+            next_step="ansible-playbook rollback-2.3.yml rolls the dual write back"
+            if breached
             else "ansible-playbook status.yml",
         )
-    counted = {grade: sum(one.grade == grade for one in found) for grade in ("fine", "warns", "unknown")}
+    counts = {grade: sum(one.grade == grade for one in conditions) for grade in ("fine", "warns", "unknown")}
     return Outcome(
         False,
-        "conditions: " + ", ".join(f"{number} {grade}" for grade, number in counted.items() if number),
+        "conditions: " + ", ".join(f"{number} {grade}" for grade, number in counts.items() if number),
         {
-            "conditions": [one.as_dict() for one in found],
-            "requests": probed.requests if probed else 0,
-            "errors": probed.errors if probed else 0,
+            "conditions": [one.as_dict() for one in conditions],
+            "requests": api.requests if api else 0,
+            "errors": api.errors if api else 0,
         },
-        tuple(f"{one.grade}: {one}" for one in found),
+        tuple(f"{one.grade}: {one}" for one in conditions),
     )

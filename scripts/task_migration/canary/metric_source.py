@@ -1,7 +1,7 @@
-"""Where the figures of the canary's gate come from: one small interface, and the inventory's ``metric_source``.
+"""The interface of a metric source, from which the canary's metrics are read.
 
-A source counts and never judges. What it can't count is Unmeasured, which makes a gate inconclusive; what is missing is
-never taken for none.
+A source counts and never judges. If it cannot count something it raises Unmeasured, which makes the gate inconclusive;
+a missing value is never taken for 0.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from task_migration.external.inventory_mapping import Setting, is_a, seconds
 
 @dataclass(frozen=True)
 class TrafficCounts:
-    """What the Task Service was asked in a window.
+    """The requests to the Task Service in a window.
 
-    ``errors`` are answers of 500 and above, and requests that nothing answered; ``slow`` are the requests that took
-    longer than the bound, and those whose time nobody took. ``p95_ms`` is that of the worst period, for the eye alone;
-    None if no time was taken. ``all_requests`` are those to the task routes of both sides, and ``all_errors`` the
-    answers of 500 and above that the gateway gave to them, whoever made these; None if nobody counts them.
+    ``errors`` are answers of 500 and above, and requests without an answer; ``slow`` are the requests that took longer
+    than the bound, and those without a response time. ``p95_ms`` is the worst period's value, for display only; None
+    without response times. ``all_requests`` are those to the task routes of both sides, and ``all_errors`` the answers
+    of 500 and above that the gateway gave to them, whatever their origin; None if they are not counted.
     """
 
     requests: int
@@ -34,30 +34,30 @@ class TrafficCounts:
 
 
 class Unmeasured(MigrationError):
-    """What could not be measured, and why: a gate that needs it is inconclusive."""
+    """A value could not be measured: a gate that needs it is inconclusive."""
 
     prefix = "Not measured: "
 
 
 class MetricSource(Protocol):
-    """Counts of whole periods. ``delay_seconds`` is how long a period that is over may still change."""
+    """Reads counts of whole periods. ``delay_seconds`` is how long after its end a period may still change."""
 
     name: str
     period_seconds: int
     delay_seconds: float
 
     def window(self, since: datetime, now: datetime) -> tuple[datetime, datetime] | None:
-        """The start and the end of the whole periods after ``since`` that change no more; None if there is none yet."""
+        """Returns start and end of the whole periods after ``since`` that are final; None if there is none yet."""
         period = self.period_seconds
         start = math.ceil(since.timestamp() / period) * period
         end = math.floor((now.timestamp() - self.delay_seconds) / period) * period
         return (datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)) if start < end else None
 
     def traffic(self, start: datetime, end: datetime, slow_ms: float) -> TrafficCounts:
-        """The Task Service's traffic from ``start`` until before ``end``. Raises Unmeasured."""
+        """Returns the Task Service's traffic from ``start`` to ``end``, exclusive. Raises Unmeasured."""
 
     def cpu_percent(self, start: datetime, end: datetime) -> float:
-        """The CPU of the Task Service's database in its worst period. Raises Unmeasured."""
+        """Returns the CPU of the Task Service's database in its worst period. Raises Unmeasured."""
 
 
 PERIOD = Setting(

@@ -1,4 +1,4 @@
-"""Makes the metric source that the inventory's ``metric_source`` names."""
+"""Creates the metric source that the inventory's ``metric_source`` describes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from task_migration.external.aws import Aws
 from task_migration.external.inventory_mapping import read_settings
 
 KINDS = ("cloudwatch", "prometheus")
-_NEXT_STEP = "fill in metric_source in the inventory as roles/canary/README.md shows"
+_NEXT_STEP = "set metric_source in the inventory as roles/canary/README.md shows"
 
 
 def source(settings: Mapping[str, Any], aws: Aws) -> MetricSource:
-    """The source that the inventory's ``metric_source`` names. Raises Refused for settings that can't be meant."""
+    """Returns the source that the inventory's ``metric_source`` describes. Raises Refused if it is not valid."""
     kind = settings.get("kind")
     given = {name: value for name, value in settings.items() if name != "kind"}
     if kind == "cloudwatch":
         return CloudWatchSource(cloudwatch_settings(settings), aws)
     if kind == "prometheus":
-        told = read_settings(PrometheusSettings, given, named="metric_source of kind prometheus", next_step=_NEXT_STEP)
-        queries = read_settings(PrometheusQueries, told.queries, named="metric_source.queries", next_step=_NEXT_STEP)
-        return PrometheusSource(told, queries)
+        known = read_settings(PrometheusSettings, given, named="metric_source of kind prometheus", next_step=_NEXT_STEP)
+        queries = read_settings(PrometheusQueries, known.queries, named="metric_source.queries", next_step=_NEXT_STEP)
+        return PrometheusSource(known, queries)
     raise Refused(
-        "the inventory's metric_source does not say where the canary's figures are",
+        "metric_source in the inventory has no valid kind",
         measured=f"kind {kind}" if "kind" in settings else "no kind",
         allowed=f"kind {' or '.join(KINDS)}",
         next_step=_NEXT_STEP,
@@ -35,6 +35,6 @@ def source(settings: Mapping[str, Any], aws: Aws) -> MetricSource:
 
 
 def cloudwatch_settings(settings: Mapping[str, Any]) -> CloudWatchSettings:
-    """The inventory's ``metric_source`` of kind cloudwatch. Raises Refused for settings that can't be meant."""
+    """Returns the inventory's ``metric_source`` of kind cloudwatch. Raises Refused if it is not valid."""
     given = {name: value for name, value in settings.items() if name != "kind"}
     return read_settings(CloudWatchSettings, given, named="metric_source of kind cloudwatch", next_step=_NEXT_STEP)

@@ -1,8 +1,8 @@
-"""The gate's figures from a Prometheus, or from anything that answers its HTTP API, by queries of the operator's.
+"""Reads the canary's metrics from Prometheus, or from a server with its HTTP API, by the inventory's queries.
 
-A query gives one number, of the window that ends at the time that is asked for. No answer to ``requests`` is no
-request; none to ``errors`` or ``all_errors`` beside requests is no error, since a counter is born with its first one.
-None to any other is Unmeasured: it is more likely a name that is wrong than a good figure.
+A query returns one number, for the window that ends at the requested time. An empty result of ``requests`` is 0; one of
+``errors`` or ``all_errors`` is 0 if there are requests, because a counter does not exist before its first event. An
+empty result of any other query is Unmeasured: a wrong name is more likely than a good value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _query(*placeholders: str) -> Setting:
     def takes(value: Any) -> bool:
         return isinstance(value, str) and all(one in value for one in placeholders)
 
-    return Setting(f"PromQL with {' and '.join(placeholders)} in it", takes)
+    return Setting(f"PromQL that contains {' and '.join(placeholders)}", takes)
 
 
 _WINDOW = _query("{seconds}")
@@ -47,8 +47,8 @@ class PrometheusSettings:
 
 @dataclass(frozen=True)
 class PrometheusQueries:
-    """Of the Task Service, but for ``all_requests`` and ``all_errors``: of the task routes on both sides, as the
-    gateway answers them, "" if nobody counts them.
+    """The queries for the Task Service. ``all_requests`` and ``all_errors`` are for the task routes of both sides, as
+    counted at the gateway; "" if they are not counted.
 
     In each, ``{seconds}`` is the window's length; in ``slow``, ``{slow_seconds}`` is the bound.
     """
@@ -63,14 +63,14 @@ class PrometheusQueries:
 
 
 class PrometheusSource(MetricSource):
-    """Asks Prometheus. Raises Refused for an address that won't do."""
+    """Queries Prometheus. Raises Refused if its address is not valid."""
 
     name = "Prometheus"
 
     def __init__(self, settings: PrometheusSettings, queries: PrometheusQueries) -> None:
         self._url = (
             web_address.checked(
-                settings.url, title="Prometheus", exposes="what is asked of Prometheus", key="metric_source.url"
+                settings.url, title="Prometheus", exposes="queries to Prometheus", key="metric_source.url"
             )
             + "/api/v1/query"
         )
@@ -95,7 +95,7 @@ class PrometheusSource(MetricSource):
         errors = _count("errors", failed)
         requests = max(counted, errors)
         if slowed is None and requests:
-            raise _missing("slow", f"{requests} requests, and no answer to it")
+            raise _missing("slow", f"{requests} requests, but an empty result")
         return TrafficCounts(
             requests,
             errors,
@@ -109,59 +109,59 @@ class PrometheusSource(MetricSource):
         with self._client() as client:
             percent = self._ask(client, "cpu_percent", self._queries.cpu_percent, start, end)
         if percent is None or not math.isfinite(percent):
-            raise _missing("cpu_percent", "no answer" if percent is None else f"{percent:g}")
+            raise _missing("cpu_percent", "an empty result" if percent is None else f"{percent:g}")
         return percent
 
     def _client(self) -> httpx.Client:
         return httpx.Client(verify=self._trust, timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False)
 
     def _ask(self, client: httpx.Client, name: str, query: str, start: datetime, end: datetime) -> float | None:
-        """The one number that a query gives; None if it gives none."""
+        """Returns the number that a query returns; None if its result is empty."""
         filled = query.replace("{seconds}", f"{(end - start).total_seconds():.0f}")
         try:
             answer = client.get(self._url, params={"query": filled, "time": f"{end.timestamp():.3f}"})
         except httpx.HTTPError as error:
             raise Unmeasured(
-                "Prometheus gave no answer",
+                "Prometheus did not answer",
                 measured=f"{type(error).__name__} at {self._url}: {error}",
-                next_step="look at Prometheus, and at metric_source.url in the inventory",
+                next_step="check Prometheus, and metric_source.url in the inventory",
             ) from error
         return _number(name, answer)
 
 
 def _number(name: str, answer: httpx.Response) -> float | None:
-    """What the HTTP API's page "Instant queries" says an answer is."""
+    """Reads an answer, as the documentation of the HTTP API describes it under "Instant queries"."""
     try:
         body = answer.json()
         if body["status"] != "success":
             raise _missing(name, _cut(f"HTTP {answer.status_code}, {body['errorType']}: {body['error']}"))
         kind, result = body["data"]["resultType"], body["data"]["result"]
         if kind == "vector" and len(result) > 1:
-            raise _missing(name, f"{len(result)} series, and not one; wrap it in sum(...) or max(...)")
+            raise _missing(name, f"{len(result)} series instead of one; put it in sum(...) or max(...)")
         if kind == "vector" and not result:
             return None
         if kind not in ("vector", "scalar"):
-            raise _missing(name, f"a {kind}, and no single number")
+            raise _missing(name, f"a {kind} instead of one number")
         number = float((result if kind == "scalar" else result[0]["value"])[1])
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise _missing(name, f"HTTP {answer.status_code} with no number as Prometheus gives it") from error
+        raise _missing(name, f"HTTP {answer.status_code} without a number in Prometheus's format") from error
     return None if math.isnan(number) else number
 
 
 def _count(name: str, number: float | None) -> int:
-    """A whole number: what Prometheus extrapolates is rounded, but what there was is never rounded to none."""
+    """Returns a whole number: Prometheus extrapolates, so it is rounded, but never to 0."""
     if number is None or number == 0:
         return 0
     if number < 0 or not math.isfinite(number):
-        raise _missing(name, f"{number:g}, which is no count")
+        raise _missing(name, f"{number:g}, which is not a count")
     return max(1, round(number))
 
 
 def _missing(name: str, measured: str) -> Unmeasured:
     return Unmeasured(
-        f"Prometheus does not answer metric_source.queries.{name}",
+        f"Prometheus has no valid result for metric_source.queries.{name}",
         measured=measured,
-        next_step="try the query in Prometheus, then correct it in the inventory",
+        next_step="run the query in Prometheus, then correct it in the inventory",
     )
 
 

@@ -1,8 +1,7 @@
-"""The soak: the Task Service has served every user alone for long enough, and in all that time Laravel wrote no task.
+"""The soak: the Task Service has served every user alone for long enough, and Laravel wrote no task in that time.
 
-That Laravel wrote none is told by the fence and not by counting: from the moment at which it stands nothing passes but
-what the sync brings and what the database itself does when a user is deleted. So it is asked since when it stands, and
-whether anybody switched it off in between.
+The fence proves that Laravel wrote none: while it is active only the sync writes, and the database itself when a user
+is deleted. So the gate reads since when it has been active, and whether it was disabled meanwhile.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from task_migration.sync import change_log, fence
 from task_migration.traffic import stage
 
 PENDING_SECONDS = 60.0
-"""Users write all the time; what is younger is on its way."""
+"""Users write all the time; younger entries are being synced."""
 _FILE = "canary/soak_gate.sql"
 _CLEANUP = "ansible-playbook phase-2.5-cleanup.yml"
-_BEGIN_ANEW = (
-    "ansible-playbook rollback-2.4.yml, then phase 2.4 anew: what Laravel wrote meanwhile is told by the proof of both"
+_START_AGAIN = (
+    "ansible-playbook rollback-2.4.yml, then phase 2.4 again: both verify the two sides, and show what Laravel wrote"
 )
 
 
@@ -36,10 +35,11 @@ def soak_gate(
     soak_hours: float,
     check: bool = False,
 ) -> Outcome:
-    """Refuses unless the stage is promoted, and Laravel fenced, for ``soak_hours``; looks only, in check mode too.
+    """Refuses unless the stage has been promoted, and Laravel fenced, for ``soak_hours``; changes nothing.
 
-    It begins with the promotion, or with the fence if that was put on later. Details: ``since`` (ISO 8601), ``hours``,
-    ``promoted_at``, ``fenced_since``, ``pending``, the entries on either log. Raises Refused with what it lacks.
+    The soak starts with the promotion, or with the fence if that was set later. Details: ``since`` (ISO 8601),
+    ``hours``, ``promoted_at``, ``fenced_since``, ``pending``, the entries on either change log. Raises Refused with
+    what is missing.
     """
     stage.refuse_invalid(gateway)
     laravel, task_service = database.laravel(laravel_dsn), database.task_service(task_service_dsn)
@@ -47,15 +47,15 @@ def soak_gate(
         promoted_at = _promoted_at(here)
         fenced_since = _fenced_since(here)
         now = datetime.fromtimestamp(change_log.clock(here), UTC)
-        pending = {"laravel": _carried(here)}
+        pending = {"laravel": _pending(here)}
     with database.translated_errors(task_service), database.connect(task_service, "soak") as there:
-        pending["task_service"] = _carried(there)
+        pending["task_service"] = _pending(there)
     _refuse_unless_promoted(stage.read(aws.client("apigateway"), gateway))
     since = max(promoted_at, fenced_since)
     _refuse_too_short(since, now, soak_hours)
     return Outcome(
         False,
-        f"soak: for {times.duration(now - since)} the Task Service has served alone, and Laravel wrote no task",
+        f"soak: the Task Service has served alone for {times.duration(now - since)}, and Laravel wrote no task",
         {
             "since": since.isoformat(),
             "hours": round((now - since).total_seconds() / 3600, 2),
@@ -66,9 +66,9 @@ def soak_gate(
     )
 
 
-def seconds(laravel: database.Connection) -> float | None:
-    """For how long the Task Service has served alone while the fence stood, by Laravel's database alone; None if it
-    does not."""
+def soak_seconds(laravel: database.Connection) -> float | None:
+    """Returns for how long the Task Service has served alone with the fence active, by Laravel's database alone; None
+    if it does not."""
     try:
         since = max(_fenced_since(laravel), _promoted_at(laravel))
     except Refused:
@@ -81,8 +81,8 @@ def _promoted_at(laravel: database.Connection) -> datetime:
     promotions = [one for one in entries if one.item == "promotion" and one.result == "done"]
     if not promotions:
         raise Refused(
-            "the Task Service does not serve alone: nothing was promoted, or it was taken back",
-            next_step="ansible-playbook status.yml says how far phase 2.4 is",
+            "the Task Service does not serve alone: it was not promoted, or the promotion was rolled back",
+            next_step="ansible-playbook status.yml shows the state of phase 2.4",
         )
     return promotions[-1].at
 
@@ -91,31 +91,31 @@ def _fenced_since(laravel: database.Connection) -> datetime:
     since = fence.standing_since(laravel)
     if since is None:
         raise Refused(
-            "Laravel may write tasks: the fence does not stand",
-            measured=f"none in force on {', '.join(fence.missing(laravel))}",
-            allowed="the fence on every task table, as phase 2.4 put it on",
-            next_step=_BEGIN_ANEW,
+            "Laravel may write tasks: the fence is not active",
+            measured=f"no active fence on {', '.join(fence.missing(laravel))}",
+            allowed="the fence on every task table, as phase 2.4 created it",
+            next_step=_START_AGAIN,
         )
     switched = [table for (table,) in laravel.execute(sql_files.statement(_FILE, "switched"))]
     if switched:
         raise Refused(
-            "nobody can tell that Laravel wrote no task: its fence was altered after it was put on",
-            measured=f"the triggers on {', '.join(switched)} were switched off and on again, or replaced by hand",
-            allowed="the fence as phase 2.4 put it on",
-            next_step=_BEGIN_ANEW,
+            "there is no proof that Laravel wrote no task: the fence was altered after phase 2.4 created it",
+            measured=f"the triggers on {', '.join(switched)} were disabled and enabled again, or replaced by hand",
+            allowed="the fence as phase 2.4 created it",
+            next_step=_START_AGAIN,
         )
     return datetime.strptime(since, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
 
 
-def _carried(side: database.Connection) -> int:
-    """The entries on a side's log. Raises Refused if the sync does not keep up with them."""
+def _pending(side: database.Connection) -> int:
+    """Returns the number of entries on a side's change log. Raises Refused if the sync does not keep up."""
     length, oldest = change_log.stand(side) if change_log.exists(side) else (0, None)
     if oldest is not None and oldest > PENDING_SECONDS:
         raise Refused(
             f"writes wait on the change log of {side.side.title}",
             measured=f"{length:,} entries, the oldest written {times.duration(timedelta(seconds=oldest))} ago",
             allowed=f"none older than {PENDING_SECONDS:g} s",
-            next_step="ansible-playbook status.yml says what the syncs say of themselves",
+            next_step="ansible-playbook status.yml shows the state of the syncs",
         )
     return length
 
@@ -126,7 +126,7 @@ def _refuse_unless_promoted(found: stage.Stage) -> None:
         raise Refused(
             "the Task Service does not serve every user",
             measured=found.summary,
-            allowed="the stage as the promotion left it: the Task Service's value, and no canary",
+            allowed="the promoted stage: the Task Service's value, and no canary",
             next_step="ansible-playbook phase-2.4-canary.yml -e weight=100",
         )
 

@@ -1,8 +1,8 @@
--- What the soak asks of Laravel's database.
+-- What the soak gate reads from Laravel's database.
 
 -- name: switched
--- Tables whose fence somebody altered since it was put on. Trigger and comment are written by one transaction, and each
--- catalog row names the one that wrote it last: whoever switches a trigger off and on again writes the trigger's alone.
+-- Tables whose fence was altered after it was created. Trigger and comment are written by one transaction, and each
+-- catalog row holds the transaction that wrote it last: disabling and enabling a trigger rewrites only its own row.
 SELECT DISTINCT c.relname
 FROM pg_trigger t
 JOIN pg_class c ON c.oid = t.tgrelid

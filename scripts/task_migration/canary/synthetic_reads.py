@@ -1,5 +1,6 @@
-"""Reads sent through the gateway where users send too few: the gateway draws a side for each, as it does for a user's,
-so they count in every figure that the gate reads.
+"""Sends synthetic reads through the gateway where users send too few requests.
+
+The gateway chooses a side for each, as for a user's request, so they count in every metric that the canary gate reads.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from task_migration.errors import Refused
 from task_migration.external import web_address
 
 TIMEOUT_SECONDS = 30.0
-"""API Gateway itself gives up after 29 s."""
+"""API Gateway's own timeout is 29 s."""
 MOST_AT_ONCE = 64
-"""A gateway that does not answer gets no more than these."""
+"""Open requests at most, while the gateway does not answer."""
 KEEP_ALIVE_SECONDS = 2.0
 LARGEST_FILE_BYTES = 100_000
 
@@ -33,7 +34,7 @@ _HEADER = re.compile(
 
 @dataclass(frozen=True)
 class ReadsSent:
-    """How many reads were answered or given up so far, how many of them failed, and how the last one did."""
+    """How many reads were answered or timed out so far, how many of them failed, and the last error."""
 
     requests: int
     failed: int
@@ -44,8 +45,9 @@ class ReadsSent:
 
 
 class SyntheticReads:
-    """``per_second`` reads of one path. Raises Refused if the address or the file of headers won't do; neither the
-    names nor the values of the headers are ever shown.
+    """Sends ``per_second`` reads of one path. Raises Refused if the address or the file of headers is not valid.
+
+    Messages never show names or values of the headers.
     """
 
     def __init__(self, *, gateway_url: str, path: str, headers_file: str, per_second: float) -> None:
@@ -57,14 +59,16 @@ class SyntheticReads:
         self._error = ""
 
     def sent(self) -> ReadsSent:
+        """Returns what was sent so far."""
         with self._lock:
             return ReadsSent(self._requests, self._failed, self._error)
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Sends evenly while the block runs; what is under way at its end is given up, and not counted."""
+    def running(self) -> Iterator[None]:
+        """Sends reads evenly while the block runs; those without an answer at its end are cancelled, and not
+        counted."""
         stop = threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._send(stop)), name="gateway probe", daemon=True)
+        thread = threading.Thread(target=lambda: asyncio.run(self._send(stop)), name="synthetic reads", daemon=True)
         thread.start()
         try:
             yield
@@ -78,11 +82,11 @@ class SyntheticReads:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
             follow_redirects=False,
-            # A balancer's cookie would keep all probes at one of its targets.
+            # A load balancer's cookie would send all reads to one of its targets.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, keepalive_expiry=KEEP_ALIVE_SECONDS),
         )
-        under_way: set[asyncio.Task[None]] = set()
+        unanswered: set[asyncio.Task[None]] = set()
         pause, due = 1 / self._per_second, time.monotonic()
         async with client:
             while not stop.is_set():
@@ -90,16 +94,16 @@ class SyntheticReads:
                 if late < 0:
                     await asyncio.sleep(min(-late, 0.1))
                     continue
-                # What could not be sent in time is left out: a burst is not what was asked for.
+                # Reads that could not be sent in time are left out, to avoid a burst.
                 due = max(due, time.monotonic() - 1) + pause
-                if len(under_way) < MOST_AT_ONCE:
+                if len(unanswered) < MOST_AT_ONCE:
                     task = asyncio.create_task(self._read(client))
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
+                    unanswered.add(task)
+                    task.add_done_callback(unanswered.discard)
                 await asyncio.sleep(0)
-            for task in under_way:
+            for task in unanswered:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*unanswered, return_exceptions=True)
 
     async def _read(self, client: httpx.AsyncClient) -> None:
         error = ""
@@ -116,11 +120,11 @@ class SyntheticReads:
 
 
 def _checked(gateway_url: str, path: str) -> str:
-    """The address of one read."""
+    """Returns the address of one read."""
     address = web_address.checked(gateway_url, title="the gateway", exposes="a probe's headers", key="gateway_url")
     if not path.startswith("/"):
         raise Refused(
-            "no probe can be sent: its path won't do",
+            "the path of the probes is not valid",
             measured=path or "gateway_probe_path is empty",
             allowed="a path that begins with /",
             next_step="correct gateway_probe_path in the inventory",
@@ -129,20 +133,20 @@ def _checked(gateway_url: str, path: str) -> str:
 
 
 def _headers(file: str) -> list[tuple[str, str]]:
-    """The headers that the file holds. Raises Refused if others may read the file, or if a line is none."""
+    """Returns the headers in the file. Raises Refused if other users may read it, or a line is not a header."""
     try:
         with open(file, "rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode & 0o777
             text = opened.read(LARGEST_FILE_BYTES).decode("ascii", errors="replace")
     except OSError as error:
         raise Refused(
-            f"the headers of a probe can't be read from {file}",
+            f"cannot read the headers of the probes from {file}",
             measured=error.strerror or type(error).__name__,
-            next_step=f"write them there, one to a line, then chmod 600 {file}; or empty gateway_probe_headers_file",
+            next_step=f'write them there, one per line, then chmod 600 {file}; or set gateway_probe_headers_file to ""',
         ) from error
     if mode & 0o077:
         raise Refused(
-            f"others can read the headers of a probe in {file}",
+            f"other users may read the headers of the probes in {file}",
             measured=f"mode {mode:04o}",
             allowed="mode 0600",
             next_step=f"chmod 600 {file}",
@@ -151,9 +155,9 @@ def _headers(file: str) -> list[tuple[str, str]]:
     wrong = [number for number, header in found if header is None]
     if wrong or not found:
         raise Refused(
-            f"{file} does not hold the headers of a probe",
-            measured=f"line {wrong[0]} is none" if wrong else "it is empty",
-            allowed="Name: value, one to a line",
+            f"{file} does not contain valid headers for the probes",
+            measured=f"line {wrong[0]} is not a header" if wrong else "the file is empty",
+            allowed="Name: value, one per line",
             next_step=f"correct {file}",
         )
     return [(header["name"], header["value"]) for _, header in found if header]
