@@ -133,7 +133,7 @@ def test_when_all_is_well_it_watches_until_its_time_is_over_with_a_line_for_each
     outcome, shown = watching()
     assert not outcome.details["breached"]
     assert grades(outcome) == {}
-    assert [one.partition(":")[0] for one in shown] == [f"look {number}" for number in range(1, len(shown) + 1)]
+    assert [one.partition(":")[0] for one in shown] == [f"check {number}" for number in range(1, len(shown) + 1)]
     assert 2 <= len(shown) <= 3
     assert "0 of " in shown[0]
     assert "sync running" in shown[0]
