@@ -76,7 +76,7 @@ def test_check_says_what_would_happen_and_touches_nothing(visited):
 def test_a_red_gate_touches_nothing(visited, refused):
     at(visited, 0)
     visited.fail(1)
-    assert "the gate is red at 0 %" in refused(*visited.canary(5))
+    assert "the canary gate failed at 0 %" in refused(*visited.canary(5))
     visited.fail(0)
 
 
@@ -98,7 +98,7 @@ def test_5_percent_move_with_figures_and_again_nothing_changes(visited):
         (
             25,
             ("-e", "canary_confidence_percent=99.999", "-e", "canary_interval_seconds=30"),
-            "the gate proves nothing yet at 5 %",
+            "the canary gate is inconclusive at 5 %",
         ),
     ],
 )
@@ -139,7 +139,7 @@ def test_without_figures_it_holds_and_then_goes_back(visited):
     )
     visited.must("lab-up.yml")
     assert ran.code != 0
-    assert "the canary proves nothing at 25 %" in ran.errors[-1]
+    assert "the canary is inconclusive at 25 %" in ran.errors[-1]
     assert "5 % of the traffic goes to the Task Service" in ran.errors[-1]
     assert visited.traffic() == before
 
