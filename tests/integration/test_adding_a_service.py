@@ -153,7 +153,7 @@ def test_a_choice_is_the_process_s_and_ends_with_the_next(folder: Path, monkeypa
     for directory, tables, unit in ((str(folder), ["task_executions"], None), ("", ["tasks", "group_tasks"], "tasks")):
         mapping_directory.choose(directory)
         assert [one.table for one in table_mapping.mappings()][:2] == tables
-        assert change_log.unit_of("group_tasks") == unit
+        assert change_log.row_group_of("group_tasks") == unit
     assert len(reverse_mapping.reverses()) == 2
 
 

@@ -240,7 +240,7 @@ def tasks(*keys):
 
 
 def test_a_task_is_posted_whole_and_its_acknowledgement_counts(api, sink):
-    assert sink().carry(tasks(17)) == ApiResult((17,), {}, (), "")
+    assert sink().send(tasks(17)) == ApiResult((17,), {}, (), "")
     assert api.requests == [("POST", "/api/tasks", 17, f"Bearer {TOKEN}")]
     expected = json.loads(
         json.dumps(a_task(17), default=lambda one: one.isoformat() if hasattr(one, "year") else str(one))
@@ -251,24 +251,24 @@ def test_a_task_is_posted_whole_and_its_acknowledgement_counts(api, sink):
 
 def test_carried_twice_is_carried_once(api, sink):
     carrying = sink()
-    first, _ = carrying.carry(tasks(1, 2)), carrying.carry({2: None})
+    first, _ = carrying.send(tasks(1, 2)), carrying.send({2: None})
     there = dict(api.tasks)
-    assert carrying.carry({**tasks(1), 2: None}) == ApiResult((1, 2), {}, (), "") == first
+    assert carrying.send({**tasks(1), 2: None}) == ApiResult((1, 2), {}, (), "") == first
     assert api.tasks == there
 
 
 def test_a_changed_task_is_posted_again_under_its_id(api, sink):
     carrying = sink()
-    carrying.carry(tasks(1))
-    carrying.carry({1: a_task(1, status="completed", tags=[])})
+    carrying.send(tasks(1))
+    carrying.send({1: a_task(1, status="completed", tags=[])})
     assert (api.tasks[1]["status"], api.tasks[1]["tags"]) == ("completed", [])
     assert {request[:2] for request in api.requests} == {("POST", "/api/tasks")}
 
 
 def test_a_task_that_maps_no_more_is_deleted(api, sink):
     carrying = sink()
-    carrying.carry(tasks(1, 2))
-    assert carrying.carry({1: None}) == ApiResult((1,), {}, (), "")
+    carrying.send(tasks(1, 2))
+    assert carrying.send({1: None}) == ApiResult((1,), {}, (), "")
     assert api.tasks.keys() == {2}
     assert api.requests[-1][:2] == ("DELETE", "/api/tasks/1")
 
@@ -280,23 +280,23 @@ def test_a_task_that_maps_no_more_is_deleted(api, sink):
 )
 def test_a_task_that_is_gone_is_deleted(api, sink, act):
     api.always(act)
-    assert sink().carry({1: None}) == ApiResult((1,), {}, (), "")
+    assert sink().send({1: None}) == ApiResult((1,), {}, (), "")
     assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("key", [17, 2**53 + 1])
 def test_an_id_may_come_back_as_text(api, sink, key):
     api.always(says(201, {"success": True, "data": {"id": str(key)}}, kind="application/json; charset=utf-8"))
-    assert sink().carry(tasks(key)).done == (key,)
+    assert sink().send(tasks(key)).done == (key,)
 
 
 def test_the_address_may_have_a_path(api, sink):
-    assert sink(base_url=f"{api.url}/prod/").carry(tasks(1)).done == (1,)
+    assert sink(base_url=f"{api.url}/prod/").send(tasks(1)).done == (1,)
     assert api.requests[0][1] == "/prod/api/tasks"
 
 
 def test_nothing_to_carry_asks_nothing(api, sink):
-    assert sink().carry({}) == ApiResult((), {}, (), "")
+    assert sink().send({}) == ApiResult((), {}, (), "")
     assert not api.requests
 
 
@@ -306,10 +306,10 @@ def test_requests_go_side_by_side_over_connections_that_are_kept(api, sink):
         handler.say(201, {"success": True, "data": {"id": handler.api_.requests[-1][2]}})
 
     carrying = sink(max_parallel=3)
-    assert carrying.carry(tasks(*range(1, 41))).done == tuple(range(1, 41))
+    assert carrying.send(tasks(*range(1, 41))).done == tuple(range(1, 41))
     assert len(api.connections) <= 3
     api.always(after_a_moment)
-    carrying.carry(tasks(*range(1, 10)))
+    carrying.send(tasks(*range(1, 10)))
     assert api.most_busy == 3
 
 
@@ -323,14 +323,14 @@ def test_requests_go_side_by_side_over_connections_that_are_kept(api, sink):
 )
 def test_what_passes_is_tried_again_until_it_is_acknowledged(api, sink, slept, act):
     api.first(3, act)
-    assert sink(attempts=4).carry(tasks(1)) == ApiResult((1,), {}, (), "")
+    assert sink(attempts=4).send(tasks(1)) == ApiResult((1,), {}, (), "")
     assert len(api.requests) == 4
     assert len(slept) == 3
 
 
 def test_a_slow_answer_is_tried_again(api, sink):
     api.first(1, slow)
-    assert sink(timeout_seconds=0.2).carry(tasks(1)) == ApiResult((1,), {}, (), "")
+    assert sink(timeout_seconds=0.2).send(tasks(1)) == ApiResult((1,), {}, (), "")
 
 
 GARBAGE = {
@@ -362,7 +362,7 @@ GARBAGE = {
 @pytest.mark.parametrize("act", GARBAGE.values(), ids=GARBAGE.keys())
 def test_what_is_no_acknowledgement_acknowledges_nothing(api, sink, act):
     api.always(act)
-    carried = sink(attempts=2).carry(tasks(1))
+    carried = sink(attempts=2).send(tasks(1))
     assert (carried.done, carried.refused, carried.undone) == ((), {}, (1,))
     assert carried.problem.startswith("POST /api/tasks ")
     assert carried.problem.endswith(" in 2 tries (task 1)")
@@ -377,7 +377,7 @@ def test_what_is_no_acknowledgement_acknowledges_nothing(api, sink, act):
 )
 def test_a_delete_that_the_api_did_not_answer_itself_is_undone(api, sink, act):
     api.always(act)
-    carried = sink(attempts=2).carry({1: None})
+    carried = sink(attempts=2).send({1: None})
     assert (carried.done, carried.refused, carried.undone) == ((), {}, (1,))
     assert carried.problem.startswith("DELETE /api/tasks/1 answered ")
 
@@ -386,7 +386,7 @@ def test_a_delete_that_the_api_did_not_answer_itself_is_undone(api, sink, act):
 def test_nothing_is_waited_for_longer_than_the_timeout(api, sink, act):
     api.always(act)
     began = time.monotonic()
-    carried = sink(attempts=2, timeout_seconds=0.15).carry(tasks(1))
+    carried = sink(attempts=2, timeout_seconds=0.15).send(tasks(1))
     assert time.monotonic() - began < 1.5
     assert carried.undone == (1,)
 
@@ -394,12 +394,12 @@ def test_nothing_is_waited_for_longer_than_the_timeout(api, sink, act):
 def test_an_endless_answer_is_not_read_to_its_end(api, sink):
     api.always(endless)
     began = time.monotonic()
-    assert sink(attempts=1, timeout_seconds=5).carry(tasks(1)).undone == (1,)
+    assert sink(attempts=1, timeout_seconds=5).send(tasks(1)).undone == (1,)
     assert time.monotonic() - began < 2
 
 
 def test_a_server_that_is_not_there_leaves_everything_undone(sink):
-    carried = sink(base_url=f"http://127.0.0.1:{free_port()}").carry(tasks(1, 2))
+    carried = sink(base_url=f"http://127.0.0.1:{free_port()}").send(tasks(1, 2))
     assert (carried.done, carried.refused, carried.undone) == ((), {}, (1, 2))
     assert "could not be sent" in carried.problem
 
@@ -413,7 +413,7 @@ def test_a_server_that_takes_no_connection_is_given_up_after_the_timeout(sink):
             other.setblocking(False)
             other.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}"
-        carried = sink(base_url=url, attempts=1, timeout_seconds=0.2).carry(tasks(1))
+        carried = sink(base_url=url, attempts=1, timeout_seconds=0.2).send(tasks(1))
         for other in others:
             other.close()
     assert carried == ApiResult((), {}, (1,), "POST /api/tasks was not answered within 0.2 s in 1 try (task 1)", (1,))
@@ -421,14 +421,14 @@ def test_a_server_that_takes_no_connection_is_given_up_after_the_timeout(sink):
 
 def test_the_first_request_that_is_undone_stops_the_batch(api, sink):
     api.acts = lambda number, method, key: says(500) if key >= 3 else None
-    carried = sink(max_parallel=1).carry(tasks(1, 2, 3, 4, 5))
+    carried = sink(max_parallel=1).send(tasks(1, 2, 3, 4, 5))
     assert carried == ApiResult((1, 2), {}, (3, 4, 5), "POST /api/tasks answered 500 in 4 tries (task 3)", (3,))
     assert [request[2] for request in api.requests] == [1, 2, 3, 3, 3, 3]
 
 
 def test_side_by_side_each_task_is_in_exactly_one_place(api, sink):
     api.acts = lambda number, method, key: says(500) if number > 30 else says(422) if key % 7 == 0 else None
-    carried = sink().carry(tasks(*range(1, 101)))
+    carried = sink().send(tasks(*range(1, 101)))
     assert sorted([*carried.done, *carried.refused, *carried.undone]) == list(range(1, 101))
     assert set(carried.done) == api.tasks.keys()
     assert carried.undone
@@ -438,9 +438,9 @@ def test_side_by_side_each_task_is_in_exactly_one_place(api, sink):
 def test_after_an_outage_the_same_batch_goes_through(api, sink):
     carrying = sink()
     api.always(says(503))
-    assert carrying.carry(tasks(1, 2)).undone == (1, 2)
+    assert carrying.send(tasks(1, 2)).undone == (1, 2)
     api.always(None)
-    assert carrying.carry(tasks(1, 2)) == ApiResult((1, 2), {}, (), "")
+    assert carrying.send(tasks(1, 2)) == ApiResult((1, 2), {}, (), "")
 
 
 def test_pauses_grow_and_are_spread_over_their_whole_length(api, sink, slept):
@@ -448,7 +448,7 @@ def test_pauses_grow_and_are_spread_over_their_whole_length(api, sink, slept):
     carrying = sink(attempts=9)
     pauses = []
     for _ in range(50):
-        carrying.carry(tasks(1))
+        carrying.send(tasks(1))
         pauses.append(slept.copy())
         slept.clear()
     for place, longest in enumerate([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]):
@@ -463,13 +463,13 @@ def test_pauses_grow_and_are_spread_over_their_whole_length(api, sink, slept):
 )
 def test_the_api_may_ask_for_a_pause_of_up_to_half_a_minute(api, sink, slept, asked, low, high):
     api.first(1, says(429, Retry_After=asked))
-    assert sink().carry(tasks(1)).done == (1,)
+    assert sink().send(tasks(1)).done == (1,)
     assert low <= slept[0] <= high
 
 
 def test_the_api_may_name_the_time_to_come_back(api, sink, slept):
     api.first(1, says(429, Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)))
-    assert sink().carry(tasks(1)).done == (1,)
+    assert sink().send(tasks(1)).done == (1,)
     assert 15 < slept[0] <= 20
 
 
@@ -483,7 +483,7 @@ def test_nothing_is_sent_any_more_when_a_batch_has_broken_off(api, token_file):
     api.acts = lambda number, method, key: says(500) if key == 1 else None
     carrying = ApiClient(base_url=api.url, token_file=str(token_file), max_parallel=2, sleep=stop)
     with pytest.raises(Stopped):
-        carrying.carry(tasks(*range(1, 500)))
+        carrying.send(tasks(*range(1, 500)))
     sent = len(api.requests)
     time.sleep(0.1)
     assert len(api.requests) == sent < 499
@@ -496,19 +496,19 @@ def test_nothing_is_sent_any_more_when_a_batch_has_broken_off(api, token_file):
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415, 422])
 def test_a_task_that_the_api_refuses_is_a_dead_letter_and_stops_nobody(api, sink, slept, status):
     api.only(2, says(status, {"error": TITLE}))
-    assert sink().carry(tasks(1, 2, 3)) == ApiResult((1, 3), {2: f"HTTP {status}"}, (), "")
+    assert sink().send(tasks(1, 2, 3)) == ApiResult((1, 3), {2: f"HTTP {status}"}, (), "")
     assert len(api.requests) == 3
     assert not slept
 
 
 def test_a_refusal_by_a_proxy_for_the_tasks_size_is_a_dead_letter(api, sink):
     api.only(2, says(413, b"<html>", "text/html"))
-    assert sink().carry(tasks(1, 2)) == ApiResult((1,), {2: "HTTP 413"}, (), "")
+    assert sink().send(tasks(1, 2)) == ApiResult((1,), {2: "HTTP 413"}, (), "")
 
 
 def test_a_delete_may_be_refused(api, sink):
     api.always(says(409, {"error": "in use"}))
-    assert sink().carry({1: None}) == ApiResult((), {1: "HTTP 409"}, (), "")
+    assert sink().send({1: None}) == ApiResult((), {1: "HTTP 409"}, (), "")
 
 
 # The token
@@ -520,7 +520,7 @@ def test_a_replaced_token_is_read_and_the_request_sent_again(api, sink, token_fi
     api.token = NEW_TOKEN
     api.acts = lambda number, method, key: says(status) if number == 1 else None
     token_file.write_text(NEW_TOKEN)
-    assert carrying.carry(tasks(1, 2)) == ApiResult((1, 2), {}, (), "")
+    assert carrying.send(tasks(1, 2)) == ApiResult((1, 2), {}, (), "")
     assert [request[3] for request in api.requests] == [f"Bearer {one}" for one in (TOKEN, NEW_TOKEN, NEW_TOKEN)]
     assert not slept
 
@@ -532,13 +532,13 @@ def test_a_token_replaced_in_the_middle_of_a_batch_loses_nothing(api, sink, toke
             api.token = NEW_TOKEN
 
     api.acts = rotate
-    assert sink().carry(tasks(*range(1, 51))).done == tuple(range(1, 51))
+    assert sink().send(tasks(*range(1, 51))).done == tuple(range(1, 51))
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_an_expired_token_makes_no_dead_letters(api, sink, token_file, status):
     api.acts = lambda number, method, key: says(status) if number > 1 else None
-    carried = sink(max_parallel=1).carry({**tasks(1, 2, 3), 4: None})
+    carried = sink(max_parallel=1).send({**tasks(1, 2, 3), 4: None})
     assert (carried.done, carried.refused, carried.undone) == ((1,), {}, (2, 3, 4))
     assert carried.problem == (
         f"the service token is not accepted: POST /api/tasks answered {status} (task 2); {token_file} was read again"
@@ -550,7 +550,7 @@ def test_a_token_file_that_is_gone_leaves_everything_undone(api, sink, token_fil
     carrying = sink()
     api.token = NEW_TOKEN
     token_file.unlink()
-    carried = carrying.carry(tasks(1, 2))
+    carried = carrying.send(tasks(1, 2))
     assert (carried.done, carried.refused, carried.undone) == ((), {}, (1, 2))
     assert carried.problem.startswith("the service token is not accepted")
     assert "No such file" in carried.problem
@@ -641,7 +641,7 @@ def test_a_certificate_is_believed_by_its_ca_and_its_name(sink, tmp_path, addres
     file, context = certificate(tmp_path, address)
     served = Api(context)
     try:
-        carried = sink(base_url=served.url, ca_file=file if known else "", attempts=1).carry(tasks(1))
+        carried = sink(base_url=served.url, ca_file=file if known else "", attempts=1).send(tasks(1))
     finally:
         served.close()
     assert (carried.done == (1,)) is accepted
@@ -665,7 +665,7 @@ def test_the_environments_proxy_and_netrc_are_not_used(api, sink, tmp_path, monk
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    assert sink().carry(tasks(1)).done == (1,)
+    assert sink().send(tasks(1)).done == (1,)
 
 
 # What is said
@@ -685,7 +685,7 @@ def test_the_environments_proxy_and_netrc_are_not_used(api, sink, tmp_path, monk
 def test_neither_a_token_nor_a_tasks_content_gets_into_a_message_or_a_log(api, sink, act, caplog):
     caplog.set_level(logging.DEBUG)
     api.always(act)
-    carried = sink(attempts=2).carry({**tasks(1), 2: None})
+    carried = sink(attempts=2).send({**tasks(1), 2: None})
     for text in (TITLE, TOKEN):
         assert text not in repr(carried)
         assert text not in caplog.text

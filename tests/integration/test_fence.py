@@ -313,7 +313,7 @@ def test_a_long_writer_makes_it_fail_with_nothing_half_there(copied: Sides, monk
     before = catalog_of(copied.laravel_dsn)
     with psycopg.connect(copied.laravel_owner_dsn) as long:
         long.execute("UPDATE tags SET name = 'long' WHERE id = 2")
-        with pytest.raises(Failed, match=r"putting the fence on.*lock on Laravel's database.*pg_stat_activity"):
+        with pytest.raises(Failed, match=r"installing the fence.*lock on Laravel's database.*pg_stat_activity"):
             fence.fence(laravel_dsn=copied.laravel_dsn, lock_timeout_seconds=0.2, check=False)
         long.rollback()
     assert catalog_of(copied.laravel_dsn) == before
@@ -334,7 +334,7 @@ def test_a_long_reader_does_not_keep_it_closed(fenced: Sides) -> None:
 def test_the_gate_of_capture_knows_its_own_triggers_from_the_fences(fenced: Sides) -> None:
     with connect(laravel(fenced.laravel_dsn), "test") as connection:
         assert capture.missing(connection) == []
-        assert fence.standing_since(connection) is not None
+        assert fence.active_since(connection) is not None
         capture.capture(laravel_dsn=fenced.laravel_dsn, state="absent", check=False)
         assert not capture.capture(laravel_dsn=fenced.laravel_dsn, state="absent", check=True).changed
         assert fence.missing(connection) == []

@@ -88,7 +88,7 @@ def test_who_goes_on_writing_is_named(copied: Sides, monkeypatch) -> None:
     with _meanwhile(write):
         try:
             with pytest.raises(
-                Failed, match=r"Laravel's application did not stop.* in tasks.*; last of all tasks;.*queue"
+                Failed, match=r"Laravel's application did not stop.* in tasks.*; the last in tasks;.*queue"
             ):
                 _quiet(copied)
         finally:

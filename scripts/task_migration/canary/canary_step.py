@@ -124,7 +124,7 @@ def step_of(
 def _is_fenced(laravel_dsn: str) -> bool:
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.read_only(side, "gate") as connection:
-        return fence.standing_since(connection) is not None
+        return fence.active_since(connection) is not None
 
 
 def _command(weight: int, force: bool, reason: str) -> str:

@@ -115,7 +115,7 @@ def change_log_state(connection: database.Connection) -> tuple[int | None, float
     """Returns how many entries are on one side's change log, how old the oldest is, and why that is not known."""
     if not change_log.exists(connection):
         return None, None, f"{connection.side.title} has no change log: writes are not captured"
-    return (*change_log.stand(connection), "")
+    return (*change_log.backlog(connection), "")
 
 
 def error_text(error: MigrationError) -> str:

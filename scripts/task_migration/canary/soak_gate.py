@@ -88,7 +88,7 @@ def _promoted_at(laravel: database.Connection) -> datetime:
 
 
 def _fenced_since(laravel: database.Connection) -> datetime:
-    since = fence.standing_since(laravel)
+    since = fence.active_since(laravel)
     if since is None:
         raise Refused(
             "Laravel may write tasks: the fence is not active",
@@ -109,7 +109,7 @@ def _fenced_since(laravel: database.Connection) -> datetime:
 
 def _pending(side: database.Connection) -> int:
     """Returns the number of entries on a side's change log. Raises Refused if the sync does not keep up."""
-    length, oldest = change_log.stand(side) if change_log.exists(side) else (0, None)
+    length, oldest = change_log.backlog(side) if change_log.exists(side) else (0, None)
     if oldest is not None and oldest > PENDING_SECONDS:
         raise Refused(
             f"writes wait on the change log of {side.side.title}",

@@ -20,7 +20,7 @@ from task_migration.postgres import database, schema_drift
 from task_migration.prepare import copy_ledger
 from task_migration.sync import capture
 from task_migration.sync.converge import Flow
-from task_migration.sync.drain import drain_all, on_the_way
+from task_migration.sync.drain import drain_all, pending_keys
 from task_migration.sync.table_shape import Shape
 
 CHECKS = 8
@@ -162,4 +162,4 @@ def _settled(
 
 
 def _pending(flow: Flow, shape: Shape) -> set[int]:
-    return on_the_way(flow.origin, flow.destination, shape.mapping)
+    return pending_keys(flow.origin, flow.destination, shape.mapping)

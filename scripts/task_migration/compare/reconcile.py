@@ -48,7 +48,7 @@ def reconcile(
             for shape in flow.shapes:
                 if keys[shape.mapping.table]:
                     mapping, differing = shape.mapping, keys[shape.mapping.table]
-                    roots = change_log.roots_of(
+                    roots = change_log.task_ids_of(
                         origin, mapping.base_table, mapping.base_column, mapping.root_column, differing
                     )
                     change_log.put(origin, mapping.base_table, roots)

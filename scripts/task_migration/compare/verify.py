@@ -14,7 +14,7 @@ from task_migration.errors import Failed
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.sync.converge import forward_flow
-from task_migration.sync.drain import carrier, drain_all
+from task_migration.sync.drain import drain_all, writable
 
 
 def verify(
@@ -45,7 +45,7 @@ def verify(
         copied_at = require_copy(origin, destination)
         started = time.monotonic()
         flow = forward_flow(origin, destination)
-        with operator_lock.mutating(laravel, "verify"), carrier(flow) as draining:
+        with operator_lock.mutating(laravel, "verify"), writable(flow) as draining:
             if not check:
                 drain_all(draining, listener)
             comparison = differences(flow, draining=None if check else draining, listener=listener)

@@ -133,7 +133,7 @@ def _copy_next(task: CopyTask, flow: Flow, speeds: dict[str, float]) -> bool:
         done = converge(flow, shape, chunk.range, bulk=True)
         if done.waiting:
             mapping = shape.mapping
-            roots = change_log.roots_of(
+            roots = change_log.task_ids_of(
                 flow.origin, mapping.base_table, mapping.base_column, mapping.root_column, done.waiting
             )
             change_log.put(flow.origin, mapping.base_table, roots)

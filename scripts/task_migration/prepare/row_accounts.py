@@ -13,7 +13,7 @@ from task_migration.errors import Failed
 from task_migration.mapping.table_mapping import Mapping, mappings
 from task_migration.postgres import database
 from task_migration.sync import change_log
-from task_migration.sync.drain import on_the_way
+from task_migration.sync.drain import pending_keys
 
 _FILE = "prepare/row_accounts.sql"
 
@@ -43,7 +43,7 @@ def counted(
     rows between the two counts, and takes them off the log: what was on it before, what is on it after, and whatever
     was written in between may explain what is left over.
     """
-    before = {mapping.table: on_the_way(laravel, task_service, mapping) for mapping in mappings()}
+    before = {mapping.table: pending_keys(laravel, task_service, mapping) for mapping in mappings()}
     written = _written(laravel, task_service)
     with ThreadPoolExecutor(1) as other:
         arrived = other.submit(_arrived, task_service)
@@ -52,7 +52,7 @@ def counted(
             there = arrived.result()
     meanwhile = _written(laravel, task_service) - written
     moving = {
-        mapping.table: len(before[mapping.table] | on_the_way(laravel, task_service, mapping)) + meanwhile
+        mapping.table: len(before[mapping.table] | pending_keys(laravel, task_service, mapping)) + meanwhile
         for mapping in mappings()
     }
     kept = {table: Account(rows, *there[table], rows - sum(there[table])) for table, rows in expected.items()}
@@ -92,7 +92,7 @@ def quarantine_by_kind(task_service: database.Connection) -> list[dict[str, Any]
 
 def _written(laravel: database.Connection, task_service: database.Connection) -> int:
     """How many entries both change logs ever had."""
-    return sum(change_log.written(side) for side in (laravel, task_service) if change_log.exists(side))
+    return sum(change_log.total_written(side) for side in (laravel, task_service) if change_log.exists(side))
 
 
 def _arrived(task_service: database.Connection) -> dict[str, tuple[int, int]]:

@@ -144,7 +144,7 @@ def laravel_state(connection: database.Connection) -> LaravelState:
     holders = connection.execute(
         sql_files.statement("control/operator_lock.sql", "holders"), {"which": operator_lock.OPERATOR}
     ).fetchall()
-    length, oldest = change_log.stand(connection) if change_log.exists(connection) else (None, None)
+    length, oldest = change_log.backlog(connection) if change_log.exists(connection) else (None, None)
     holder = holders[0][0].removeprefix("task_migration lock ").split() if holders else ["", ""]
     return LaravelState(
         now=journal.now(connection),
@@ -154,7 +154,7 @@ def laravel_state(connection: database.Connection) -> LaravelState:
         oldest_seconds=oldest,
         switches={name: sync_switch.position(connection, name) for name in SWITCHES},
         consistency=consistency_history.newest(connection),
-        fenced_since=fence.standing_since(connection),
+        fenced_since=fence.active_since(connection),
         holder=holder[0],
         holder_who=holder[-1],
     )

@@ -142,7 +142,7 @@ def _tasks() -> tuple[str, str]:
 
 def _look(connection: database.Connection, port: int, proof: int | None) -> _Backlog:
     said: Mapping[str, Any] = health_endpoint.ask(port) or {"state": "not reached", "last_error": ""}
-    pending, oldest = change_log.stand(connection)
+    pending, oldest = change_log.backlog(connection)
     waits = False
     if proof is not None:
         asked = {"part": _tasks()[0], "key": proof}

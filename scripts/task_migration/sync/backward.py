@@ -1,8 +1,8 @@
-"""Task Service -> Laravel: the Task Service's rows of some tasks, made so in Laravel's tables by sql/reverse/.
+"""Task Service -> Laravel: writes the Task Service's rows of some tasks to Laravel's tables, by the reverse mappings.
 
-Laravel has fewer words than the Task Service, so a row may not come out the same when it is mapped again: tags in
-another order, an approval that Laravel derives by its own rule. Such rows are put on Laravel's log without a claim, and
-the way forward ends the matter; they give way to any write that was made meanwhile.
+Laravel stores less than the Task Service, so a row may differ when it is mapped again: tags in another order, an
+approval that Laravel derives by its own rule. Such rows are put on Laravel's log without the time of a write, and the
+forward sync resolves them; they lose against any write that was made meanwhile.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from task_migration.mapping.reverse_mapping import Reverse, reverses
 from task_migration.mapping.selector import KeyParameter
 from task_migration.postgres import database
 from task_migration.sync import change_log
-from task_migration.sync.batch import FILE, Asks, Done
-from task_migration.sync.changed_rows import Keys, of_unit
+from task_migration.sync.batch import FILE, BatchWrites, PipelinedQuery
+from task_migration.sync.changed_rows import ChangedRows, shapes_of
 from task_migration.sync.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
-from task_migration.sync.forward import keep_quarantine
+from task_migration.sync.forward import store_quarantine
 from task_migration.sync.table_shape import Shape
 
 REASONS = {
-    "owner_unmapped": "its owner is nobody whom Laravel knows by this Cognito sub; it crosses by itself when she is",
+    "owner_unmapped": "no Laravel user has the owner's Cognito sub; the row is synced automatically once one has",
     "owner_changed": "the row belongs to another user on the other side",
-    "approver_unmapped": "its approver is nobody whom Laravel knows by this Cognito sub",
+    "approver_unmapped": "no Laravel user has the approver's Cognito sub",
     "difficulty_out_of_range": "its difficulty is outside 1 to 5",
     "tags_are_no_names": "its tags are not an array of names",
     PARENT_REFUSED: "its task is held back",
 }
-_Held = tuple[str, int, str, bool, str]
+_QuarantineRow = tuple[str, int, str, bool, str]
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What the Task Service has of one unit: rows as JSON text and their keys; the same as it is stored, by table; and
-    what of them was held back on the way forward, as (table, key, kind)."""
+class _TaskServiceRows:
+    """The Task Service's rows of one row group: mapped to Laravel, as JSON text, and their keys; as they are stored, by
+    table; and which of them the forward sync held back, as (table, key, kind)."""
 
     rows: str
     keys: frozenset[int]
@@ -49,93 +49,105 @@ class _Read:
 
 
 class Backward:
-    """The way to Laravel, over a flow whose destination is Laravel's database."""
+    """Writes batches to Laravel, over a flow whose destination is Laravel's database."""
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self._ways = [_Statements(flow, reverse) for reverse in reverses()]
+        self._statements = [_Statements(flow, reverse) for reverse in reverses()]
 
-    def derive(self, keys: Keys) -> Keys:
-        """Nothing: a written task of the Task Service's touches no row but its own, and what Laravel's mapping holds
-        back is not in the Task Service, so nothing is written over it."""
+    def derive(self, rows: ChangedRows) -> ChangedRows:
+        """Returns nothing and adds nothing: a changed task of the Task Service touches no other row, and a row that
+        Laravel's mapping holds back is not in the Task Service, so nothing overwrites it."""
         return {}
 
-    def lock(self, keys: Keys) -> Callable[[], dict[int, str]]:
-        """Locks the rows in Laravel; whose they are is asked when they are placed."""
-        for way in self._ways:
-            if keys.get(way.reverse.unit):
-                self.flow.destination.execute(way.lock, {"keys": sorted(keys[way.reverse.unit])})
+    def lock(self, rows: ChangedRows) -> Callable[[], dict[int, str]]:
+        """Locks the rows in Laravel. Their owners are checked when they are written."""
+        for statements in self._statements:
+            if rows.get(statements.reverse.unit):
+                self.flow.destination.execute(statements.lock, {"keys": sorted(rows[statements.reverse.unit])})
         return dict
 
-    def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done:
-        """Makes Laravel's rows of these keys what the Task Service's are now."""
-        done = Done()
-        for way in self._ways:
-            rows = keys.get(way.reverse.unit)
-            if rows:
-                roots = {key: written.root for key, written in rows.items()}
-                self._place(way, sorted(rows), roots, done, once_more)
+    def write(self, rows: ChangedRows, owners: dict[int, str], once_more: PipelinedQuery) -> BatchWrites:
+        """Updates Laravel's rows of these keys to what the Task Service's are now."""
+        done = BatchWrites()
+        for statements in self._statements:
+            changed = rows.get(statements.reverse.unit)
+            if changed:
+                task_ids = {key: row.task_id for key, row in changed.items()}
+                self._write(statements, sorted(changed), task_ids, done, once_more)
         return done
 
-    def _place(self, way: _Statements, keys: list[int], roots: dict[int, int], done: Done, once_more: Asks) -> None:
-        read = way.read(keys)
-        living = self._living(way, keys, read, roots)
+    def _write(
+        self,
+        statements: _Statements,
+        keys: list[int],
+        task_ids: dict[int, int],
+        done: BatchWrites,
+        once_more: PipelinedQuery,
+    ) -> None:
+        """Writes rows of one row group, and halves what is refused until only the refused row is left."""
+        read = statements.read(keys)
+        existing = self._existing_tasks(statements, keys, read, task_ids)
         try:
-            self._quickly(way, keys, read, living, roots, done, once_more)
+            self._write_together(statements, keys, read, existing, task_ids, done, once_more)
         except (pg.DataError, pg.IntegrityError) as error:
-            # Not prepared, psycopg would take it for the end of all it has prepared, and mix up the next pipeline.
+            # Prepared: after a plain ROLLBACK psycopg forgets its prepared statements, and the next pipeline fails.
             self.flow.destination.execute(sql_files.statement(FILE, "back to savepoint"), prepare=True)
             if len(keys) > 1:
                 middle = len(keys) // 2
-                self._place(way, keys[:middle], roots, done, once_more)
-                self._place(way, keys[middle:], roots, done, once_more)
+                self._write(statements, keys[:middle], task_ids, done, once_more)
+                self._write(statements, keys[middle:], task_ids, done, once_more)
                 return
             reason = f"{error.sqlstate} {type(error).__name__}"
-            held = [(way.reverse.unit, keys[0], REFUSED_BY_DATABASE, True, reason)]
-            done.held_back += keep_quarantine(self.flow.destination, {way.reverse.unit}, keys, held)
+            held = [(statements.reverse.unit, keys[0], REFUSED_BY_DATABASE, True, reason)]
+            done.held_back += store_quarantine(self.flow.destination, {statements.reverse.unit}, keys, held)
 
-    def _living(self, way: _Statements, keys: list[int], read: _Read, roots: dict[int, int]) -> list[int]:
-        """Tasks of rows that are gone, as far as the tasks themselves are still in the Task Service."""
-        asked = sorted({roots[key] for key in keys if key not in read.keys})
-        if way.reverse.parent is None or not asked:
+    def _existing_tasks(
+        self, statements: _Statements, keys: list[int], read: _TaskServiceRows, task_ids: dict[int, int]
+    ) -> list[int]:
+        """Returns the tasks of deleted rows that still exist in the Task Service."""
+        wanted = sorted({task_ids[key] for key in keys if key not in read.keys})
+        if statements.reverse.parent is None or not wanted:
             return []
-        found = self.flow.origin.execute(sql_files.statement(FILE, "living"), {"keys": asked})
+        found = self.flow.origin.execute(sql_files.statement(FILE, "existing tasks"), {"keys": wanted})
         return [key for (key,) in found]
 
-    def _quickly(
+    def _write_together(
         self,
-        way: _Statements,
+        statements: _Statements,
         keys: list[int],
-        read: _Read,
-        living: list[int],
-        roots: dict[int, int],
-        done: Done,
-        once_more: Asks,
+        read: _TaskServiceRows,
+        existing: list[int],
+        task_ids: dict[int, int],
+        done: BatchWrites,
+        once_more: PipelinedQuery,
     ) -> None:
-        laravel, unit = self.flow.destination, way.reverse.unit
+        laravel, row_group = self.flow.destination, statements.reverse.unit
         with database.pipelined(laravel):
             laravel.execute(sql_files.statement(FILE, "savepoint"))
-            asked = laravel.execute(way.held_back, {"rows": read.rows})
-        found = asked.fetchall()
-        held: list[_Held] = [(unit, key, kind, True, REASONS[kind]) for key, kind, _ in found if kind is not None]
+            query = laravel.execute(statements.held_back, {"rows": read.rows})
+        found = query.fetchall()
+        held: list[_QuarantineRow] = [
+            (row_group, key, kind, True, REASONS[kind]) for key, kind, _ in found if kind is not None
+        ]
         refused = sorted({row[1] for row in held})
         gone = [key for key in keys if key not in read.keys]
         retagged = [key for key, kind, is_retagged in found if is_retagged and kind is None]
-        parameters = {"rows": read.rows, "held": refused, "retagged": retagged, "gone": gone, "living": living}
+        parameters = {"rows": read.rows, "held": refused, "retagged": retagged, "gone": gone, "living": existing}
         with database.pipelined(laravel):
-            seen_again = laravel.execute(way.seen_again, parameters) if way.seen_again else None
-            placed = laravel.execute(way.upsert, parameters)
-            waits = laravel.execute(way.waiting, parameters) if way.waiting else None
+            seen_again = laravel.execute(statements.seen_again, parameters) if statements.seen_again else None
+            placed = laravel.execute(statements.upsert, parameters)
+            waits = laravel.execute(statements.waiting, parameters) if statements.waiting else None
             if retagged:
-                for statement in way.after:
+                for statement in statements.after:
                     laravel.execute(statement, parameters)
-            deleted = laravel.execute(way.gone, parameters) if gone else None
+            deleted = laravel.execute(statements.gone, parameters) if gone else None
             compared = [
                 laravel.execute(statement, {"keys": [k for k in keys if k not in refused], "rows": rows})
-                for statement, rows in zip(way.echoes, read.stored.values(), strict=True)
+                for statement, rows in zip(statements.comparisons, read.stored.values(), strict=True)
             ]
-            quarantine = laravel.execute(way.quarantine, {"keys": keys})
-            held_back = keep_quarantine(laravel, {unit}, keys, held)
+            quarantine = laravel.execute(statements.quarantine, {"keys": keys})
+            held_back = store_quarantine(laravel, {row_group}, keys, held)
             seen_last = once_more(laravel)
         new = [is_new for (is_new,) in placed]
         done.inserted += sum(new)
@@ -145,18 +157,18 @@ class Backward:
         done.seen_last += seen_last()
         waiting = dict(waits.fetchall()) if waits is not None else {}
         if waiting:
-            done.waiting.setdefault(unit, {}).update(waiting)
+            done.waiting.setdefault(row_group, {}).update(waiting)
         now_held = {(table, key, kind) for table, key, kind, *_ in quarantine}
         again = {key for _, key, _ in now_held ^ read.quarantine}
         again |= {key for cursor in compared for (key,) in cursor}
         again -= set(refused) | waiting.keys()
-        change_log.put(laravel, unit, {key: roots[key] for key in again & roots.keys()})
-        for child, key, root in seen_again or ():
-            change_log.put(laravel, child, {key: root})
+        change_log.put(laravel, row_group, {key: task_ids[key] for key in again & task_ids.keys()})
+        for child, key, task_id in seen_again or ():
+            change_log.put(laravel, child, {key: task_id})
 
 
 class _Statements:
-    """The statements of one way back, put together once, so that the servers prepare them once."""
+    """The statements of one reverse mapping, built once, so that the servers prepare them once."""
 
     def __init__(self, flow: Flow, reverse: Reverse) -> None:
         laravel, self._origin, self.reverse = flow.destination, flow.origin, reverse
@@ -169,8 +181,8 @@ class _Statements:
         self.held_back = ready(reverse.over_staged("held back"))
         placed = reverse.over_staged("placed")
         nothing = {"rows": "[]", "held": []}
-        looked = laravel.execute(sql_files.statement(FILE, "columns of rows", rows=placed), nothing)
-        names = [column.name for column in looked.description or ()]
+        empty = laravel.execute(sql_files.statement(FILE, "columns of rows", rows=placed), nothing)
+        names = [column.name for column in empty.description or ()]
 
         def listed(*alias: str) -> sql.Composed:
             return sql.SQL(", ").join(sql.Identifier(*alias, name) for name in names)
@@ -190,8 +202,8 @@ class _Statements:
         self.waiting = ready(reverse.over_staged("waiting")) if "waiting" in reverse.blocks else None
         self.seen_again = ready(reverse.over_staged("seen again")) if "seen again" in reverse.blocks else None
         self.gone = ready(reverse.plain("gone"))
-        shapes = of_unit(flow.shapes, reverse.unit)
-        self.echoes = [ready(_echo(shape)) for shape in shapes]
+        shapes = shapes_of(flow.shapes, reverse.unit)
+        self.comparisons = [ready(_comparison(shape)) for shape in shapes]
         held = [
             sql_files.statement(
                 FILE,
@@ -219,18 +231,18 @@ class _Statements:
             for shape in shapes
         }
 
-    def read(self, keys: list[int]) -> _Read:
-        """The Task Service's rows of these keys, as they are now."""
+    def read(self, keys: list[int]) -> _TaskServiceRows:
+        """Returns the Task Service's rows of these keys, as they are now."""
         with database.pipelined(self._origin):
             mapped = self._origin.execute(self._rows, {"keys": keys})
-            stored = {table: self._origin.execute(asked, {"keys": keys}) for table, asked in self._stored.items()}
+            stored = {table: self._origin.execute(query, {"keys": keys}) for table, query in self._stored.items()}
             known = self._origin.execute(
                 sql_files.statement(FILE, "known quarantine"), {"tables": self._tables, "keys": keys}
             )
         row = mapped.fetchone()
         assert row is not None
         texts = {table: _text(cursor) for table, cursor in stored.items()}
-        return _Read(row[1], frozenset(row[2]), texts, set(known))
+        return _TaskServiceRows(row[1], frozenset(row[2]), texts, set(known))
 
 
 def _text(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:
@@ -239,11 +251,11 @@ def _text(cursor: psycopg.Cursor[tuple[Any, ...]]) -> str:
     return str(row[0])
 
 
-def _echo(shape: Shape) -> sql.Composed:
-    """Which rows are not the same in Laravel's mapping and in the Task Service, of the keys that were carried back."""
+def _comparison(shape: Shape) -> sql.Composed:
+    """Returns the SELECT of the synced keys whose rows differ between Laravel's mapping and the Task Service."""
     return sql_files.statement(
         FILE,
-        "does not come back the same",
+        "maps to another row",
         key=shape.key,
         rows=shape.mapped_rows(KeyParameter()),
         types=shape.compared_types,

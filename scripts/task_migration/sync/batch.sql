@@ -1,9 +1,9 @@
--- One batch of the sync: rows of both sides by their keys. {…} comes from the mappings and the catalog.
+-- One batch of the sync: rows of both sides by their keys. The {placeholders} come from the mappings and the catalog.
 
 -- name: session of a worker
--- No lane is held for ever by a worker that was stopped in the middle of a batch; the api sink may take that long for one.
--- The same few statements come hundreds of times a second, always for a few keys: planning each anew costs more than
--- running it.
+-- The timeout releases the lanes of a worker that was suspended in the middle of a batch; a batch of the api sink may
+-- take that long. The same few statements run hundreds of times a second, for a few keys each: planning them again would
+-- cost more than running them.
 SELECT set_config('idle_in_transaction_session_timeout', '180s', false),
        set_config('plan_cache_mode', 'force_generic_plan', false);
 
@@ -17,7 +17,7 @@ SAVEPOINT quick;
 ROLLBACK TO SAVEPOINT quick;
 
 -- name: mapped rows
--- the rows as JSON, which keeps every value as PostgreSQL writes it, and their keys and owners
+-- The rows as JSON, which keeps every value as PostgreSQL prints it, and their keys and owners.
 SELECT {table_name}, coalesce(json_agg(mapped)::text, '[]'), coalesce(array_agg(mapped.{key}::bigint), '{{}}'),
        array_agg({owner})
 FROM ({rows}) mapped;
@@ -33,16 +33,16 @@ SELECT table_name, key, kind FROM task_migration.quarantine WHERE table_name = A
 SELECT touched.key FROM ({touched}) touched;
 
 -- name: lock rows
--- Nobody else changes them until this transaction ends; rows that refer to them may come and go.
+-- No other session can change them until this transaction ends; rows that refer to them can be added and deleted.
 SELECT {key}::bigint, {owner} FROM {table} WHERE {key} = ANY (%(keys)s::bigint[]) ORDER BY {key} FOR NO KEY UPDATE;
 
 -- name: staged
 (SELECT staged.* FROM json_populate_recordset(NULL::{table}, %(rows)s::json) staged
- WHERE staged.{root} <> ALL (%(held)s::bigint[])) staged;
+ WHERE staged.{task_column} <> ALL (%(held)s::bigint[])) staged;
 
 -- name: staged with a parent
 (SELECT staged.* FROM json_populate_recordset(NULL::{table}, %(rows)s::json) staged
- WHERE staged.{root} <> ALL (%(held)s::bigint[])
+ WHERE staged.{task_column} <> ALL (%(held)s::bigint[])
    AND EXISTS (SELECT FROM {parent} parent WHERE parent.{parent_key} = staged.{parent_column})) staged;
 
 -- name: children without a parent
@@ -52,7 +52,7 @@ SELECT staged.{key}::bigint, staged.{parent_column}::bigint,
            WHERE known.table_name = {parent_name} AND known.key = staged.{parent_column} AND known.held_back
        ) AS is_refused
 FROM json_populate_recordset(NULL::{table}, %(rows)s::json) staged
-WHERE staged.{root} <> ALL (%(held)s::bigint[])
+WHERE staged.{task_column} <> ALL (%(held)s::bigint[])
   AND NOT EXISTS (SELECT FROM {parent} parent WHERE parent.{parent_key} = staged.{parent_column});
 
 -- name: delete children
@@ -61,7 +61,7 @@ DELETE FROM {child} WHERE {child_column} = ANY (%(gone)s::bigint[]);
 -- name: delete rows
 DELETE FROM {table} stored WHERE stored.{key} = ANY (%(gone)s::bigint[]) AND NOT ({destination_only});
 
--- name: forget quarantine
+-- name: remove quarantine
 DELETE FROM task_migration.quarantine known
 WHERE known.table_name = ANY (%(of_tables)s::text[]) AND known.key = ANY (%(keys)s::bigint[])
   AND NOT EXISTS (
@@ -69,7 +69,7 @@ WHERE known.table_name = ANY (%(of_tables)s::text[]) AND known.key = ANY (%(keys
       WHERE (found.table_name, found.key, found.kind) = (known.table_name, known.key, known.kind)
   );
 
--- name: keep quarantine
+-- name: store quarantine
 INSERT INTO task_migration.quarantine AS known (table_name, key, kind, held_back, reason)
 SELECT DISTINCT ON (found.table_name, found.key, found.kind)
        found.table_name, found.key, found.kind, found.held_back, found.reason
@@ -82,12 +82,12 @@ WHERE (known.held_back, known.reason) IS DISTINCT FROM (excluded.held_back, excl
 -- name: owners known to Laravel
 SELECT cognito_sub FROM cognito_user_mapping WHERE cognito_sub = ANY (%(owners)s::text[]);
 
--- name: held back on the way back
+-- name: held back by the backward sync
 SELECT key, extract(epoch FROM recorded_at)::float8
 FROM task_migration.quarantine
-WHERE table_name = %(unit)s AND key = ANY (%(keys)s::bigint[]) AND held_back;
+WHERE table_name = %(row_group)s AND key = ANY (%(keys)s::bigint[]) AND held_back;
 
--- name: there in Laravel
+-- name: existing in Laravel
 SELECT {key}::bigint FROM {table} WHERE {key} = ANY (%(keys)s::bigint[]);
 
 -- name: image of rows
@@ -99,7 +99,7 @@ SELECT * FROM {table} known WHERE known.{key} = ANY (%(keys)s::bigint[])
 -- name: stored rows
 SELECT coalesce(json_agg(stored)::text, '[]') FROM ({rows}) stored;
 
--- name: living
+-- name: existing tasks
 SELECT id FROM tasks WHERE id = ANY (%(keys)s::bigint[]);
 
 -- name: columns of rows
@@ -113,7 +113,7 @@ ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({excluded})
 WHERE ({known}) IS DISTINCT FROM ({excluded})
 RETURNING (xmax = 0) AS is_new;
 
--- name: does not come back the same
+-- name: maps to another row
 SELECT coalesce(mapped.{key}, stored.{key})
 FROM ({rows}) mapped
 FULL JOIN json_to_recordset(%(rows)s::json) AS stored ({types}) ON stored.{key} = mapped.{key}

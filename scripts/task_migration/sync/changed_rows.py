@@ -1,6 +1,7 @@
-"""What entries of a change log are about: rows, each of a unit, the kind of row that one write changes.
+"""Groups change-log entries by the row that they changed.
 
-A task with its tags, its group and its approval is one unit, an image another.
+Each row belongs to a row group, the kind of row that one write changes: a task with its tags, its group and its
+approval is one row group, an image another. A row group has the name of Laravel's table that it is made of.
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ from task_migration.sync.table_shape import Shape
 
 @dataclass
 class ChangedRow:
-    """The writes of one row that are on one side's log."""
+    """The writes of one row that are on one side's log; ``written_at`` is the time of the newest."""
 
-    root: int
-    claim: float | None = None
+    task_id: int
+    written_at: float | None = None
     entries: list[ChangeLogEntry] = field(default_factory=list)
 
     def add(self, entry: ChangeLogEntry) -> None:
-        """One more write of it."""
+        """Adds one write of the row."""
         self.entries.append(entry)
-        if entry.claim is not None:
-            self.claim = entry.claim if self.claim is None else max(self.claim, entry.claim)
+        if entry.written_at is not None:
+            self.written_at = entry.written_at if self.written_at is None else max(self.written_at, entry.written_at)
 
 
-Keys = dict[str, dict[int, ChangedRow]]
-"""For each unit the rows, by their keys, each with its writes."""
+ChangedRows = dict[str, dict[int, ChangedRow]]
+"""For each row group the changed rows, by their keys."""
 
 
-def task_unit() -> str:
-    """The unit that the others belong to."""
+def task_group() -> str:
+    """Returns the row group that the others belong to."""
     return next(mapping.base_table for mapping in mappings() if mapping.parent is None)
 
 
-def rows_of(taken: Iterable[ChangeLogEntry]) -> Keys:
-    """The rows that these entries are about."""
-    task = task_unit()
-    keys: Keys = {}
-    for entry in taken:
-        unit = change_log.unit_of(entry.part)
-        name, key = (task, entry.root) if unit is None else (unit, entry.key)
-        keys.setdefault(name, {}).setdefault(key, ChangedRow(entry.root)).add(entry)
-    return keys
+def changed_rows(entries: Iterable[ChangeLogEntry]) -> ChangedRows:
+    """Returns the rows that these entries are about."""
+    task = task_group()
+    rows: ChangedRows = {}
+    for entry in entries:
+        row_group = change_log.row_group_of(entry.source_table)
+        name, key = (task, entry.task_id) if row_group is None else (row_group, entry.key)
+        rows.setdefault(name, {}).setdefault(key, ChangedRow(entry.task_id)).add(entry)
+    return rows
 
 
-def of_unit(shapes: Iterable[Shape], unit: str) -> list[Shape]:
-    """The shapes whose rows one write of this unit changes: the tables that are made of the same table of Laravel's."""
-    return [shape for shape in shapes if shape.mapping.base_table == unit]
+def shapes_of(shapes: Iterable[Shape], row_group: str) -> list[Shape]:
+    """Returns the shapes whose rows one write of this row group changes: those made of the same table of Laravel's."""
+    return [shape for shape in shapes if shape.mapping.base_table == row_group]

@@ -1,8 +1,8 @@
-"""Both sides wrote the same row before either write was carried: who wins, and what is kept of the one that lost.
+"""Conflicts: both sides wrote the same row before either write was synced. Decides which write wins, stores the other.
 
-A conflict needs a write of each side that is still on its log. The newer write wins, by clocks that are made comparable
-first; of two of the same time Laravel's. The loser's row and log entries go to ``task_migration.conflict`` in the
-transaction that lets them give way, so no acknowledged write is dropped in silence.
+A conflict needs a write of each side that is still on its log. The newer write wins, after the clocks are made
+comparable; of two writes of the same time Laravel's wins. The losing row and its log entries are stored in
+``task_migration.conflict``, in the transaction that removes them, so no acknowledged write is lost silently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from task_migration.mapping.table_mapping import mappings
 from task_migration.postgres import database
 from task_migration.sync import change_log, sync_tables
 from task_migration.sync.change_log import ChangeLogEntry
-from task_migration.sync.changed_rows import ChangedRow, Keys, of_unit, rows_of, task_unit
+from task_migration.sync.changed_rows import ChangedRow, ChangedRows, changed_rows, shapes_of, task_group
 from task_migration.sync.converge import Flow
 
 _FILE = "sync/batch.sql"
@@ -32,134 +32,145 @@ Images = Mapping[int, Mapping[str, Any]]
 class Conflict:
     """One row that both sides wrote. ``laravel`` and ``task_service`` hold each side's writes."""
 
-    unit: str
+    row_group: str
     key: int
     laravel: ChangedRow
     task_service: ChangedRow
     winner: Winner
 
 
-def settle(flow: Flow, keys: Keys, pending: Iterable[ChangeLogEntry], held_back_there: Keys, skew: float) -> int:
-    """Takes out of ``keys`` what gives way to the destination's own writes, and lets those give way that are older."""
-    theirs = rows_of(pending)
-    for unit, rows in held_back_there.items():
-        theirs.setdefault(unit, {}).update(rows)
-    task = task_unit()
-    conflicts = _conflicts(flow, keys, theirs, task, skew)
+def settle(
+    flow: Flow, rows: ChangedRows, pending: Iterable[ChangeLogEntry], held_back_there: ChangedRows, skew: float
+) -> int:
+    """Removes from ``rows`` what loses against the destination's writes, and from the destination's log what loses
+    against ``rows``. Returns the number of conflicts."""
+    theirs = changed_rows(pending)
+    for row_group, held_back in held_back_there.items():
+        theirs.setdefault(row_group, {}).update(held_back)
+    task = task_group()
+    conflicts = _conflicts(flow, rows, theirs, task, skew)
     if flow.origin.side.name == "laravel":
-        conflicts += _gone_with_their_task(flow, keys, theirs, conflicts)
-    for unit in keys.keys() - {task}:
-        conflicts += _conflicts(flow, keys, theirs, unit, skew)
+        conflicts += _conflicts_of_children(flow, rows, theirs, conflicts)
+    for row_group in rows.keys() - {task}:
+        conflicts += _conflicts(flow, rows, theirs, row_group, skew)
     if conflicts:
-        _keep(flow, keys, conflicts, skew)
+        _store(flow, rows, conflicts, skew)
     return len(conflicts)
 
 
-def _conflicts(flow: Flow, keys: Keys, theirs: Keys, unit: str, skew: float) -> list[Conflict]:
-    """The rows of one unit that both sides wrote; what no write of the origin's is about gives way at once."""
+def _conflicts(flow: Flow, rows: ChangedRows, theirs: ChangedRows, row_group: str, skew: float) -> list[Conflict]:
+    """Returns the rows of one row group that both sides wrote. Removes at once the rows that the origin did not
+    write."""
     from_laravel = flow.origin.side.name == "laravel"
     conflicts: list[Conflict] = []
-    both = keys.get(unit, {}).keys() & theirs.get(unit, {}).keys()
-    gone = _gone_for_good(flow, unit, [key for key in both if keys[unit][key].claim is not None])
+    both = rows.get(row_group, {}).keys() & theirs.get(row_group, {}).keys()
+    gone = _gone_for_good(flow, row_group, [key for key in both if rows[row_group][key].written_at is not None])
     for key in both:
-        ours, other = keys[unit][key], theirs[unit][key]
-        if other.claim is None:
+        own, other = rows[row_group][key], theirs[row_group][key]
+        if other.written_at is None:
             continue
-        if ours.claim is None:
-            del keys[unit][key]  # no write of anybody's: theirs is carried, and this is looked at again then
+        if own.written_at is None:
+            del rows[row_group][key]  # not a write: the other side's write is synced, and the row is checked then
             continue
-        laravel, task_service = (ours, other) if from_laravel else (other, ours)
+        laravel, task_service = (own, other) if from_laravel else (other, own)
         won = winner(laravel, task_service, skew, key in gone)
-        conflicts.append(Conflict(unit, key, laravel, task_service, won))
+        conflicts.append(Conflict(row_group, key, laravel, task_service, won))
     return conflicts
 
 
-def _gone_with_their_task(flow: Flow, keys: Keys, theirs: Keys, conflicts: list[Conflict]) -> list[Conflict]:
-    """What the Task Service wrote of rows whose task this batch takes away there, or makes again.
+def _conflicts_of_children(
+    flow: Flow, rows: ChangedRows, theirs: ChangedRows, conflicts: list[Conflict]
+) -> list[Conflict]:
+    """Returns the conflicts of the Task Service's rows whose task this batch deletes there, or creates again.
 
-    A task that Laravel deleted takes its images with it: a write of one has lost, and is kept. A task whose deletion
-    there has lost comes back with its images: their deletion was part of it. Both are taken out of ``theirs``.
+    A task that Laravel deleted takes its images with it: a write of one has lost, and is stored. A task whose deletion
+    in the Task Service has lost is created again with its images, because their deletion was part of it. Both are
+    removed from ``theirs``.
     """
-    task = task_unit()
+    task = task_group()
     lost = {one.key for one in conflicts if one.winner != "laravel"}
     won = {one.key: one for one in conflicts if one.winner == "laravel"}
-    roots = keys.get(task, {}).keys() - lost
+    task_ids = rows.get(task, {}).keys() - lost
     children = [
-        (unit, key, written)
-        for unit, rows in theirs.items()
-        for key, written in rows.items()
-        if unit != task and written.claim is not None and written.root in roots
+        (row_group, key, row)
+        for row_group, found in theirs.items()
+        for key, row in found.items()
+        if row_group != task and row.written_at is not None and row.task_id in task_ids
     ]
     if not children:
         return []
-    asked = {written.root for _, _, written in children}
-    here, there = images(flow.laravel, flow, task, asked), images(flow.task_service, flow, task, asked)
-    found = []
-    for unit, key, written in children:
-        root = written.root
-        if root in there and root not in here:
-            deleted = ChangedRow(root, keys[task][root].claim or written.claim)
-            found.append(Conflict(unit, key, deleted, written, "laravel"))
-        elif root not in there and root in here and root in won:
-            won[root].task_service.entries.extend(written.entries)
+    wanted = {row.task_id for _, _, row in children}
+    laravel, task_service = images(flow.laravel, flow, task, wanted), images(flow.task_service, flow, task, wanted)
+    found_conflicts = []
+    for row_group, key, row in children:
+        task_id = row.task_id
+        if task_id in task_service and task_id not in laravel:
+            deleted = ChangedRow(task_id, rows[task][task_id].written_at or row.written_at)
+            found_conflicts.append(Conflict(row_group, key, deleted, row, "laravel"))
+        elif task_id not in task_service and task_id in laravel and task_id in won:
+            won[task_id].task_service.entries.extend(row.entries)
         else:
             continue
-        del theirs[unit][key]
-    return found
+        del theirs[row_group][key]
+    return found_conflicts
 
 
-def _keep(flow: Flow, keys: Keys, conflicts: list[Conflict], skew: float) -> None:
-    origin_wins = flow.origin.side.name
-    for unit in {one.unit for one in conflicts}:
-        of_unit = [one for one in conflicts if one.unit == unit]
-        numbers = [one.key for one in of_unit]
-        laravel = images(flow.laravel, flow, unit, numbers)
-        task_service = images(flow.task_service, flow, unit, numbers)
-        won = [one for one in of_unit if one.winner == origin_wins]
-        lost = [one for one in of_unit if one.winner != origin_wins]
-        _keep_on(flow.destination, won, laravel, task_service, skew)
-        _keep_on(flow.origin, lost, laravel, task_service, skew)
-        overtaken = [one.task_service if origin_wins == "laravel" else one.laravel for one in won]
-        change_log.give_way(flow.destination, [entry for written in overtaken for entry in written.entries])
+def _store(flow: Flow, rows: ChangedRows, conflicts: list[Conflict], skew: float) -> None:
+    """Stores the conflicts, and removes the losing writes from ``rows`` and from the destination's log."""
+    origin = flow.origin.side.name
+    for row_group in {one.row_group for one in conflicts}:
+        in_group = [one for one in conflicts if one.row_group == row_group]
+        keys = [one.key for one in in_group]
+        laravel = images(flow.laravel, flow, row_group, keys)
+        task_service = images(flow.task_service, flow, row_group, keys)
+        won = [one for one in in_group if one.winner == origin]
+        lost = [one for one in in_group if one.winner != origin]
+        _store_on(flow.destination, won, laravel, task_service, skew)
+        _store_on(flow.origin, lost, laravel, task_service, skew)
+        overtaken = [one.task_service if origin == "laravel" else one.laravel for one in won]
+        change_log.remove(flow.destination, [entry for row in overtaken for entry in row.entries])
         for one in lost:
-            del keys[unit][one.key]
+            del rows[row_group][one.key]
 
 
 def winner(laravel: ChangedRow, task_service: ChangedRow, skew: float, gone_in_laravel: bool) -> Winner:
-    """Whose write stands. ``skew`` is Laravel's clock less the Task Service's, in seconds.
+    """Returns whose write wins. ``skew`` is Laravel's clock minus the Task Service's, in seconds.
 
-    A task that is gone from Laravel for good went with its user: nobody is left to whom a newer write could belong.
+    A task that was physically deleted in Laravel was deleted with its user, so a newer write has no owner.
     """
     if gone_in_laravel:
         return "laravel"
-    assert laravel.claim is not None
-    assert task_service.claim is not None
-    return "laravel" if laravel.claim >= task_service.claim + skew else "task_service"
+    assert laravel.written_at is not None
+    assert task_service.written_at is not None
+    return "laravel" if laravel.written_at >= task_service.written_at + skew else "task_service"
 
 
-def _keep_on(
+def _store_on(
     connection: database.Connection, conflicts: Iterable[Conflict], laravel: Images, task_service: Images, skew: float
 ) -> None:
-    """Writes conflicts down, in the caller's transaction on the side whose writes give way.
+    """Stores conflicts in the caller's transaction, on the side whose writes lost.
 
-    ``laravel`` and ``task_service`` are the images of the rows by key; a row that is not there has none.
+    ``laravel`` and ``task_service`` are the images of the rows by key; a row that does not exist has no image.
     """
     for one in conflicts:
         won, lost = (laravel, task_service) if one.winner == "laravel" else (task_service, laravel)
         superseded = one.task_service if one.winner == "laravel" else one.laravel
         connection.execute(
-            sql_files.statement(sync_tables.FILE, "keep conflict"),
+            sql_files.statement(sync_tables.FILE, "store conflict"),
             {
-                "unit": one.unit,
+                "row_group": one.row_group,
                 "key": one.key,
-                "task_key": superseded.root,
+                "task_key": superseded.task_id,
                 "winner": one.winner,
-                "laravel_at": one.laravel.claim,
-                "task_service_at": (one.task_service.claim or 0) + skew,
+                "laravel_at": one.laravel.written_at,
+                "task_service_at": (one.task_service.written_at or 0) + skew,
                 "winner_image": _image(won, one.key),
                 "loser_image": _image(lost, one.key),
                 "superseded": Jsonb(
-                    [{"id": entry.id, "part": entry.part, "at": entry.claim} for entry in superseded.entries]
+                    [
+                        {"id": entry.id, "part": entry.source_table, "at": entry.written_at}
+                        for entry in superseded.entries
+                    ]
                 ),
             },
         )
@@ -169,10 +180,12 @@ def _image(images: Images, key: int) -> Jsonb | None:
     return Jsonb(images[key]) if key in images else None
 
 
-def images(connection: database.Connection, flow: Flow, unit: str, keys: Collection[int]) -> dict[int, dict[str, Any]]:
-    """The rows of these keys as one side has them, in the Task Service's words: table -> row, by key."""
+def images(
+    connection: database.Connection, flow: Flow, row_group: str, keys: Collection[int]
+) -> dict[int, dict[str, Any]]:
+    """Returns the rows of these keys on one side, mapped to the Task Service's tables: table -> row, by key."""
     found: dict[int, dict[str, Any]] = {}
-    for shape in of_unit(flow.shapes, unit):
+    for shape in shapes_of(flow.shapes, row_group):
         rows = (
             shape.mapping.rows(KeyParameter())
             if connection.side.name == "laravel"
@@ -186,16 +199,16 @@ def images(connection: database.Connection, flow: Flow, unit: str, keys: Collect
     return found
 
 
-def _gone_for_good(flow: Flow, unit: str, keys: list[int]) -> set[int]:
-    """Which of these tasks Laravel has no row of any more, not even a softly deleted one."""
-    first = next(mapping for mapping in mappings() if mapping.base_table == unit)
+def _gone_for_good(flow: Flow, row_group: str, keys: list[int]) -> set[int]:
+    """Returns which of these tasks Laravel has no row of any more, not even a soft-deleted one."""
+    first = next(mapping for mapping in mappings() if mapping.base_table == row_group)
     if first.parent is not None or not keys:
         return set()
     statement = sql_files.statement(
         _FILE,
-        "there in Laravel",
-        table=sql.Identifier("public", unit),
+        "existing in Laravel",
+        table=sql.Identifier("public", row_group),
         key=sql.Identifier(first.base_column),
     )
-    there = {key for (key,) in flow.laravel.execute(statement, {"keys": keys})}
-    return set(keys) - there
+    existing = {key for (key,) in flow.laravel.execute(statement, {"keys": keys})}
+    return set(keys) - existing

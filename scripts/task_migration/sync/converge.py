@@ -1,7 +1,7 @@
-"""Making the destination's selected rows equal to what the mapping says: the one act behind copy, sync and reconcile.
+"""Converge: makes the destination's selected rows equal to the mapped rows. Copy, sync and reconcile all use it.
 
-It reads the origin as it is now. So it does not matter in which order changes are carried, a replay does no harm, and a
-repair is the same act as the first copy.
+It reads the origin as it is now. So the order in which changes are synced does not matter, repeating it does no harm,
+and a repair is the same operation as the first copy.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ PARENT_REFUSED = "parent_refused"
 OWNER_CHANGED = "owner_changed"
 REFUSED_BY_API = "refused_by_api"
 REFUSED = (REFUSED_BY_DATABASE, PARENT_REFUSED, OWNER_CHANGED, REFUSED_BY_API)
-"""Kinds of quarantine that the Task Service's side is the cause of."""
+"""Kinds of quarantine that the Task Service's side causes."""
 _Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Flow:
-    """Which way rows go: two open connections, and the shapes of the tables between them, parents before children."""
+    """The direction of the rows: two open connections, and the shapes of the tables, parents before children."""
 
     origin: database.Connection
     destination: database.Connection
@@ -41,22 +41,23 @@ class Flow:
 
     @property
     def laravel(self) -> database.Connection:
-        """Laravel's end."""
+        """Laravel's connection."""
         return self.origin if self.origin.side.name == "laravel" else self.destination
 
     @property
     def task_service(self) -> database.Connection:
-        """The Task Service's end."""
+        """The Task Service's connection."""
         return self.destination if self.origin.side.name == "laravel" else self.origin
 
 
 def forward_flow(laravel: database.Connection, task_service: database.Connection) -> Flow:
-    """Laravel -> Task Service. Raises Refused if a table of the Task Service does not fit its mapping."""
+    """Returns the flow Laravel -> Task Service. Raises Refused if a table of the Task Service does not match its
+    mapping."""
     return Flow(laravel, task_service, tuple(shape_of(mapping, laravel, task_service) for mapping in mappings()))
 
 
 def backward_flow(laravel: database.Connection, task_service: database.Connection) -> Flow:
-    """Task Service -> Laravel, with the same shapes: what is carried back must come out the same when it is mapped."""
+    """Returns the flow Task Service -> Laravel, with the same shapes: a row that is synced back must map to itself."""
     return Flow(task_service, laravel, forward_flow(laravel, task_service).shapes)
 
 
@@ -64,9 +65,9 @@ def backward_flow(laravel: database.Connection, task_service: database.Connectio
 class Convergence:
     """What one converge did, in rows of the destination's table.
 
-    ``mapped``     selected rows that the mapping gives and the destination now holds;
-    ``held_back``  candidates that may not cross, each with its reason in quarantine;
-    ``waiting``    keys of children whose parent is not there yet: they must be converged again.
+    ``mapped``     selected rows that the mapping returns and the destination now has;
+    ``held_back``  candidates that cannot be migrated, each with its reason in quarantine;
+    ``waiting``    keys of children whose parent does not exist yet: they must be converged again.
     """
 
     inserted: int = 0
@@ -94,18 +95,18 @@ class Convergence:
 def converge(flow: Flow, shape: Shape, selector: Selector, *, bulk: bool = False) -> Convergence:
     """Converges the selected rows of one table, inside the caller's transaction on the destination.
 
-    With ``bulk`` an empty range is filled without asking what is held back there: the caller owes ``quarantine`` for
-    the whole table, which is one pass over Laravel's table where asking for each range is many.
+    With ``bulk`` an empty range is filled without recording its quarantine: the caller must call ``quarantine`` for the
+    whole table, which reads Laravel's table once and not once for each range.
 
-    A row that the destination's database refuses is quarantined with the error's name, and the others go on: the
-    selection is halved until the row stands alone. Raises psycopg's error for anything that is not a row's fault.
+    A row that the destination's database refuses is quarantined with the name of the error, and the others are written:
+    the selection is halved until only that row is left. Raises psycopg's error if no single row caused it.
     """
     if isinstance(selector, KeyRange) and not _holds_rows(flow, shape, selector):
         try:
             with flow.origin.transaction(), flow.destination.transaction():
                 return _fill(flow, shape, selector, bulk)
         except (pg.DataError, pg.IntegrityError):
-            pass  # some row is refused, or a parent is missing: the careful way finds out which
+            pass  # a row is refused, or a parent is missing: _merge finds out which
     try:
         with flow.origin.transaction(), flow.destination.transaction():
             return _merge(flow, shape, selector)
@@ -114,7 +115,7 @@ def converge(flow: Flow, shape: Shape, selector: Selector, *, bulk: bool = False
             first, second = selector.halves()
             return converge(flow, shape, first, bulk=bulk) + converge(flow, shape, second, bulk=bulk)
         if isinstance(error, pg.ForeignKeyViolation) and isinstance(selector, KeySet):
-            return Convergence(waiting=selector.keys)  # its parent went away meanwhile; why, is still to be carried
+            return Convergence(waiting=selector.keys)  # its parent was deleted meanwhile, and that is on the log
         return _hold_back_refused(flow, shape, selector, error)
 
 
@@ -126,7 +127,7 @@ def _holds_rows(flow: Flow, shape: Shape, selector: Selector) -> bool:
 
 
 def _fill(flow: Flow, shape: Shape, selector: Selector, bulk: bool) -> Convergence:
-    """Straight into the table, which holds no selected row."""
+    """Copies straight into the table, which has no selected row."""
     inserted = _copy_rows(flow, shape, selector, shape.table)
     held_back = 0 if bulk else quarantine(flow, shape, selector)
     return Convergence(inserted=inserted, mapped=inserted, held_back=held_back)
@@ -144,7 +145,8 @@ def _copy_rows(flow: Flow, shape: Shape, selector: Selector, into: sql.Identifie
 
 
 def _merge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
-    """By way of a temporary table: insert what is missing, update what differs, delete what no longer maps."""
+    """Copies into a temporary table, then inserts what is missing, updates what differs, and deletes what no longer
+    maps."""
     mapping = shape.mapping
     names: dict[str, sql.Composable] = {
         "table": shape.table,
@@ -167,7 +169,7 @@ def _merge(flow: Flow, shape: Shape, selector: Selector) -> Convergence:
     orphans: list[_Row] = []
     if mapping.parent is not None:
         orphans = run(
-            "take children without a parent off the stage",
+            "remove children without a parent from the stage",
             parent=sql.Identifier("public", mapping.parent.table),
             parent_name=sql.Literal(mapping.parent.table),
             parent_key=sql.Identifier(_key_of(flow, mapping.parent.table)),
@@ -205,11 +207,12 @@ def quarantine(
     refused: Mapping[int, str] | None = None,
     spared: Sequence[str] = (),
 ) -> int:
-    """Makes the records of the selected keys what the mapping says now; gives how many rows are held back.
+    """Updates the quarantine records of the selected keys to what the mapping returns now. Returns how many rows are
+    held back.
 
-    ``orphans`` are children whose parent the database refused, ``refused`` rows that it refused themselves, with the
-    reason. Records of the ``spared`` kinds are left as they are. The records go from database to database by COPY, so
-    it does not matter how many there are.
+    ``orphans`` are children whose parent the database refused; ``refused`` are rows that it refused themselves, with
+    the reason. Records of the ``spared`` kinds remain. The records are copied between the databases by COPY, so their
+    number does not matter.
     """
 
     def run(name: str, parameters: dict[str, Any] | None = None, **names: sql.Composable) -> psycopg.Cursor[_Row]:
@@ -235,14 +238,14 @@ def quarantine(
             "selected": selector.condition(sql.Identifier("known", "key")),
             "spared": sql.Literal(list(spared)),
         }
-        run("forget quarantine", **names)
-        run("keep quarantine", **names)
+        run("remove quarantine", **names)
+        run("store quarantine", **names)
         row = run("staged rows held back").fetchone()
     return int(row[0]) if row else 0
 
 
 def _hold_back_refused(flow: Flow, shape: Shape, selector: Selector, error: psycopg.Error) -> Convergence:
-    """Quarantines the one selected row. Its reason names the error and never the row's content."""
+    """Quarantines the one selected row. The reason names the error and never the row's content."""
     (key,) = selector.keys if isinstance(selector, KeySet) else (selector.low,)
     reason = f"{error.sqlstate} {type(error).__name__}"
     if error.diag.column_name:

@@ -1,4 +1,4 @@
--- What converge asks and does on the destination. {table} and the other names come from the mapping and the catalog.
+-- The statements of converge. {table} and the other names come from the mapping and the catalog.
 
 -- name: columns of table
 SELECT a.attname,
@@ -30,8 +30,8 @@ DELETE FROM {stage};
 -- name: lock rows
 SELECT FROM {table} WHERE {selected} ORDER BY {key} FOR UPDATE;
 
--- name: take children without a parent off the stage
--- is_refused: the parent is in quarantine because this database refused it
+-- name: remove children without a parent from the stage
+-- is_refused: the parent is in quarantine because this database refused it.
 DELETE FROM {stage} staged
 WHERE NOT EXISTS (SELECT FROM {parent} parent WHERE parent.{parent_key} = staged.{parent_column})
 RETURNING staged.{key},
@@ -79,14 +79,14 @@ COPY task_migration_stage_quarantine (key, kind, held_back, reason) FROM STDIN (
 INSERT INTO task_migration_stage_quarantine (key, kind, held_back, reason)
 SELECT unnest(%(keys)s::bigint[]), %(kind)s, true, %(reason)s;
 
--- name: forget quarantine
+-- name: remove quarantine
 DELETE FROM task_migration.quarantine known
 WHERE known.table_name = {table_name} AND {selected} AND known.kind <> ALL ({spared}::text[])
   AND NOT EXISTS (
       SELECT FROM task_migration_stage_quarantine found WHERE found.key = known.key AND found.kind = known.kind
   );
 
--- name: keep quarantine
+-- name: store quarantine
 INSERT INTO task_migration.quarantine AS known (table_name, key, kind, held_back, reason)
 SELECT DISTINCT ON (found.key, found.kind) {table_name}, found.key, found.kind, found.held_back, found.reason
 FROM task_migration_stage_quarantine found

@@ -1,4 +1,4 @@
-"""Carrying all that is on the change logs now, batch by batch: what the sync does for ever, done to an end."""
+"""The drain: syncs every entry that is on the change logs now, batch by batch, and then ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from task_migration.outcome import Outcome
 from task_migration.postgres import database
 from task_migration.sync import capture, change_log
 from task_migration.sync.backward import Backward
-from task_migration.sync.batch import Batch, Carrier, Overtaken, batch
+from task_migration.sync.batch import Batch, BatchWriter, Overtaken, batch
 from task_migration.sync.converge import Convergence, Flow, forward_flow
 from task_migration.sync.forward import Forward
 
@@ -26,13 +26,13 @@ BATCH_ENTRIES = 5000
 PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 60.0
 RETRIED = (Overtaken, pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
-"""Somebody else was at the same rows: everything was rolled back, and may be tried again at once."""
+"""Another session wrote the same rows: everything was rolled back, and can be retried at once."""
 
 
 @dataclass(frozen=True)
-class Drained:
-    """``rows`` is what was done to the destinations; ``waiting`` entries went back on a log for want of a parent;
-    ``conflicts``: rows that were written on both sides."""
+class DrainResult:
+    """``rows`` is what was written on the destinations; ``waiting`` entries went back on a log because a parent is
+    missing; ``conflicts`` are rows that were written on both sides."""
 
     rows: Convergence
     keys: int
@@ -49,18 +49,18 @@ def drain(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Carries every entry that is on the change logs now: Laravel's, and the Task Service's if it has one.
+    """Syncs every entry that is on the change logs now: Laravel's, and the Task Service's if it has one.
 
-    Entries that are written meanwhile stay for the next time. Details: ``keys`` carried, rows ``inserted``,
-    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is not there, ``conflicts`` met, and
-    ``left`` on the logs. Raises Refused if capture is not complete, Failed if another worker does not let go of what it
-    carries.
+    Entries that are written meanwhile remain for the next time. Details: ``keys`` synced, rows ``inserted``,
+    ``updated``, ``deleted``, ``waiting`` entries put back because a row's parent is missing, ``conflicts`` found, and
+    ``left`` on the logs. Raises Refused if capture is not complete, Failed if another session holds its locks for too
+    long.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     with database.translated_errors(laravel), database.connect(laravel, "drain") as origin:
         if check:
             entries = change_log.length(origin) + _length_if_there(database.task_service(task_service_dsn))
-            return Outcome(entries > 0, f"change log: {entries} entries would be carried", {"left": entries})
+            return Outcome(entries > 0, f"change log: {entries} entries would be synced", {"left": entries})
         capture.require(origin)
         task_service = database.task_service(task_service_dsn)
         with (
@@ -73,7 +73,7 @@ def drain(
     rows = drained.rows
     return Outcome(
         changed=drained.keys > 0,
-        message=f"change log: carried {drained.keys} keys; {rows.inserted} rows inserted, {rows.updated} updated, "
+        message=f"change log: {drained.keys} keys synced; {rows.inserted} rows inserted, {rows.updated} updated, "
         f"{rows.deleted} deleted, {drained.waiting} waiting for a parent, {drained.conflicts} conflicts; "
         f"{left} entries on the log now",
         details={
@@ -89,8 +89,8 @@ def drain(
 
 
 @contextmanager
-def carrier(flow: Flow) -> Iterator[Flow]:
-    """The same flow with sessions that may carry, for whoever else may only look."""
+def writable(flow: Flow) -> Iterator[Flow]:
+    """Yields the same flow with sessions that may write, for a caller whose own sessions may only read."""
     with (
         database.for_purpose(flow.origin, "drain") as origin,
         database.for_purpose(flow.destination, "drain") as destination,
@@ -107,52 +107,52 @@ def _length_if_there(task_service: database.Side) -> int:
             return change_log.length(connection)
 
 
-def drain_all(flow: Flow, listener: progress.Listener = progress.no_listener) -> Drained:
-    """Carries every entry that is on either log when this is called. Both connections are in autocommit.
+def drain_all(flow: Flow, listener: progress.Listener = progress.no_listener) -> DrainResult:
+    """Syncs every entry that is on either log when this is called. Both connections are in autocommit.
 
-    The way back goes first: what does not come back the same is then on Laravel's log, and ends there.
+    The backward sync runs first: rows that it puts on Laravel's log are then resolved by the forward sync.
     """
     laravel, task_service = flow.laravel, flow.task_service
-    began = time.monotonic()
-    drained = Drained(Convergence(), 0, 0)
+    started = time.monotonic()
+    drained = DrainResult(Convergence(), 0, 0)
     total = change_log.length(laravel) + change_log.length(task_service)
     skew = change_log.clock(laravel) - change_log.clock(task_service)
 
-    def heard(one: Batch) -> None:
+    def add(one: Batch) -> None:
         nonlocal drained
-        rows = Convergence(one.done.inserted, one.done.updated, one.done.deleted)
-        drained = Drained(
+        rows = Convergence(one.writes.inserted, one.writes.updated, one.writes.deleted)
+        drained = DrainResult(
             drained.rows + rows,
             drained.keys + one.entries,
             drained.waiting + one.waiting,
             drained.conflicts + one.conflicts,
         )
-        seconds = time.monotonic() - began
-        listener(progress.Progress("carrying changes", drained.keys, max(total, drained.keys), "keys", seconds))
+        seconds = time.monotonic() - started
+        listener(progress.Progress("syncing changes", drained.keys, max(total, drained.keys), "keys", seconds))
 
     if change_log.exists(task_service):
-        _to_the_end(Backward(Flow(task_service, laravel, flow.shapes)), skew, heard)
-    _to_the_end(Forward(Flow(laravel, task_service, flow.shapes)), skew, heard)
+        _sync_all(Backward(Flow(task_service, laravel, flow.shapes)), skew, add)
+    _sync_all(Forward(Flow(laravel, task_service, flow.shapes)), skew, add)
     return drained
 
 
-def _to_the_end(way: Carrier, skew: float, heard: Callable[[Batch], None]) -> None:
-    origin, laravel = way.flow.origin, way.flow.laravel
+def _sync_all(writer: BatchWriter, skew: float, add: Callable[[Batch], None]) -> None:
+    origin, laravel = writer.flow.origin, writer.flow.laravel
     _spread_all(laravel)
     newest = change_log.newest(origin)
     progressed = time.monotonic()
     while change_log.is_any(origin, newest):
         try:
-            done = batch(way, newest=newest, entries=BATCH_ENTRIES, skew=skew)
+            done = batch(writer, newest=newest, entries=BATCH_ENTRIES, skew=skew)
         except RETRIED:
             done = None
         if done is not None:
-            heard(done)
+            add(done)
             progressed = time.monotonic()
         elif time.monotonic() - progressed > PATIENCE_SECONDS:
             raise Failed(
-                "the change log can't be carried to its end; what was carried so far is committed",
-                measured=f"for {PATIENCE_SECONDS:g} s another session held what is left",
+                "the change log cannot be synced completely; what was synced so far is committed",
+                measured=f"for {PATIENCE_SECONDS:g} s another session locked the rest",
                 next_step="look for long transactions on the task tables in pg_stat_activity, then run this again",
             )
         else:
@@ -160,7 +160,7 @@ def _to_the_end(way: Carrier, skew: float, heard: Callable[[Batch], None]) -> No
 
 
 def _spread_all(laravel: database.Connection) -> None:
-    """Spreads what touches many tasks now; what is written meanwhile is for the next time."""
+    """Spreads the writes of many tasks that are on the log now; those written meanwhile remain for the next time."""
     newest, until = change_log.newest(laravel), time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -172,7 +172,7 @@ def _spread_all(laravel: database.Connection) -> None:
 
 
 def touched(laravel: database.Connection, mapping: Mapping, written: dict[str, set[int]]) -> set[int]:
-    """The keys of a mapping's rows that may have changed, when these rows of Laravel's tables were written."""
+    """Returns the keys of a mapping's rows that may have changed when these rows of Laravel's tables were written."""
     keys = set(written.get(mapping.base_table, ()))
     for table, written_keys in written.items():
         touching = mapping.touched_by(table, KeySet.of(written_keys))
@@ -181,11 +181,11 @@ def touched(laravel: database.Connection, mapping: Mapping, written: dict[str, s
     return keys
 
 
-def on_the_way(laravel: database.Connection, task_service: database.Connection, mapping: Mapping) -> set[int]:
-    """The keys of a mapping's rows that may still change, as far as either log knows."""
+def pending_keys(laravel: database.Connection, task_service: database.Connection, mapping: Mapping) -> set[int]:
+    """Returns the keys of a mapping's rows that may still change, according to both logs."""
     keys = touched(laravel, mapping, change_log.peek(laravel))
     if change_log.exists(task_service):
         for table, written in change_log.peek(task_service).items():
-            if change_log.unit_of(table) == mapping.base_table:
+            if change_log.row_group_of(table) == mapping.base_table:
                 keys |= written
     return keys

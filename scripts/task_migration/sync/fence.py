@@ -1,8 +1,8 @@
-"""The fence: triggers on Laravel's task tables that refuse every writer but the sync.
+"""The fence: triggers on Laravel's task tables that refuse every write except the sync's.
 
-Laravel's tables stay as they are, and its application goes on reading. What passes besides the sync is what the
-database does by itself when a user is deleted: her tasks go, with their images and tags, and others forget her. The
-foreign keys in the catalog say what that is. Tags are fenced too: to rename one changes the tasks that bear it.
+Laravel's tables remain as they are, and its application can still read them. Besides the sync, the fence allows what
+the database does when a user is deleted: it deletes their tasks with images and tags, and sets references to NULL.
+The foreign keys in the catalog define this. Tags are fenced too, because renaming a tag changes the tasks that have it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from task_migration.postgres.lock_retry import with_lock_retry
 from task_migration.sync import capture
 
 HELD_MS = 800
-"""For so long the first lock may be held while the others are waited for: less than PostgreSQL's deadlock_timeout of
-1 s, so that a transaction of the application's that locked them in another order is never ended as a deadlock."""
+"""How long the first lock may be held while waiting for the others: less than PostgreSQL's deadlock_timeout of 1 s, so
+that a transaction of the application that locked the tables in another order is never aborted as a deadlock."""
 _FILE = "sync/fence.sql"
 _SINCE = " since "
 _KINDS = {"task_migration_fence": "row trigger", "task_migration_fence_truncate": "truncate trigger"}
@@ -31,7 +31,7 @@ _KINDS = {"task_migration_fence": "row trigger", "task_migration_fence_truncate"
 
 @dataclass(frozen=True)
 class _FenceTrigger:
-    """One trigger, with what makes it; ``mark`` begins its comment, and is another one for another definition."""
+    """One trigger with its definition; its comment starts with ``mark``, which differs for another definition."""
 
     table: str
     name: str
@@ -43,8 +43,8 @@ class _FenceTrigger:
 
     @property
     def mark(self) -> str:
-        made_of = self.function.as_string(None) + self.create("").as_string(None)
-        return f"task_migration fence {hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+        definition = self.function.as_string(None) + self.create("").as_string(None)
+        return f"task_migration fence {hashlib.sha256(definition.encode()).hexdigest()[:16]}"
 
 
 def fence(
@@ -54,12 +54,12 @@ def fence(
     lock_timeout_seconds: float = 2,
     check: bool,
 ) -> Outcome:
-    """Puts the fence on all of Laravel's task tables at once, or takes it off.
+    """Installs the fence on all of Laravel's task tables at once, or removes it.
 
-    It is put on when all writes that are under way have committed, so every write before it is on the change log.
-    Waits at most ``lock_timeout_seconds`` for a lock, and tries again a few times. Details: ``tables`` whose fence was
-    put on or taken off, and ``since`` when the whole fence stands ("2026-01-31 23:59:59 UTC", None if it does not).
-    Raises Refused if not every write is captured: what a deleted user takes along could not be carried.
+    It becomes active when all running writes have committed, so every earlier write is on the change log. Waits at most
+    ``lock_timeout_seconds`` for a lock, and retries a few times. Details: ``tables`` whose fence was installed or
+    removed, and ``since`` when the whole fence is active ("2026-01-31 23:59:59 UTC", None if it is not). Raises Refused
+    if not every write is captured: the rows that are deleted with a user could not be synced.
     """
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.connect(side, "fence") as connection:
@@ -69,31 +69,31 @@ def fence(
 
 
 def missing(laravel: database.Connection) -> list[str]:
-    """The task tables whose fence is not there, not in force or another one."""
-    standing = {(table, name): comment for table, name, enabled, comment in _installed(laravel) if enabled == "A"}
-    lacking = {
+    """Returns the task tables whose fence is missing, not enabled or another version."""
+    active = {(table, name): comment for table, name, enabled, comment in _installed(laravel) if enabled == "A"}
+    incomplete = {
         trigger.table
         for trigger in _triggers(laravel)
-        if not standing.get((trigger.table, trigger.name), "").startswith(trigger.mark + _SINCE)
+        if not active.get((trigger.table, trigger.name), "").startswith(trigger.mark + _SINCE)
     }
-    return [table for table in capture.task_tables("laravel") if table in lacking]
+    return [table for table in capture.task_tables("laravel") if table in incomplete]
 
 
-def standing_since(laravel: database.Connection) -> str | None:
-    """Since when the whole fence stands, such as "2026-01-31 23:59:59 UTC"; None if it does not."""
+def active_since(laravel: database.Connection) -> str | None:
+    """Returns since when the whole fence is active, such as "2026-01-31 23:59:59 UTC"; None if it is not."""
     if missing(laravel):
         return None
     return max(str(comment).partition(_SINCE)[2] for _, _, _, comment in _installed(laravel))
 
 
 def _present(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
-    lacking = missing(connection)
-    if lacking:
+    incomplete = missing(connection)
+    if incomplete:
         capture.require(connection)
         if not check:
             triggers = list(_triggers(connection))
 
-            def put_on(session: database.Connection) -> None:
+            def install(session: database.Connection) -> None:
                 _lock(session, lock_timeout)
                 since = _since_now(session)
                 for trigger in triggers:
@@ -104,14 +104,13 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
                     comment = sql.Literal(trigger.mark + _SINCE + since)
                     session.execute(sql_files.statement(_FILE, "comment", comment=comment, **names))
 
-            with_lock_retry(side, connection, lock_timeout, "putting the fence on", put_on)
-    since = standing_since(connection)
+            with_lock_retry(side, connection, lock_timeout, "installing the fence", install)
+    since = active_since(connection)
+    verb = "would be installed on" if check else "installed on"
     return Outcome(
-        bool(lacking),
-        f"fence: {'would be put on' if check else 'put on'} {', '.join(lacking)}"
-        if lacking
-        else f"fence: stands on every table since {since}",
-        {"tables": lacking, "since": since},
+        bool(incomplete),
+        f"fence: {verb} {', '.join(incomplete)}" if incomplete else f"fence: active on every table since {since}",
+        {"tables": incomplete, "since": since},
     )
 
 
@@ -119,38 +118,42 @@ def _absent(side: database.Side, connection: database.Connection, lock_timeout: 
     installed = _installed(connection)
     tables = sorted({table for table, *_ in installed})
     functions = [name for (name,) in connection.execute(sql_files.statement(_FILE, "functions"))]
-    there = bool(tables or functions)
+    is_installed = bool(tables or functions)
     left: list[str] = []
-    if there and not check:
-        standing = [(table, name) for table, name, enabled, _ in installed if enabled != "D"]
-        if standing:
+    if is_installed and not check:
+        enabled_triggers = [(table, name) for table, name, enabled, _ in installed if enabled != "D"]
+        if enabled_triggers:
 
-            def open_all(session: database.Connection) -> None:
+            def disable_all(session: database.Connection) -> None:
                 _lock(session, lock_timeout)
-                for table, name in standing:
+                for table, name in enabled_triggers:
                     names = {"trigger": sql.Identifier(name), "table": _table(table)}
                     session.execute(sql_files.statement(_FILE, "disable", **names))
 
-            with_lock_retry(side, connection, lock_timeout, "opening the fence", open_all)
+            with_lock_retry(side, connection, lock_timeout, "disabling the fence", disable_all)
         left = [table for table in tables if not _dropped(connection, table, lock_timeout)]
         for name in functions:
             if name.removeprefix("fence_") not in left:
                 function = sql.Identifier("task_migration", name)
                 connection.execute(sql_files.statement(_FILE, "drop function", function=function))
-    verb = "would be taken off" if check else "taken off"
+    verb = "would be removed from" if check else "removed from"
+    where = ", ".join(tables) or "no table; only its functions were left"
     return Outcome(
-        there,
-        "fence: " + (f"{verb} {', '.join(tables) or 'no table, its functions were left'}" if there else "is not there"),
+        is_installed,
+        f"fence: {verb} {where}" if is_installed else "fence: not installed",
         {"tables": tables, "since": None},
         tuple(
-            f"{table}: open, but a long query keeps its switched-off triggers from being dropped; the next run does it"
+            f"{table}: writable, but a long query prevents dropping the disabled triggers; the next run drops them"
             for table in left
         ),
     )
 
 
 def _dropped(connection: database.Connection, table: str, lock_timeout: float) -> bool:
-    """Drops a table's triggers, if its readers let us: the fence is open already, so that nobody has to wait for it."""
+    """Drops a table's triggers, unless its readers hold a lock for too long: they are disabled, so it is not urgent.
+
+    Returns whether they are dropped.
+    """
     try:
         with connection.transaction():
             _limit_waiting(connection, int(lock_timeout * 1000))
@@ -163,7 +166,7 @@ def _dropped(connection: database.Connection, table: str, lock_timeout: float) -
 
 
 def _lock(session: database.Connection, lock_timeout: float) -> None:
-    """Locks all task tables against writers, the one first on which most of them are."""
+    """Locks all task tables against writers, first the one with the most writers."""
     first, *others = map(_table, capture.task_tables("laravel"))
     session.execute(sql_files.statement(_FILE, "lock", tables=first))
     _limit_waiting(session, min(int(lock_timeout * 1000), HELD_MS // len(others)))
@@ -192,25 +195,25 @@ def _triggers(connection: database.Connection) -> Iterator[_FenceTrigger]:
 
 
 def _refuse(connection: database.Connection, table: str) -> sql.Composed:
-    """The function of one table, with what its foreign keys do when a row goes that they refer to."""
-    goes: list[sql.Composable] = []
-    forgets: list[sql.Composable] = []
+    """Returns the function of one table, with what its foreign keys do when the row that they refer to is deleted."""
+    deletes: list[sql.Composable] = []
+    sets_null: list[sql.Composable] = []
     for action, column, schema, parent, key in connection.execute(
         sql_files.statement(_FILE, "rows that it refers to"), {"table": table}
     ):
         names = {"column": sql.Identifier(column), "parent_key": sql.Identifier(key)}
         gone = sql_files.statement(_FILE, "is gone", parent=sql.Identifier(schema, parent), **names)
         if action == "c":
-            goes.append(gone)
+            deletes.append(gone)
         else:
-            forgets.append(sql_files.statement(_FILE, "is forgotten", is_gone=gone, column=sql.Identifier(column)))
+            sets_null.append(sql_files.statement(_FILE, "is set to null", is_gone=gone, column=sql.Identifier(column)))
     return sql_files.statement(
         _FILE,
         "function",
         function=_function(table),
         table=_table(table),
-        goes=sql.SQL("\n           OR ").join(goes) if goes else sql.SQL("false"),
-        forgets=sql.SQL(";\n        ").join(forgets or [sql.SQL("NULL")]),
+        deletes=sql.SQL("\n           OR ").join(deletes) if deletes else sql.SQL("false"),
+        sets_null=sql.SQL(";\n        ").join(sets_null or [sql.SQL("NULL")]),
     )
 
 

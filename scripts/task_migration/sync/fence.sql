@@ -1,9 +1,9 @@
--- The fence on Laravel's task tables: from the moment at which all of it is put on nobody writes a task there but the
--- sync, and the database itself where a row goes because the user it belongs to was deleted.
+-- The fence on Laravel's task tables: once all of it is active, only the sync writes tasks there, and the database itself
+-- where it deletes or changes a row because the user it refers to was deleted.
 
 -- name: rows that it refers to
--- What the database does to a row of this table when the row that it refers to goes: 'c' deletes it, 'n' sets the column
--- to NULL. Keys of several columns are left out: such rows are refused.
+-- What the database does to a row of this table when the row that it refers to is deleted: 'c' deletes it, 'n' sets the
+-- column to NULL. Keys of several columns are not supported: such changes are refused.
 SELECT k.confdeltype::text, a.attname, pn.nspname, pc.relname, pa.attname
 FROM pg_constraint k
 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
@@ -17,26 +17,26 @@ ORDER BY 1, 2, 3, 4, 5;
 -- name: is gone
 (OLD.{column} IS NOT NULL AND NOT EXISTS (SELECT FROM {parent} parent WHERE parent.{parent_key} = OLD.{column}))
 
--- name: is forgotten
+-- name: is set to null
 IF {is_gone} THEN
             expected.{column} := NULL;
         END IF;
 
 -- name: function
--- Passed is only what the database does by itself (below another trigger) and what fits: a row whose parent is gone in
--- this transaction goes, or forgets the parent and nothing else. SQLSTATE class TM is nobody's.
+-- Allows only what the database does itself (inside another trigger): it deletes a row whose parent was deleted in this
+-- transaction, or sets the reference to NULL and changes nothing else. No standard uses the SQLSTATE class TM.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     expected {table};
 BEGIN
     IF TG_OP = 'DELETE' AND pg_trigger_depth() > 1 THEN
-        IF {goes} THEN
+        IF {deletes} THEN
             RETURN OLD;
         END IF;
     ELSIF TG_OP = 'UPDATE' AND pg_trigger_depth() > 1 THEN
         expected := OLD;
-        {forgets};
+        {sets_null};
         IF NEW *= expected AND OLD *<> expected THEN
             RETURN NEW;
         END IF;
@@ -45,7 +45,7 @@ BEGIN
         ERRCODE = 'TM001',
         MESSAGE = 'tasks are written by the Task Service now (fenced since ' || TG_ARGV[0] || '): ' || TG_OP || ' on '
                   || TG_TABLE_NAME || ' was refused',
-        HINT = 'Write by way of the Task Service''s API; ansible-playbook status.yml says whether there is a way back to Laravel.';
+        HINT = 'Write through the Task Service''s API; ansible-playbook status.yml shows whether a rollback is possible.';
 END
 $function$;
 
@@ -60,7 +60,7 @@ FOR EACH STATEMENT WHEN (coalesce(current_setting('task_migration.origin', true)
 EXECUTE FUNCTION {function}({since});
 
 -- name: enable
--- ALWAYS: session_replication_role does not switch it off.
+-- ALWAYS: session_replication_role does not disable it.
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger};
 
 -- name: disable
@@ -76,7 +76,7 @@ DROP TRIGGER IF EXISTS {trigger} ON {table};
 DROP FUNCTION IF EXISTS {function}();
 
 -- name: lock
--- As strong as CREATE TRIGGER's own: it waits for writers, and not for readers.
+-- The lock of CREATE TRIGGER: it waits for writers, and not for readers.
 LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: now

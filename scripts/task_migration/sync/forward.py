@@ -1,7 +1,7 @@
-"""Laravel -> Task Service: the mapped rows of some tasks, made so in the Task Service's database.
+"""Laravel -> Task Service: writes the mapped rows of some tasks to the Task Service's database.
 
-The quick way writes all rows of a batch with a few statements. If the database refuses one of them, the careful way of
-``converge`` finds out which, holds it back with the reason, and lets the others pass.
+Normally a few statements write all rows of a batch. If the database refuses one of the rows, ``converge`` finds out
+which, holds it back with the reason, and writes the others.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from task_migration.mapping.selector import KeyParameter, KeySet
 from task_migration.mapping.table_mapping import children_of
 from task_migration.postgres import database
 from task_migration.sync import change_log
-from task_migration.sync.batch import FILE, Asks, Done
-from task_migration.sync.changed_rows import ChangedRow, Keys, of_unit
+from task_migration.sync.batch import FILE, BatchWrites, PipelinedQuery
+from task_migration.sync.changed_rows import ChangedRow, ChangedRows, shapes_of
 from task_migration.sync.converge import OWNER_CHANGED, PARENT_REFUSED, Convergence, Flow, converge
 from task_migration.sync.table_shape import Shape
 
-_Held = tuple[str, int, str, bool, str]
-"""One row of quarantine: table, key, kind, whether it is held back, reason."""
+_QuarantineRow = tuple[str, int, str, bool, str]
+"""One row of quarantine: table, key, kind, whether the row is held back, reason."""
 
 
 @dataclass(frozen=True)
-class Read:
-    """What Laravel has of one table: rows as JSON text, their keys, and whose they are where the mapping says."""
+class MappedRows:
+    """Laravel's mapped rows of one table: as JSON text, their keys, and their owners if the mapping has an owner."""
 
     rows: str
     keys: tuple[int, ...]
@@ -39,14 +39,14 @@ class Read:
 
 
 class Forward:
-    """The way from Laravel, over a flow whose origin is Laravel's database."""
+    """Writes batches to the Task Service, over a flow whose origin is Laravel's database."""
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self._read = _union(flow, lambda shape: _mapped_rows(shape))
         self._quarantine = _union(flow, lambda shape: _quarantine(shape))
-        self._writes = {shape.mapping.table: _Writes(flow, shape) for shape in flow.shapes}
-        self._held_back_there = sql_files.statement(FILE, "held back on the way back").as_bytes(flow.origin)
+        self._statements = {shape.mapping.table: _Statements(flow, shape) for shape in flow.shapes}
+        self._held_back_there = sql_files.statement(FILE, "held back by the backward sync").as_bytes(flow.origin)
         self._touched = {
             (table, shape.mapping.base_table): sql_files.statement(FILE, "touched rows", touched=touched).as_bytes(
                 flow.origin
@@ -58,82 +58,83 @@ class Forward:
             and (touched := shape.mapping.touched_by(table, KeyParameter())) is not None
         }
 
-    def derive(self, keys: Keys) -> Keys:
-        """Adds the rows of other units that the written tasks touch, such as a task's images.
+    def derive(self, rows: ChangedRows) -> ChangedRows:
+        """Adds the rows of other row groups that the changed tasks touch, such as a task's images.
 
-        Gives the Task Service's rows that Laravel could not take: a write from here goes over them, as a conflict.
+        Returns the Task Service's rows that Laravel could not take: Laravel's write overwrites them, as a conflict.
         """
         origin = self.flow.origin
         with database.pipelined(origin):
             touched = [
-                (unit, origin.execute(statement, {"keys": list(keys[table])}))
-                for (table, unit), statement in self._touched.items()
-                if table in keys
+                (row_group, origin.execute(statement, {"keys": list(rows[table])}))
+                for (table, row_group), statement in self._touched.items()
+                if table in rows
             ]
             held = [
-                (unit, origin.execute(self._held_back_there, {"unit": unit, "keys": list(rows)}))
-                for unit, rows in keys.items()
+                (row_group, origin.execute(self._held_back_there, {"row_group": row_group, "keys": list(changed)}))
+                for row_group, changed in rows.items()
             ]
-        found: Keys = {}
-        for unit, cursor in held:
+        held_back_there: ChangedRows = {}
+        for row_group, cursor in held:
             for key, recorded_at in cursor:
-                found.setdefault(unit, {})[key] = ChangedRow(keys[unit][key].root, recorded_at)
-        for unit, cursor in touched:
+                held_back = ChangedRow(rows[row_group][key].task_id, recorded_at)
+                held_back_there.setdefault(row_group, {})[key] = held_back
+        for row_group, cursor in touched:
             for (key,) in cursor:
-                keys.setdefault(unit, {}).setdefault(key, ChangedRow(key))
-        for unit, rows in found.items():
-            _forget(origin, {unit}, rows, [])
-        return found
+                rows.setdefault(row_group, {}).setdefault(key, ChangedRow(key))
+        for row_group, found in held_back_there.items():
+            _remove_quarantine(origin, {row_group}, found, [])
+        return held_back_there
 
-    def lock(self, keys: Keys) -> Callable[[], dict[int, str]]:
-        """Locks the rows in the Task Service; gives the owners of those whose mapping names one."""
-        asked = [
-            self.flow.destination.execute(self._writes[shape.mapping.table].lock, {"keys": sorted(keys[unit])})
-            for unit in keys
-            for shape in of_unit(self.flow.shapes, unit)
+    def lock(self, rows: ChangedRows) -> Callable[[], dict[int, str]]:
+        """Locks the rows in the Task Service, and reads the owners of those whose mapping has an owner."""
+        locked = [
+            self.flow.destination.execute(self._statements[shape.mapping.table].lock, {"keys": sorted(rows[row_group])})
+            for row_group in rows
+            for shape in shapes_of(self.flow.shapes, row_group)
         ]
-        return lambda: {key: owner for cursor in asked for key, owner in cursor if owner is not None}
+        return lambda: {key: owner for cursor in locked for key, owner in cursor if owner is not None}
 
-    def write(self, keys: Keys, owners: dict[int, str], once_more: Asks) -> Done:
-        """Makes the Task Service's rows of these keys what Laravel's are now."""
-        if not any(keys.values()):
-            return Done()
-        read, held_back = self._ask(keys)
-        refused = self._of_another_owner(read, owners)
+    def write(self, rows: ChangedRows, owners: dict[int, str], once_more: PipelinedQuery) -> BatchWrites:
+        """Updates the Task Service's rows of these keys to what Laravel's are now."""
+        if not any(rows.values()):
+            return BatchWrites()
+        mapped, quarantine = self._read_laravel(rows)
+        refused = self._of_another_owner(mapped, owners)
         if refused:
-            held_back += [
+            quarantine += [
                 (shape.mapping.table, key, OWNER_CHANGED, True, "its task belongs to another user on the other side")
                 for shape in self.flow.shapes
-                for key in _of_tasks(shape, read[shape.mapping.table], refused)
+                for key in _of_tasks(shape, mapped[shape.mapping.table], refused)
             ]
         try:
-            return self._quickly(keys, read, held_back, refused, once_more)
+            return self._write_together(rows, mapped, quarantine, refused, once_more)
         except (pg.DataError, pg.IntegrityError):
-            # Not prepared, psycopg would take it for the end of all it has prepared, and mix up the next pipeline.
+            # Prepared: after a plain ROLLBACK psycopg forgets its prepared statements, and the next pipeline fails.
             self.flow.destination.execute(sql_files.statement(FILE, "back to savepoint"), prepare=True)
-        done = self._carefully(keys, held_back)
-        done.seen_last = once_more(self.flow.destination)()
-        return done
+        writes = self._write_one_by_one(rows, quarantine)
+        writes.seen_last = once_more(self.flow.destination)()
+        return writes
 
-    def _ask(self, keys: Keys) -> tuple[dict[str, Read], list[_Held]]:
+    def _read_laravel(self, rows: ChangedRows) -> tuple[dict[str, MappedRows], list[_QuarantineRow]]:
         parameters = {
-            shape.mapping.base_table: list(keys.get(shape.mapping.base_table, ())) for shape in self.flow.shapes
+            shape.mapping.base_table: list(rows.get(shape.mapping.base_table, ())) for shape in self.flow.shapes
         }
         origin = self.flow.origin
         with database.pipelined(origin):
-            rows = origin.execute(self._read, parameters)
+            read = origin.execute(self._read, parameters)
             held = origin.execute(self._quarantine, parameters)
-        read = {
-            table: Read(text, tuple(found), dict(zip(found, owners, strict=True)) if owners and owners[0] else {})
-            for table, text, found, owners in rows
+        mapped = {
+            table: MappedRows(text, tuple(keys), dict(zip(keys, owners, strict=True)) if owners and owners[0] else {})
+            for table, text, keys, owners in read
         }
-        return read, held.fetchall()
+        return mapped, held.fetchall()
 
-    def _of_another_owner(self, read: dict[str, Read], owners: dict[int, str]) -> list[int]:
-        """Tasks that would go from one user to another, both known: two tasks that were given one id, most likely."""
+    def _of_another_owner(self, mapped: dict[str, MappedRows], owners: dict[int, str]) -> list[int]:
+        """Returns tasks whose owner would change from one known user to another: probably two tasks got the same id."""
         found = [
             (key, owners[key])
-            for one in read.values()
+            for one in mapped.values()
             for key, owner in one.owners.items()
             if key in owners and owners[key] != owner
         ]
@@ -143,40 +144,40 @@ class Forward:
         known = {sub for (sub,) in self.flow.origin.execute(statement, {"owners": [owner for _, owner in found]})}
         return [key for key, owner in found if owner in known]
 
-    def _quickly(
+    def _write_together(
         self,
-        keys: Keys,
-        read: dict[str, Read],
-        held_back: list[_Held],
+        rows: ChangedRows,
+        mapped: dict[str, MappedRows],
+        quarantine: list[_QuarantineRow],
         refused: list[int],
-        once_more: Asks,
-    ) -> Done:
+        once_more: PipelinedQuery,
+    ) -> BatchWrites:
         destination = self.flow.destination
-        asked: list[tuple[Shape, str, psycopg.Cursor[tuple[Any, ...]]]] = []
-        done = Done()
+        sent: list[tuple[Shape, str, psycopg.Cursor[tuple[Any, ...]]]] = []
+        done = BatchWrites()
         with database.pipelined(destination):
             destination.execute(sql_files.statement(FILE, "savepoint"))
             for shape in self.flow.shapes:
-                unit, writes = shape.mapping.base_table, self._writes[shape.mapping.table]
-                if not keys.get(unit):
+                row_group, statements = shape.mapping.base_table, self._statements[shape.mapping.table]
+                if not rows.get(row_group):
                     continue
-                mapped = read[shape.mapping.table]
-                parameters = {"rows": mapped.rows, "held": refused}
-                if mapped.keys:
-                    asked.append((shape, "upsert", destination.execute(writes.upsert, parameters)))
-                    if writes.orphans is not None:
-                        asked.append((shape, "orphans", destination.execute(writes.orphans, parameters)))
-                gone = sorted(keys[unit].keys() - set(mapped.keys))
+                of_table = mapped[shape.mapping.table]
+                parameters = {"rows": of_table.rows, "held": refused}
+                if of_table.keys:
+                    sent.append((shape, "upsert", destination.execute(statements.upsert, parameters)))
+                    if statements.orphans is not None:
+                        sent.append((shape, "orphans", destination.execute(statements.orphans, parameters)))
+                gone = sorted(rows[row_group].keys() - set(of_table.keys))
                 if gone:
-                    for child in writes.children:
+                    for child in statements.children:
                         destination.execute(child, {"gone": gone})
-                    asked.append((shape, "gone", destination.execute(writes.delete, {"gone": gone})))
-            for unit, written in keys.items():
-                done.held_back += keep_quarantine(destination, self._tables_of(unit), written, held_back)
+                    sent.append((shape, "gone", destination.execute(statements.delete, {"gone": gone})))
+            for row_group, changed in rows.items():
+                done.held_back += store_quarantine(destination, self._tables_of(row_group), changed, quarantine)
             seen_last = once_more(destination)
         done.seen_last = seen_last()
-        orphans: list[_Held] = []
-        for shape, what, cursor in asked:
+        orphans: list[_QuarantineRow] = []
+        for shape, what, cursor in sent:
             if what == "upsert":
                 new = [is_new for (is_new,) in cursor]
                 done.inserted += sum(new)
@@ -184,29 +185,29 @@ class Forward:
             elif what == "gone":
                 done.deleted += cursor.rowcount
             else:
-                for key, root, is_refused in cursor:
+                for key, task_id, is_refused in cursor:
                     if is_refused:
                         reason = "its parent was refused by the database"
                         orphans.append((shape.mapping.table, key, PARENT_REFUSED, True, reason))
                     else:
-                        done.waiting.setdefault(shape.mapping.base_table, {})[key] = root
+                        done.waiting.setdefault(shape.mapping.base_table, {})[key] = task_id
         if orphans:
-            tables, rows = {row[0] for row in orphans}, {row[1] for row in orphans}
-            done.held_back += keep_quarantine(destination, tables, rows, orphans)
+            tables, keys = {row[0] for row in orphans}, {row[1] for row in orphans}
+            done.held_back += store_quarantine(destination, tables, keys, orphans)
         return done
 
-    def _tables_of(self, unit: str) -> set[str]:
-        return {shape.mapping.table for shape in of_unit(self.flow.shapes, unit)}
+    def _tables_of(self, row_group: str) -> set[str]:
+        return {shape.mapping.table for shape in shapes_of(self.flow.shapes, row_group)}
 
-    def _carefully(self, keys: Keys, held_back: list[_Held]) -> Done:
-        """Table by table, halving what is refused until the row stands alone."""
-        done = Done()
+    def _write_one_by_one(self, rows: ChangedRows, quarantine: list[_QuarantineRow]) -> BatchWrites:
+        """Writes table by table, and halves what is refused until only the refused row is left."""
+        done = BatchWrites()
         for shape in self.flow.shapes:
-            unit, table = shape.mapping.base_table, shape.mapping.table
-            another = [row for row in held_back if row[0] == table and row[2] == OWNER_CHANGED]
+            row_group, table = shape.mapping.base_table, shape.mapping.table
+            another = [row for row in quarantine if row[0] == table and row[2] == OWNER_CHANGED]
             if another:
-                done.held_back += keep_quarantine(self.flow.destination, {table}, [row[1] for row in another], another)
-            wanted = KeySet.of(keys.get(unit, {}).keys() - {row[1] for row in another})
+                done.held_back += store_quarantine(self.flow.destination, {table}, [row[1] for row in another], another)
+            wanted = KeySet.of(rows.get(row_group, {}).keys() - {row[1] for row in another})
             if not wanted.keys:
                 continue
             one = converge(self.flow, shape, wanted)
@@ -215,18 +216,18 @@ class Forward:
             done.deleted += one.deleted
             done.held_back += one.held_back
             if one.waiting:
-                done.waiting.setdefault(unit, {}).update(self._roots(shape, one))
+                done.waiting.setdefault(row_group, {}).update(self._task_ids(shape, one))
         return done
 
-    def _roots(self, shape: Shape, one: Convergence) -> dict[int, int]:
+    def _task_ids(self, shape: Shape, one: Convergence) -> dict[int, int]:
         mapping = shape.mapping
-        return change_log.roots_of(
+        return change_log.task_ids_of(
             self.flow.origin, mapping.base_table, mapping.base_column, mapping.root_column, one.waiting
         )
 
 
-class _Writes:
-    """The statements on the Task Service for one table, put together once, so that the server prepares them once."""
+class _Statements:
+    """The statements on the Task Service for one table, built once, so that the server prepares them once."""
 
     def __init__(self, flow: Flow, shape: Shape) -> None:
         mapping, connection = shape.mapping, flow.destination
@@ -237,11 +238,11 @@ class _Writes:
 
         owner = sql.Identifier(mapping.owner) if mapping.owner else sql.SQL("NULL::text")
         self.lock = ready(FILE, "lock rows", owner=owner)
-        names: dict[str, sql.Composable] = {"table": shape.table, "root": shape.key}
+        names: dict[str, sql.Composable] = {"table": shape.table, "task_column": shape.key}
         if mapping.parent is not None:
             parent_key = next(one.mapping.key for one in flow.shapes if one.mapping.table == mapping.parent.table)
             names |= {
-                "root": sql.Identifier(mapping.parent.column),
+                "task_column": sql.Identifier(mapping.parent.column),
                 "parent": sql.Identifier("public", mapping.parent.table),
                 "parent_key": sql.Identifier(parent_key),
                 "parent_column": sql.Identifier(mapping.parent.column),
@@ -269,22 +270,22 @@ class _Writes:
         ]
 
 
-def keep_quarantine(
+def store_quarantine(
     connection: database.Connection, tables: Collection[str], keys: Collection[int], found: Sequence[tuple[Any, ...]]
 ) -> int:
-    """Makes the quarantine of these rows what was found now: (table, key, kind, held back, reason). Gives how many are
-    held back."""
+    """Replaces the quarantine of these rows by ``found``: (table, key, kind, held back, reason). Returns how many rows
+    are held back."""
     wanted = set(keys)
     own = [row for row in found if row[0] in tables and row[1] in wanted]
-    _forget(connection, tables, keys, own)
+    _remove_quarantine(connection, tables, keys, own)
     if own:
         columns = [list(column) for column in zip(*own, strict=True)]
         names = ("tables", "found_keys", "kinds", "held_backs", "reasons")
-        connection.execute(sql_files.statement(FILE, "keep quarantine"), dict(zip(names, columns, strict=True)))
+        connection.execute(sql_files.statement(FILE, "store quarantine"), dict(zip(names, columns, strict=True)))
     return len({(table, key) for table, key, _, held, _ in own if held})
 
 
-def _forget(
+def _remove_quarantine(
     connection: database.Connection, tables: Collection[str], keys: Collection[int], own: Sequence[tuple[Any, ...]]
 ) -> None:
     parameters = {
@@ -294,13 +295,13 @@ def _forget(
         "found_keys": [row[1] for row in own],
         "kinds": [row[2] for row in own],
     }
-    connection.execute(sql_files.statement(FILE, "forget quarantine"), parameters)
+    connection.execute(sql_files.statement(FILE, "remove quarantine"), parameters)
 
 
-def _of_tasks(shape: Shape, read: Read, tasks: Collection[int]) -> list[int]:
-    """The rows that belong to these tasks."""
-    root = shape.mapping.parent.column if shape.mapping.parent else shape.mapping.key
-    return [row[shape.mapping.key] for row in json.loads(read.rows) if row[root] in tasks]
+def _of_tasks(shape: Shape, mapped: MappedRows, task_ids: Collection[int]) -> list[int]:
+    """Returns the keys of the rows that belong to these tasks."""
+    task_column = shape.mapping.parent.column if shape.mapping.parent else shape.mapping.key
+    return [row[shape.mapping.key] for row in json.loads(mapped.rows) if row[task_column] in task_ids]
 
 
 def _mapped_rows(shape: Shape) -> sql.Composed:
@@ -325,5 +326,5 @@ def _quarantine(shape: Shape) -> sql.Composed:
     )
 
 
-def _union(flow: Flow, part: Callable[[Shape], sql.Composed]) -> bytes:
-    return sql.SQL(" UNION ALL ").join(part(shape) for shape in flow.shapes).as_bytes(flow.origin)
+def _union(flow: Flow, select: Callable[[Shape], sql.Composed]) -> bytes:
+    return sql.SQL(" UNION ALL ").join(select(shape) for shape in flow.shapes).as_bytes(flow.origin)

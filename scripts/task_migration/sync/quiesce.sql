@@ -1,6 +1,6 @@
--- What an application writes while it is watched, counted as it reaches the change log: by sequences, for an entry may be
--- carried and gone before anybody looks, and what is not committed yet counts as well. Entries that we put there
--- ourselves come from sessions of the sync, whose inserts fire nothing.
+-- Counts the application's writes as they reach the change log. The counters are sequences, because an entry may be synced
+-- and deleted before it is read, and because writes that are not committed yet count as well. The runbook's entries come
+-- from sessions of the sync, whose inserts fire no trigger.
 
 -- name: create counter
 CREATE SEQUENCE IF NOT EXISTS {counter};
@@ -31,5 +31,5 @@ SELECT name, coalesce(pg_sequence_last_value(to_regclass('task_migration.' || qu
 FROM unnest(%(tables)s::text[]) AS counted (name);
 
 -- name: waiting
--- Writes of the application's that are on the log now; what has no claim is not one.
+-- The application's writes that are on the log now; an entry without the time of a write does not count.
 SELECT count(*) FROM task_migration.change_log WHERE part = ANY (%(tables)s) AND isfinite(changed_at);

@@ -1,15 +1,17 @@
--- What both directions of the sync keep, in either database. Blocks "create …" are the tables; the rest asks and fills.
+-- The tables of both directions of the sync, in each database. The blocks "create ..." create them; the others read and
+-- fill them.
 
 -- name: exists
 SELECT to_regclass('task_migration.' || quote_ident(%(table)s)) IS NOT NULL;
 
 -- name: create lane
--- A task belongs to one lane, by its id; who carries a lane's changes, either way, holds it locked on both sides.
+-- A task belongs to one lane, by its id. A worker that syncs a lane, in either direction, locks it on both sides.
 CREATE TABLE task_migration.lane (lane smallint PRIMARY KEY);
 INSERT INTO task_migration.lane SELECT generate_series(0, 7);
 
 -- name: create conflict
--- Both sides wrote the same row before either write was carried: who won, both images, and the log entries that gave way.
+-- Both sides wrote the same row before either write was synced: the winner, both images, and the log entries of the loser.
+-- unit is the row group.
 CREATE TABLE task_migration.conflict (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -25,7 +27,7 @@ CREATE TABLE task_migration.conflict (
 );
 
 -- name: create quarantine
--- what may not cross into this database, or crosses with something left out
+-- Rows that cannot be migrated into this database, or only without some of their values.
 CREATE TABLE task_migration.quarantine (
     table_name text NOT NULL,
     key bigint NOT NULL,
@@ -36,11 +38,11 @@ CREATE TABLE task_migration.quarantine (
     PRIMARY KEY (table_name, key, kind)
 );
 
--- name: keep conflict
--- The times come as seconds of Laravel's clock.
+-- name: store conflict
+-- The times are seconds of Laravel's clock.
 INSERT INTO task_migration.conflict
     (unit, key, task_key, winner, laravel_at, task_service_at, winner_image, loser_image, superseded)
-VALUES (%(unit)s, %(key)s, %(task_key)s, %(winner)s, to_timestamp(%(laravel_at)s), to_timestamp(%(task_service_at)s),
+VALUES (%(row_group)s, %(key)s, %(task_key)s, %(winner)s, to_timestamp(%(laravel_at)s), to_timestamp(%(task_service_at)s),
         %(winner_image)s, %(loser_image)s, %(superseded)s);
 
 -- name: drop
@@ -50,7 +52,8 @@ DROP TABLE IF EXISTS {table};
 SELECT NOT EXISTS (SELECT FROM {table});
 
 -- name: refused rows
--- What this database, or the API before it, refused; what the mapping holds back is looked at when Laravel's row changes.
+-- Rows that this database, or the API in front of it, refused. Rows that the mapping holds back are checked again when
+-- Laravel's row changes.
 SELECT DISTINCT table_name, key
 FROM task_migration.quarantine
 WHERE held_back AND kind <> ALL (ARRAY['priority_out_of_range', 'task_held_back', 'approval_without_approver'])

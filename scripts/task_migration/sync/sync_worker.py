@@ -1,7 +1,7 @@
-"""The sync: one worker of one direction, which carries batch after batch for as long as it is asked to.
+"""The sync: one worker of one direction, which syncs one batch each time that it is asked to.
 
-Any number of workers may run, on any number of machines: lanes keep them off each other's tasks. What a worker knows is
-in the databases; it may be killed at any moment.
+Any number of workers can run, on any number of machines: lanes keep them from syncing the same tasks. A worker stores
+its state in the databases only, so it can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from task_migration.postgres import database, schema_drift
 from task_migration.sync import capture, change_log, sync_tables
 from task_migration.sync.api_client import ApiClient
 from task_migration.sync.backward import Backward
-from task_migration.sync.batch import BATCH_ENTRIES, FILE, Batch, Carrier, Direction, batch
+from task_migration.sync.batch import BATCH_ENTRIES, FILE, Batch, BatchWriter, Direction, batch
 from task_migration.sync.converge import backward_flow, forward_flow
 from task_migration.sync.drain import RETRIED
 from task_migration.sync.forward import Forward
@@ -35,7 +35,7 @@ _SWITCHES: Mapping[Direction, sync_switch.Name] = {"forward": "sync_forward", "b
 
 @dataclass(frozen=True)
 class SyncSettings:
-    """What a worker is told. ``sink`` is how writes reach the Task Service; the last three are the api sink's."""
+    """The settings of a worker. ``sink`` is how writes reach the Task Service; the last three are for the api sink."""
 
     laravel_dsn: str
     task_service_dsn: str
@@ -53,9 +53,9 @@ class SyncSettings:
         needed = {"laravel_dsn", "task_service_dsn", "laravel_timezone", "s3_bucket"}
         if not needed <= values.keys() <= known:
             raise Refused(
-                "the sync's configuration does not have its fields",
+                "the sync's configuration has missing or unknown fields",
                 measured=f"missing: {sorted(needed - values.keys())}; unknown: {sorted(values.keys() - known)}",
-                next_step="ansible-playbook phase-2.3-dual-write.yml writes it anew",
+                next_step="ansible-playbook phase-2.3-dual-write.yml writes it again",
             )
         return cls(**values)
 
@@ -65,8 +65,8 @@ class SyncSettings:
 
 @dataclass(frozen=True)
 class SyncStep:
-    """One batch. ``entries`` were settled, 0 if there was nothing to do; ``latencies`` are seconds from a write to its
-    commit on the other side; ``paused``: the switch is off."""
+    """What one batch did. ``entries`` were synced, 0 if there was nothing to do; ``latencies`` are the seconds from a
+    write to its commit on the other side; ``paused``: the switch is off."""
 
     entries: int = 0
     latencies: tuple[float, ...] = ()
@@ -78,8 +78,8 @@ class SyncStep:
 
 @dataclass(frozen=True)
 class SyncSnapshot:
-    """How things stand: entries on the log and the age of the oldest write; ``skew_seconds`` is Laravel's clock less
-    the Task Service's; ``problem``: why nothing can be carried until somebody sets it right."""
+    """The state of both sides: entries on the log and the age of the oldest write; ``skew_seconds`` is Laravel's clock
+    minus the Task Service's; ``problem`` is what the operator has to fix before anything can be synced."""
 
     pending: int
     oldest_seconds: float | None
@@ -91,7 +91,7 @@ class SyncSnapshot:
 
 
 class SyncWorker:
-    """One worker. Every method but close raises MigrationError; then it is to be closed and connected again."""
+    """One worker. Every method except close raises MigrationError; then the caller closes and connects it again."""
 
     def __init__(self, settings: SyncSettings, direction: Direction) -> None:
         self._settings = settings
@@ -102,15 +102,15 @@ class SyncWorker:
         self._task_service_side = database.task_service(settings.task_service_dsn)
         self._open: list[database.Connection] = []
         self._sink: ApiClient | None = None
-        self._way: Carrier | None = None
-        self._switch_is_there = self._enabled = False
+        self._writer: BatchWriter | None = None
+        self._has_switch = self._enabled = False
         self._clocks = _Clocks()
-        self._looked_again = time.monotonic()
+        self._retried_at = time.monotonic()
 
     def connect(self) -> None:
-        """Opens both databases and looks whether capture and the tables are what they must be."""
+        """Connects to both databases, and checks capture and the tables."""
         self.close()
-        with self._said():
+        with self._translated_errors():
             laravel = database.connect(self._laravel_side, f"sync {self._direction}")
             self._open.append(laravel)
             task_service = database.connect(self._task_service_side, f"sync {self._direction}")
@@ -121,95 +121,93 @@ class SyncWorker:
             capture.require(laravel if self._direction == "forward" else task_service)
             _require_tables(laravel, task_service)
             self._clocks.read(laravel, task_service)
-            self._switch_is_there = sync_switch.is_there(laravel)
-            self._enabled = self._may_carry(laravel)()
+            self._has_switch = sync_switch.is_there(laravel)
+            self._enabled = self._switch(laravel)()
             if self._direction == "backward":
-                self._way = Backward(backward_flow(laravel, task_service))
+                self._writer = Backward(backward_flow(laravel, task_service))
             elif self._settings.sink == "api":
-                self._way = ForwardByApi(forward_flow(laravel, task_service), self._api(task_service))
+                self._writer = ForwardByApi(forward_flow(laravel, task_service), self._api(task_service))
             else:
-                self._way = Forward(forward_flow(laravel, task_service))
+                self._writer = Forward(forward_flow(laravel, task_service))
 
     def step(self) -> SyncStep:
-        """Carries one batch, if there is one and the switch is on."""
-        way = self._connected()
-        with self._said():
-            origin, (laravel, _) = way.flow.origin, self._open
+        """Syncs one batch, if there is one and the switch is on."""
+        writer = self._connected()
+        with self._translated_errors():
+            origin, (laravel, _) = writer.flow.origin, self._open
             try:
-                lanes, of_many = change_log.work(origin, BATCH_ENTRIES)
-                if of_many and self._may_carry(laravel)():
+                lanes, of_many = change_log.lanes_with_work(origin, BATCH_ENTRIES)
+                if of_many and self._switch(laravel)():
                     change_log.spread(laravel)
                 if not lanes:
                     return SyncStep(paused=not self._enabled)
-                done = self._batch(way, lanes)
+                done = self._batch(writer, lanes)
             except RETRIED:
-                return (
-                    SyncStep()
-                )  # somebody else was at the same rows; nothing was changed, and the next step tries again
+                # Another session wrote the same rows. Nothing was changed, and the next step retries.
+                return SyncStep()
             if done is None:
                 return SyncStep()
             now = self._clocks.now_of(origin.side.name)
-        if done.done.problem:
-            raise Failed(done.done.problem, measured=f"{done.waiting} entries went back on the change log")
+        if done.writes.problem:
+            raise Failed(done.writes.problem, measured=f"{done.waiting} entries were put back on the change log")
         return SyncStep(
             entries=done.entries - done.waiting,
-            latencies=tuple(max(0.0, now - claim) for claim in done.claims),
+            latencies=tuple(max(0.0, now - written_at) for written_at in done.write_times),
             conflicts=done.conflicts,
-            held_back=done.done.held_back,
+            held_back=done.writes.held_back,
             waiting=done.waiting,
             paused=done.paused,
         )
 
-    def _batch(self, way: Carrier, lanes: Collection[int]) -> Batch | None:
-        """One batch of the lanes that are free; if none is, of these, when the other direction has let go of them."""
-        done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry)
+    def _batch(self, writer: BatchWriter, lanes: Collection[int]) -> Batch | None:
+        """Syncs one batch of the lanes that are free. If none is, it waits until the other direction releases them."""
+        done = batch(writer, lanes=lanes, skew=self._clocks.skew, switch=self._switch)
         if done is None:
-            done = batch(way, lanes=lanes, skew=self._clocks.skew, switch=self._may_carry, wait=True)
+            done = batch(writer, lanes=lanes, skew=self._clocks.skew, switch=self._switch, wait=True)
         return done
 
     def snapshot(self) -> SyncSnapshot:
-        """Asks both sides how things stand. Once a minute it puts what was refused on the log again."""
-        way = self._connected()
-        with self._said():
+        """Reads the state of both sides. Once a minute it puts rows that were refused on the log again."""
+        writer = self._connected()
+        with self._translated_errors():
             laravel, task_service = self._open
             self._clocks.read(laravel, task_service)
-            self._switch_is_there = sync_switch.is_there(laravel)
-            self._enabled = enabled = self._may_carry(laravel)()
-            stand = way.flow.origin.execute(sql_files.statement("sync/change_log.sql", "stand")).fetchone()
-            assert stand is not None
+            self._has_switch = sync_switch.is_there(laravel)
+            self._enabled = enabled = self._switch(laravel)()
+            pending, oldest_seconds = change_log.backlog(writer.flow.origin)
             counted = [
                 connection.execute(sql_files.statement(sync_tables.FILE, "count")).fetchone() or (0, 0)
                 for connection in self._open
             ]
             held_back = counted[1][1] if self._direction == "forward" else counted[0][1]
             problem = self._problem(laravel)
-            if enabled and not problem and time.monotonic() - self._looked_again > RETRY_HELD_BACK_SECONDS:
-                self._looked_again = time.monotonic()
-                _retry_held_back(way)
+            if enabled and not problem and time.monotonic() - self._retried_at > RETRY_HELD_BACK_SECONDS:
+                self._retried_at = time.monotonic()
+                _retry_held_back(writer)
         conflicts = counted[0][0] + counted[1][0]
-        return SyncSnapshot(int(stand[0]), stand[1], self._clocks.skew, enabled, held_back, conflicts, problem)
+        return SyncSnapshot(pending, oldest_seconds, self._clocks.skew, enabled, held_back, conflicts, problem)
 
     def close(self) -> None:
-        """Gives everything back that is open."""
+        """Closes every connection."""
         for connection in self._open:
             connection.close()
         self._open.clear()
         if self._sink is not None:
             self._sink.close()
             self._sink = None
-        self._way = None
+        self._writer = None
 
-    def _connected(self) -> Carrier:
-        if self._way is None:
+    def _connected(self) -> BatchWriter:
+        if self._writer is None:
             raise Failed("the sync is not connected", next_step="connect it first")
-        return self._way
+        return self._writer
 
     def _api(self, task_service: database.Connection) -> ApiClient:
         if change_log.exists(task_service):
             raise Refused(
-                "the api sink can't run while the Task Service's own writes are captured",
-                measured="a change log in the Task Service's database; what the API writes for us would be taken for a "
-                "user's write, newer than Laravel's, and be carried back",
+                "the api sink cannot run while the Task Service's writes are captured",
+                measured="a change log in the Task Service's database; a write of the sync through the API would count "
+                "as a user's write, newer than Laravel's, and would be synced back",
                 allowed="sync_sink: database from here on",
                 next_step="set sync_sink to database in the inventory, then ansible-playbook phase-2.3-dual-write.yml",
             )
@@ -220,13 +218,13 @@ class SyncWorker:
         )
         return self._sink
 
-    def _may_carry(self, laravel: database.Connection) -> Callable[[], bool]:
-        if not self._switch_is_there:
+    def _switch(self, laravel: database.Connection) -> Callable[[], bool]:
+        if not self._has_switch:
             return bool
         return sync_switch.read_for_a_batch(laravel, _SWITCHES[self._direction])
 
     def _problem(self, laravel: database.Connection) -> str:
-        """What somebody has to set right, in one line; "" if nothing."""
+        """Returns what the operator has to fix, in one line; "" if nothing."""
         try:
             schema_drift.require_known_columns(laravel)
             capture.require(self._connected().flow.origin)
@@ -235,20 +233,20 @@ class SyncWorker:
         return ""
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
-        """psycopg's errors in the operator's words; a table that was changed under our feet by its column's name."""
+    def _translated_errors(self) -> Iterator[None]:
+        """Translates psycopg's errors. If a table was altered while the sync ran, the message names the column."""
         with database.translated_errors(self._laravel_side):
             try:
                 yield
             except _CHANGED_TABLES as error:
-                self._say_what_changed()
+                self._refuse_altered_columns()
                 raise Refused(
-                    "a table was changed under the sync, and the mappings do not fit it any more",
+                    "a table was altered while the sync ran, and no longer matches the mappings",
                     measured=" ".join((error.diag.message_primary or "").split()),
-                    next_step="bring the mappings and the tables together; the sync goes on by itself then",
+                    next_step="make the mappings and the tables match; the sync then continues automatically",
                 ) from error
 
-    def _say_what_changed(self) -> None:
+    def _refuse_altered_columns(self) -> None:
         """Raises Refused with the column's name if Laravel's tables differ from the column ledger."""
         try:
             with database.connect(self._laravel_side, "sync looks") as laravel:
@@ -258,7 +256,7 @@ class SyncWorker:
 
 
 class _Clocks:
-    """How the clocks of both databases stand to this machine's, in seconds; what a round trip takes is halved."""
+    """The clocks of both databases compared to this machine's, in seconds; half of the round trip is subtracted."""
 
     def __init__(self) -> None:
         self._ahead: dict[str, float] = {"laravel": 0.0, "task_service": 0.0}
@@ -266,40 +264,41 @@ class _Clocks:
     def read(self, *sides: database.Connection) -> None:
         for side in sides:
             before = time.time()
-            told = change_log.clock(side)
-            self._ahead[side.side.name] = told - (before + time.time()) / 2
+            there = change_log.clock(side)
+            self._ahead[side.side.name] = there - (before + time.time()) / 2
 
     @property
     def skew(self) -> float:
-        """Laravel's clock less the Task Service's."""
+        """Laravel's clock minus the Task Service's."""
         return self._ahead["laravel"] - self._ahead["task_service"]
 
     def now_of(self, side: str) -> float:
-        """That side's time now, in seconds since 1970."""
+        """Returns that side's current time, in seconds since 1970."""
         return time.time() + self._ahead[side]
 
 
 def _require_tables(laravel: database.Connection, task_service: database.Connection) -> None:
     for connection in (laravel, task_service):
-        if lacking := sync_tables.missing(connection):
+        if missing := sync_tables.missing(connection):
             raise Refused(
-                f"{connection.side.title} lacks what the sync keeps there",
-                measured=f"no table {', '.join(f'task_migration.{table}' for table in lacking)}",
-                next_step="ansible-playbook phase-2.1-prepare.yml makes it",
+                f"{connection.side.title} does not have the sync's tables",
+                measured=f"no table {', '.join(f'task_migration.{table}' for table in missing)}",
+                next_step="ansible-playbook phase-2.1-prepare.yml creates them",
             )
 
 
-def _retry_held_back(way: Carrier) -> None:
-    """Puts rows that the destination refused on the origin's log again; what holds them may have been set right."""
-    found = way.flow.destination.execute(sql_files.statement(sync_tables.FILE, "refused rows")).fetchall()
-    for mapping in {shape.mapping.table: shape.mapping for shape in way.flow.shapes}.values():
-        keys = [key for table, key in found if table == mapping.table]
+def _retry_held_back(writer: BatchWriter) -> None:
+    """Puts rows that the destination refused on the origin's log again; the cause may have been fixed."""
+    origin = writer.flow.origin
+    refused = writer.flow.destination.execute(sql_files.statement(sync_tables.FILE, "refused rows")).fetchall()
+    for mapping in {shape.mapping.table: shape.mapping for shape in writer.flow.shapes}.values():
+        keys = [key for table, key in refused if table == mapping.table]
         if not keys:
             continue
-        if way.flow.origin.side.name == "laravel":
-            table, key, root = mapping.base_table, mapping.base_column, mapping.root_column
+        if origin.side.name == "laravel":
+            table, key, task_column = mapping.base_table, mapping.base_column, mapping.root_column
         else:
-            table, key, root = mapping.table, mapping.key, mapping.parent.column if mapping.parent else mapping.key
-        change_log.put(
-            way.flow.origin, mapping.base_table, change_log.roots_of(way.flow.origin, table, key, root, keys)
-        )
+            table, key = mapping.table, mapping.key
+            task_column = mapping.parent.column if mapping.parent else mapping.key
+        task_ids = change_log.task_ids_of(origin, table, key, task_column, keys)
+        change_log.put(origin, mapping.base_table, task_ids)

@@ -1,4 +1,5 @@
-"""The columns of one Task Service table as both sides name and type them: the mapping held against the catalog."""
+"""The columns of one Task Service table, with their names and types on both sides: the mapping checked against the
+catalog."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """A mapping together with the types that its table really has; made by ``shape_of``."""
+    """A mapping together with the actual column types of its table; created by ``shape_of``."""
 
     mapping: Mapping
     columns: tuple[_Column, ...]
@@ -56,9 +57,9 @@ class Shape:
         return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.columns)
 
     def converted(self, alias: str) -> sql.Composed:
-        """The mapped SELECT's columns in exactly the table's types, enums as text.
+        """Returns the mapped SELECT's columns in exactly the table's types, enums as text.
 
-        Text is never cast: a cast to varchar(n) would cut a long value in silence, where writing it is an error.
+        Text is never cast: a cast to varchar(n) would cut a long value silently, while writing it is an error.
         """
         return sql.SQL(", ").join(
             sql.Identifier(alias, column.name)
@@ -70,7 +71,7 @@ class Shape:
     def comparable(self, alias: str) -> sql.Composed:
         """The columns, mapped or stored, in types that either side can hold: enums as text, every integer as bigint.
 
-        A row that the table's own types can't hold, such as an id beyond INTEGER, is a difference here and no error.
+        A row that does not fit the table's types, such as an id beyond INTEGER, is a difference here and not an error.
         """
         return sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(self._compared(alias, column), sql.Identifier(column.name))
@@ -101,7 +102,7 @@ class Shape:
 
     @property
     def merged(self) -> sql.Composed:
-        """What an upsert writes, with commas: the mapped value, but a stored finer one of it stays as it is."""
+        """Returns what an upsert writes, with commas: the mapped value, or a stored finer value of it."""
         return sql.SQL(", ").join(
             sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
                 sql.SQL(" OR ").join(
@@ -136,7 +137,7 @@ class Shape:
 
 
 def shape_of(mapping: Mapping, laravel: database.Connection, task_service: database.Connection) -> Shape:
-    """Reads both catalogs. Raises Refused if the table is not there or its columns are not those of the mapping."""
+    """Reads both catalogs. Raises Refused if the table does not exist or its columns are not those of the mapping."""
     known = {
         name: (_Column(name, type_, is_enum, is_text), must_be_given)
         for name, type_, is_enum, is_text, must_be_given in task_service.execute(
@@ -148,8 +149,8 @@ def shape_of(mapping: Mapping, laravel: database.Connection, task_service: datab
             f"the Task Service's database has no table {mapping.table}",
             next_step="ansible-playbook phase-2.1-prepare.yml",
         )
-    looked = laravel.execute(sql.SQL("SELECT * FROM ({}) mapped LIMIT 0").format(mapping.rows()))
-    mapped = [column.name for column in looked.description or ()]
+    empty = laravel.execute(sql.SQL("SELECT * FROM ({}) mapped LIMIT 0").format(mapping.rows()))
+    mapped = [column.name for column in empty.description or ()]
     unknown = [name for name in mapped if name not in known]
     unmapped = [
         name
@@ -161,6 +162,6 @@ def shape_of(mapping: Mapping, laravel: database.Connection, task_service: datab
             f"the Task Service's table {mapping.table} does not have the columns of its mapping",
             measured=f"not in the table: {unknown or 'none'}; not in the mapping: {unmapped or 'none'}",
             allowed="every column mapped or declared destination_owned",
-            next_step=f"bring {mapping_directory.described('mapping')}/{mapping.table}.sql and the table together",
+            next_step=f"make {mapping_directory.described('mapping')}/{mapping.table}.sql and the table match",
         )
     return Shape(mapping, tuple(known[name][0] for name in mapped))
