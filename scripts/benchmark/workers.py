@@ -12,7 +12,7 @@ import psutil
 from lab.servers.postgres_server import free_port
 from task_migration.runtime import configuration, health_endpoint
 from task_migration.runtime.configuration import Configuration
-from task_migration.runtime.service import engine
+from task_migration.runtime.service import core_command
 from task_migration.sync.batch import Direction
 
 from benchmark.programs import NotMeasured
@@ -28,7 +28,9 @@ class BenchmarkWorker:
     def __init__(self, config: Path, direction: Direction, log: Path) -> None:
         self._port = free_port()
         self._log = log
-        command = engine("sync", "--direction", direction, "--config", str(config), "--health-port", str(self._port))
+        command = core_command(
+            "sync", "--direction", direction, "--config", str(config), "--health-port", str(self._port)
+        )
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 

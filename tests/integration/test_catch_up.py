@@ -29,7 +29,7 @@ def test_the_way_back_is_proven_by_a_task_that_goes_it_and_changes_no_row(copied
             assert not caught.changed
             assert caught.details["proof"] == oldest
             assert (caught.details["state"], caught.details["pending"]) == ("running", 0)
-            assert f"task {oldest} went the whole way" in caught.message
+            assert f"task {oldest} was synced as a proof" in caught.message
     assert copied.ours(asked.replace("xmin::text, ", ""), oldest) == here
     assert copied.target(asked, oldest) == there
     assert copied.verify().details["passed"]
@@ -42,7 +42,7 @@ def test_a_sync_that_says_it_runs_and_carries_nothing_is_no_proof(copied: Sides,
     vitals.become("running")
     with (
         health_endpoint.answering(vitals, 0) as port,
-        pytest.raises(Failed, match=r"running, 1 entries wait, the task that was put there as a proof among them"),
+        pytest.raises(Failed, match=r"running, 1 entries pending, including the task that was put there as a proof"),
     ):
         catching_up(copied, port)
     assert copied.target("SELECT part, key, isfinite(changed_at) FROM task_migration.change_log") == [
@@ -55,7 +55,7 @@ def test_while_the_way_back_is_switched_off_it_fails_and_says_who_did(copied: Si
     capture_there(copied)
     with carrying_back(copied) as port:
         sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_backward", state="off", reason="a test")
-        with pytest.raises(Failed, match=r"paused, 1 entries wait.*the switch is off, by .+@"):
+        with pytest.raises(Failed, match=r"paused, 1 entries pending.*the switch is off, by .+@"):
             catching_up(copied, port)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 from lab.supervisor.supervised import SUPERVISOR
-from lab.supervisor.supervisor import Place
+from lab.supervisor.supervisor import ServiceFiles
 from task_migration.errors import Refused
 from task_migration.runtime.service import Service
 from task_migration.runtime.service_host import host
@@ -86,7 +86,7 @@ def supervised(tmp_path, lives):
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path / "run", NAME)
+    return ServiceFiles(tmp_path / "run", NAME)
 
 
 def kill(pid):
@@ -177,7 +177,7 @@ def test_a_number_that_became_another_s_is_never_signalled(supervised, service, 
     supervised.remove(NAME)
     place.directory.mkdir(exist_ok=True)
     place.supervisor.path.write_text(f"{os.getpid():020d}")  # as after a restart of the machine
-    place.order.write_text("{}")
+    place.launch_spec.write_text("{}")
     assert not supervised.running(NAME)
     assert supervised.install(service)
     lives.after(1)
@@ -189,7 +189,7 @@ def test_a_second_supervisor_of_the_same_service_gives_way(supervised, service, 
     command = (sys.executable, "-m", SUPERVISOR, "--directory", str(tmp_path / "run"), "--name", NAME)
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert done.returncode == 1
-    assert f"{NAME} is supervised already" in done.stdout
+    assert f"{NAME} already has a supervisor" in done.stdout
     assert len(lives.alive()) == 1
 
 

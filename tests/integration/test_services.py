@@ -97,7 +97,7 @@ def job_of_awx(monkeypatch):
 @pytest.mark.parametrize("name", ["sync_forward", "consistency"])
 def test_nothing_is_begun_that_would_end_with_a_job_of_awx(told, job_of_awx, tmp_path, name):
     for check in (True, False):
-        with pytest.raises(Refused, match=r"would end with this job.*no sync forward answers.*type this playbook on"):
+        with pytest.raises(Refused, match=r"would stop with this AWX job.*no sync forward answers.*run this playbook on"):
             call(services, name=name, **told, check=check)
     assert not (tmp_path / "services").exists()
 
@@ -105,10 +105,10 @@ def test_nothing_is_begun_that_would_end_with_a_job_of_awx(told, job_of_awx, tmp
 @pytest.mark.parametrize("name", ["sync_forward", "consistency"])
 def test_what_the_machine_keeps_alive_is_enough_for_a_job_of_awx_and_is_left_to_it(told, job_of_awx, tmp_path, name):
     with health_endpoint.answering(SyncStatus("forward", Stop()), told["sync_health_ports"]["forward"]):
-        assert "kept alive by the machine" in call(services, name=name, **told).message
+        assert "kept running by the machine" in call(services, name=name, **told).message
         away = call(services, name=name, **told, state="absent")
-    assert (away.changed, "left to the machine" in away.message) == (False, True)
-    assert "is not there" in call(services, name=name, **told, state="absent").message
+    assert (away.changed, "managed by the machine" in away.message) == (False, True)
+    assert "not installed" in call(services, name=name, **told, state="absent").message
     assert not (tmp_path / "services").exists()
 
 
@@ -116,7 +116,7 @@ def test_a_sync_of_the_other_direction_is_not_enough(told, job_of_awx):
     port = told["sync_health_ports"]["forward"]
     with (
         health_endpoint.answering(SyncStatus("backward", Stop()), port),
-        pytest.raises(Refused, match="can't be begun here"),
+        pytest.raises(Refused, match="cannot be started here"),
     ):
         call(services, name="sync_forward", **told)
 

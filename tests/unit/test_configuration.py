@@ -38,12 +38,12 @@ def test_what_is_no_configuration_is_refused_and_not_quoted(tmp_path, text):
     path = tmp_path / "sync.json"
     path.write_bytes(text.encode("latin-1"))
     path.chmod(0o600)
-    with pytest.raises(Refused, match="is no configuration of a service"):
+    with pytest.raises(Refused, match="is not a valid service configuration"):
         configuration.read(path)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(Refused, match="can't be read"):
+    with pytest.raises(Refused, match="cannot read"):
         configuration.read(tmp_path / "sync.json")
 
 
@@ -58,7 +58,7 @@ def test_the_program_says_what_is_wrong_in_one_line_and_ends_with_1(tmp_path, ca
     with caplog.at_level(logging.INFO):
         assert main(["sync", "--direction", "forward", "--config", str(path)]) == 1
     (line,) = caplog.messages
-    assert line.startswith(f"Refused, nothing was changed: {path} can't be read; measured: No such file")
+    assert line.startswith(f"Refused, nothing was changed: cannot read {path}; measured: No such file")
 
 
 def test_a_fault_of_the_program_is_told_by_its_place_and_not_by_what_it_read(monkeypatch, caplog, tmp_path):

@@ -1,1 +1,1 @@
-"""Keeps services running where there is no systemd."""
+"""Keeps services running on a machine without systemd."""

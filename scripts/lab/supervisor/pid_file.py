@@ -1,7 +1,7 @@
-"""A file that names a process and is locked for as long as that process lives.
+"""A file that contains the id of a process and is locked for as long as that process lives.
 
-The lock, not the number, says that it lives: the kernel lets go of it at whatever death, and a number may be another's
-by then. Who inherits the descriptor holds the lock too.
+The lock, not the id, shows that the process lives: the kernel releases it however the process ends, and the id may
+belong to another process by then. A process that inherits the descriptor holds the lock too.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _KILL_SECONDS = 5
 
 @dataclass(frozen=True)
 class PidFile:
-    """One such file, there or not."""
+    """One such file, which may not exist."""
 
     path: Path
 
     def take(self, seconds: float = 1) -> int | None:
-        """The descriptor that holds the lock; None if another still holds it after so many seconds."""
+        """Takes the lock and returns its descriptor; None if another process still holds it after ``seconds``."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         until = time.monotonic() + seconds
         while not _locked(descriptor):
@@ -39,7 +39,7 @@ class PidFile:
         return descriptor
 
     def holder(self) -> int | None:
-        """The number of the process that holds the lock; 0 if it has not written it yet, None if nobody does."""
+        """Returns the id of the process that holds the lock; 0 if its id is not written yet, None without one."""
         try:
             descriptor = os.open(self.path, os.O_RDWR)
         except FileNotFoundError:
@@ -53,9 +53,9 @@ class PidFile:
             os.close(descriptor)
 
     def end(self, seconds: float) -> bool:
-        """Asks the holder to end, and kills it if it is still there after so many seconds; True if there was one.
+        """Terminates the holder, and kills it if it still runs after ``seconds``. Returns whether there was one.
 
-        Raises Failed if even that does not help, as with a process that waits for a dead disk.
+        Raises Failed if the process cannot be killed, for example because it waits for a broken disk.
         """
         found = self.holder() is not None
         until = time.monotonic() + seconds
@@ -66,12 +66,12 @@ class PidFile:
                 asked.add(pid)
                 self._signal(pid, signal.SIGKILL if late else signal.SIGTERM)
             if time.monotonic() > until + _KILL_SECONDS:
-                raise Failed(f"process {pid} does not end", next_step=f"look at it, then: kill -9 {pid}")
+                raise Failed(f"process {pid} does not stop", next_step=f"kill -9 {pid}")
             time.sleep(_POLL_SECONDS)
         return found
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
-        """Signals the holder and nobody else: between the look and the signal its number may become another's."""
+        """Signals the holder only: between the check and the signal its id may become another process's."""
         with suppress(ProcessLookupError):
             if not hasattr(os, "pidfd_open"):
                 os.kill(pid, number)
@@ -85,7 +85,7 @@ class PidFile:
 
 
 def write_pid(descriptor: int, pid: int) -> None:
-    """Writes whom the file names, in one step for who reads it."""
+    """Writes the process id, atomically for a reader."""
     os.pwrite(descriptor, f"{pid:020d}".encode(), 0)
 
 

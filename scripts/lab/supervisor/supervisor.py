@@ -1,9 +1,9 @@
-"""The process that keeps one service alive where there is no systemd, as ``Restart=always`` and a timer would.
+"""The process that keeps one service running without systemd, like ``Restart=always`` and a timer.
 
     python -m lab.supervisor.supervisor --directory DIRECTORY --name NAME
 
-Whoever kills it kills its child with it (on Linux, by the kernel's hand), and no second child starts while the first
-one lives: a child holds a lock that is handed to it at its birth.
+If it is killed, its child is killed too (on Linux, by the kernel), and no second child starts while the first one
+lives: a child holds a lock that it inherits when it is started.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Order:
-    """What one supervisor is told, in ``<name>.json``; ``digest`` stands for what the configuration says."""
+class LaunchSpec:
+    """What one supervisor runs, in ``<name>.json``; ``digest`` is a hash of the service's configuration file."""
 
     command: tuple[str, ...]
     every_seconds: int | None
@@ -48,20 +48,20 @@ class Order:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def of_text(cls, text: str) -> Order:
+    def of_text(cls, text: str) -> LaunchSpec:
         values = json.loads(text)
         return cls(tuple(values["command"]), values["every_seconds"], values["digest"])
 
 
 @dataclass(frozen=True)
-class Place:
+class ServiceFiles:
     """The files of one service."""
 
     directory: Path
     name: str
 
     @property
-    def order(self) -> Path:
+    def launch_spec(self) -> Path:
         return self.directory / f"{self.name}.json"
 
     @property
@@ -77,47 +77,48 @@ class Place:
         return PidFile(self.directory / f"{self.name}.child.pid")
 
 
-def supervise(place: Place, stop: Stop) -> None:
-    """Runs the child again and again until ``stop`` is set; then lets it end. Raises Refused if another does so."""
-    lock = place.supervisor.take()
+def supervise(files: ServiceFiles, stop: Stop) -> None:
+    """Restarts the child until ``stop`` is set, and then terminates it. Raises Refused if the service already has a
+    supervisor."""
+    lock = files.supervisor.take()
     if lock is None:
-        raise Refused(f"{place.name} is supervised already", measured=f"process {place.supervisor.holder()}")
+        raise Refused(f"{files.name} already has a supervisor", measured=f"process {files.supervisor.holder()}")
     write_pid(lock, os.getpid())
-    order = Order.of_text(place.order.read_text(encoding="utf-8"))
-    _log.info("supervising %s", place.name)
+    spec = LaunchSpec.of_text(files.launch_spec.read_text(encoding="utf-8"))
+    _log.info("supervising %s", files.name)
     while not stop:
-        began = time.monotonic()
+        started = time.monotonic()
         try:
-            ended = f"ended with exit code {_run_child(place, order, stop)}"
+            ended = f"ended with exit code {_run_child(files, spec, stop)}"
         except (OSError, subprocess.SubprocessError) as error:
             ended = f"could not be started: {error}"
         if stop:
             break
-        if order.every_seconds is None:
-            _log.warning("%s %s; again in %d s", place.name, ended, RESTART_SECONDS)
+        if spec.every_seconds is None:
+            _log.warning("%s %s; restarting in %d s", files.name, ended, RESTART_SECONDS)
             stop.wait(RESTART_SECONDS)
         else:
-            stop.wait(max(0.0, began + order.every_seconds - time.monotonic()))
-    _log.info("supervising %s no more", place.name)
+            stop.wait(max(0.0, started + spec.every_seconds - time.monotonic()))
+    _log.info("stopped supervising %s", files.name)
 
 
-def _run_child(place: Place, order: Order, stop: Stop) -> int:
-    """One life of the child; its exit code."""
-    while (lock := place.child.take(0)) is None:
-        # Left behind by a supervisor that was killed, where no kernel took it along.
+def _run_child(files: ServiceFiles, spec: LaunchSpec, stop: Stop) -> int:
+    """Runs the child once; returns its exit code."""
+    while (lock := files.child.take(0)) is None:
+        # Its supervisor was killed, on a system where the kernel does not kill the child too.
         with suppress(Failed):
-            place.child.end(STOP_SECONDS)
+            files.child.end(STOP_SECONDS)
         if stop:
             return 0
     try:
-        with opened(place.log) as output:
+        with opened(files.log) as output:
             child = subprocess.Popen(
-                order.command,
+                spec.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(lock,),
-                preexec_fn=_birth(os.getpid(), lock),
+                preexec_fn=_before_exec(os.getpid(), lock),
             )
     finally:
         os.close(lock)
@@ -132,26 +133,26 @@ def _run_child(place: Place, order: Order, stop: Stop) -> int:
     return child.wait()
 
 
-def _birth(parent: int, lock: int) -> Callable[[], None]:
-    """What a child does before it becomes its program: signs the lock, and asks to be killed when its parent dies.
+def _before_exec(parent: int, lock: int) -> Callable[[], None]:
+    """Returns what a child does before it starts its program: it writes its id, and asks the kernel to kill it when its
+    parent dies.
 
-    Killed, and not asked to end: a child that hangs must not outlive the next one's start, and a batch that is cut is
-    replayed.
+    Killed and not terminated: a child that hangs must not run beside the next one. An interrupted batch is repeated.
     """
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
-    def born() -> None:
+    def run() -> None:
         write_pid(lock, os.getpid())
         if prctl is not None:
             prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
 
-    return born
+    return run
 
 
 def opened(log: Path) -> BinaryIO:
-    """The log, to add to; at 5 MB it becomes ``<name>.log.1`` first."""
+    """Opens the log for appending; at 5 MB it is first renamed to ``<name>.log.1``."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(f"{log.name}.1"))
     return log.open("ab")
@@ -169,7 +170,7 @@ def main(words: list[str] | None = None) -> int:
     )
     stop = Stop().on_signals(signal.SIGTERM, signal.SIGINT)
     try:
-        supervise(Place(arguments.directory, arguments.name), stop)
+        supervise(ServiceFiles(arguments.directory, arguments.name), stop)
     except MigrationError as error:
         _log.error("%s", error)
         return 1

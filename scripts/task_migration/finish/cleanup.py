@@ -158,7 +158,7 @@ def _require_sync_stopped(laravel: database.Side, names: Iterable[str]) -> None:
 
 
 def _services(migration_environment: str, kind: Literal["systemd", "process"], directory: str) -> list[str]:
-    host = service_host.host(kind, services.UNITS if kind == "systemd" else directory)
+    host = service_host.host(kind, services.SYSTEMD_UNITS if kind == "systemd" else directory)
     names = (
         services.service_name(migration_environment, name, worker)
         for name in services.NAMES

@@ -1,9 +1,9 @@
 -- name: oldest task
--- of all tasks the one that is least likely to be written now
+-- The task that is least likely to be written now.
 SELECT min({key}) FROM {table};
 
--- name: still there
--- What was put there without a claim; a write of the same row that came meanwhile is another entry.
+-- name: proof is pending
+-- The entry without the time of a write; a write of the same row that came meanwhile is another entry.
 SELECT EXISTS (
-    SELECT FROM task_migration.change_log WHERE part = %(part)s AND key = %(key)s AND NOT isfinite(changed_at)
+    SELECT FROM task_migration.change_log WHERE part = %(source_table)s AND key = %(key)s AND NOT isfinite(changed_at)
 );

@@ -1,9 +1,9 @@
-"""What a long-running service is told, in a file that only its own user may read.
+"""The configuration file of a service, which only its own user can read.
 
-The file names connection strings and passfiles, never a password. It is JSON: the fields of ``sync.Settings``, and
-beside them ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": no history is kept),
-``consistency``, what the hourly check is told beside them, ``mapping_directory`` ("": the Task Service's own), and
-``metrics``, where the sync's figures are published ({}: nowhere).
+The file contains connection strings and the names of passfiles, never a password. It is JSON: the fields of
+``SyncSettings``, and also ``health_ports`` ({"forward": 9801, "backward": 9802}), ``history_directory`` ("": none),
+``consistency`` (further parameters of the hourly check), ``mapping_directory`` ("": the Task Service's own), and
+``metrics`` (where the sync's metrics are published; {}: nowhere).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 
 from task_migration.errors import Failed, Refused
 
-_WRITE_AGAIN = "ansible-playbook phase-2.3-dual-write.yml writes it anew"
+_WRITE_AGAIN = "ansible-playbook phase-2.3-dual-write.yml writes it again"
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One file's content. ``settings`` is what the engine reads; ``health_ports`` a loopback port per direction;
-    ``consistency`` further parameters of ``consistency.consistency``; ``metrics`` those of ``metric_data.Publisher``.
+    """The content of the file. ``settings`` are the fields of ``SyncSettings``; ``health_ports`` is a loopback port per
+    direction; ``consistency`` are further parameters of the consistency check; ``metrics`` those of
+    ``CloudWatchPublisher``.
     """
 
     settings: Mapping[str, Any]
@@ -37,26 +38,26 @@ class Configuration:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def history(self, direction: str) -> Path | None:
-        """Where a direction's lag over time is kept; None if nowhere."""
+        """Returns the file of a direction's latency history; None without one."""
         return Path(self.history_directory) / f"lag-{direction}.jsonl" if self.history_directory else None
 
 
 def history_below(service_directory: Path) -> Path:
-    """The folder for the lag over time, below the one of the services."""
+    """Returns the folder of the latency history, below the folder of the services."""
     return service_directory / "history"
 
 
 def read(path: Path) -> Configuration:
-    """The configuration in a file. Raises Refused if it is not there, others may read it, or it is not what it says."""
+    """Reads the configuration. Raises Refused if the file is missing, readable for others, or not valid."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read()
     except OSError as error:
-        raise Refused(f"{path} can't be read", measured=error.strerror or str(error), next_step=_WRITE_AGAIN) from error
+        raise Refused(f"cannot read {path}", measured=error.strerror or str(error), next_step=_WRITE_AGAIN) from error
     if mode & 0o077:
         raise Refused(
-            f"others than its owner may read or write {path}",
+            f"users other than its owner can read or write {path}",
             measured=f"mode {mode:04o}",
             allowed="0600",
             next_step=f"chmod 600 {shlex.quote(str(path))}",
@@ -70,13 +71,13 @@ def read(path: Path) -> Configuration:
         metrics = dict(values.pop("metrics", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(
-            f"{path} is no configuration of a service", measured=type(error).__name__, next_step=_WRITE_AGAIN
+            f"{path} is not a valid service configuration", measured=type(error).__name__, next_step=_WRITE_AGAIN
         ) from error
     return Configuration(values, ports, history_directory, consistency, mapping_directory, metrics)
 
 
 def text_of(configuration: Configuration) -> str:
-    """The file's text, the same for the same content."""
+    """Returns the file's text, the same for the same content."""
     values = {
         **configuration.settings,
         "health_ports": dict(configuration.health_ports),
@@ -89,9 +90,9 @@ def text_of(configuration: Configuration) -> str:
 
 
 def write(path: Path, configuration: Configuration) -> bool:
-    """Makes the file say so, readable for its owner alone from its first byte; says whether it had to be written.
+    """Writes the file if its content differs, readable only for its owner from the start. Returns whether it did.
 
-    Raises Failed if it can't be written; what stood there stays then.
+    Raises Failed if it cannot be written; the old content remains then.
     """
     if is_written(path, configuration):
         return False
@@ -111,13 +112,13 @@ def write(path: Path, configuration: Configuration) -> bool:
         raise Failed(
             f"{path} could not be written",
             measured=error.strerror or str(error),
-            next_step="make room there, or let this user write there, then run the same command again",
+            next_step="free space there, or give this user write permission, then run the same command again",
         ) from error
     return True
 
 
 def is_written(path: Path, configuration: Configuration) -> bool:
-    """Whether the file says exactly that, and is its owner's alone."""
+    """Returns whether the file has exactly this content, and is readable only for its owner."""
     try:
         return not path.stat().st_mode & 0o077 and path.read_text(encoding="utf-8") == text_of(configuration)
     except (OSError, ValueError):

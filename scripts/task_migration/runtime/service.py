@@ -1,5 +1,5 @@
-"""A program that runs on when the playbook has ended, kept alive by systemd where there is one, by our own supervisor
-elsewhere; both behind one interface.
+"""A program that continues to run after the playbook has ended, and the interface of what keeps it running: systemd, or
+in the lab a supervisor.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from task_migration.errors import Refused
 
 RESTART_SECONDS = 1
 STOP_SECONDS = 30
-"""So long a batch that is under way may take to its end; then it is cut, which costs a replay and nothing else."""
+"""How long a running batch may take to finish; then it is killed, and the next start repeats it."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
 class Service:
-    """One program, by a name that is its alone on this machine ("task-migration-sync-forward").
+    """One program, with a name that is unique on this machine ("task-migration-sync-forward").
 
-    ``command`` is run again 1 s after it ends, or, with ``every_seconds``, once per period (at once, then each hour,
-    say; never two at a time). ``configuration`` is the file it reads: its owner is whom the program runs as, and when
-    its content changes the program is restarted. ``writes`` are the folders it may write to. Paths are absolute.
+    ``command`` is restarted 1 s after it ends, or with ``every_seconds`` started once per period (at once, then for
+    example every hour; never two at a time). ``configuration`` is the file that it reads: the program runs as its
+    owner, and is restarted when its content changes. ``writes`` are the folders that it may write to. Paths are
+    absolute.
     """
 
     name: str
@@ -40,50 +41,50 @@ class Service:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise Refused("this is no name of a service", measured=self.name, allowed=_NAME.pattern)
+            raise Refused("not a valid service name", measured=self.name, allowed=_NAME.pattern)
         if any(set("\0\r\n") & set(text) for text in (self.description, *self.command)):
-            raise Refused(f"the command of {self.name} must be of single lines")
+            raise Refused(f"the description and command of {self.name} must not contain line breaks")
         relative = [str(path) for path in (self.configuration, *self.writes) if not path.is_absolute()]
         if relative:
             raise Refused(f"a path of {self.name} is not absolute", measured=", ".join(relative))
 
     def digest(self) -> str:
-        """Stands for what the configuration file says now. Raises Refused if it can't be read."""
+        """Returns a hash of the configuration file's content. Raises Refused if it cannot be read."""
         try:
             return hashlib.sha256(self.configuration.read_bytes()).hexdigest()[:16]
         except OSError as error:
-            raise Refused(f"{self.configuration} can't be read", measured=error.strerror or str(error)) from error
+            raise Refused(f"cannot read {self.configuration}", measured=error.strerror or str(error)) from error
 
 
 class ServiceHost(Protocol):
-    """What keeps services alive. Each method may be called again, and finds its work done then."""
+    """Keeps services running. Each method can be called again, and then changes nothing."""
 
     def install(self, service: Service) -> bool:
-        """Makes it run as described, restarting it if the description or its configuration changed; True if so."""
+        """Installs and starts the service; restarts it if it or its configuration changed. Returns whether it did."""
 
     def remove(self, name: str) -> bool:
-        """Stops it, letting a batch end, and takes it away; True if it was there."""
+        """Stops the service after its current batch, and removes it. Returns whether it was installed."""
 
     def running(self, name: str) -> bool:
-        """Whether it is kept alive now (a periodic one: whether its next run is sure to come)."""
+        """Returns whether it is kept running (a periodic one: whether its next run is scheduled)."""
 
     def installed(self, name: str) -> bool:
-        """Whether there is anything to remove."""
+        """Returns whether there is anything to remove."""
 
     def would_change(self, service: Service) -> bool:
-        """What ``install`` would give, without doing it."""
+        """Returns what ``install`` would return, without changing anything."""
 
 
-def engine(*arguments: str) -> tuple[str, ...]:
-    """The command that runs ``python -m task_migration`` with these arguments, by this very interpreter."""
+def core_command(*arguments: str) -> tuple[str, ...]:
+    """Returns the command that runs ``python -m task_migration`` with these arguments, with this interpreter."""
     return (sys.executable, "-m", "task_migration", *arguments)
 
 
 def ends_with_the_job() -> bool:
-    """Whether this is a container that AWX made for one job: what is begun in it is gone when the job has ended."""
+    """Returns whether this is a container of one AWX job: a program that is started in it stops when the job ends."""
     return os.environ.get("AWX_ISOLATED_DATA_DIR", "").startswith("/runner/")
 
 
 def package_folder() -> Path:
-    """The folder to find this package in, for a process that starts elsewhere."""
+    """Returns the folder that contains this package, for the PYTHONPATH of another process."""
     return Path(str(task_migration.__file__)).resolve().parents[1]

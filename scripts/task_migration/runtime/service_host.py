@@ -1,4 +1,4 @@
-"""Makes the service host that the inventory's ``service_kind`` names."""
+"""Creates the service host that the inventory's ``service_kind`` names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from task_migration.errors import Refused
 from task_migration.runtime.service import ServiceHost
 
 GROUP = "task_migration.service_hosts"
-"""The entry points (pyproject.toml) that name the classes, so that the lab can bring its own."""
+"""The entry points (pyproject.toml) that name the classes, so that the lab can provide its own."""
 
 
 def host(kind: Literal["systemd", "process"], directory: str | Path) -> ServiceHost:
     """Returns the service host of this kind, which keeps its files in ``directory``.
 
-    systemd reads units from there (/etc/systemd/system). Raises Refused for a kind that is not known.
+    systemd reads its units there (/etc/systemd/system). Raises Refused for an unknown kind.
     """
     known = entry_points(group=GROUP)
     if kind not in known.names:

@@ -1,6 +1,6 @@
-"""What runs on when the playbook has ended: the sync of a direction, and the check that looks every hour.
+"""The services that continue to run after the playbook has ended: the sync of each direction, and the hourly check.
 
-Both read one configuration file, so that they can't mean different databases.
+All read one configuration file, so that they use the same databases.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from task_migration.mapping import mapping_directory
 from task_migration.outcome import Outcome
 from task_migration.runtime import configuration, health_endpoint
 from task_migration.runtime.configuration import Configuration
-from task_migration.runtime.service import Service, ServiceHost, ends_with_the_job, engine
+from task_migration.runtime.service import Service, ServiceHost, core_command, ends_with_the_job
 from task_migration.runtime.service_host import host
 from task_migration.sync.sync_worker import SyncSettings
 
@@ -26,13 +26,13 @@ Name = Literal["sync_forward", "sync_backward", "consistency"]
 
 NAMES: tuple[Name, ...] = ("sync_forward", "sync_backward", "consistency")
 MOST_WORKERS = 8
-"""There are eight lanes; a worker more would find none."""
-UNITS = "/etc/systemd/system"
-NO_ALARM = alarm_actions.AlarmActions()
+"""There are eight lanes, so a ninth worker would find none."""
+SYSTEMD_UNITS = "/etc/systemd/system"
+NO_ALARM_CHANGE = alarm_actions.AlarmActions()
 _TITLES: Mapping[Name, str] = {
-    "sync_forward": "carries changes from Laravel to the Task Service",
-    "sync_backward": "carries changes from the Task Service to Laravel",
-    "consistency": "compares Laravel and the Task Service",
+    "sync_forward": "sync from Laravel to the Task Service",
+    "sync_backward": "sync from the Task Service to Laravel",
+    "consistency": "consistency check of Laravel and the Task Service",
 }
 
 
@@ -61,14 +61,14 @@ def services(
     metrics_namespace: str = "",
     check: bool = False,
 ) -> Outcome:
-    """Has one service kept alive as the inventory says, or takes it away, together with its further workers.
+    """Installs and starts one service as the inventory describes it, with all its workers, or removes it.
 
-    What they are told is written to ``service_directory``/sync.json, its owner's alone. Taking away needs neither that
-    file nor a database. With ``metrics_namespace`` the alarm on its silence is given its voice, or loses it; what
-    CloudWatch refuses of that is a line and no failure. In a container that ends with the job nothing is begun or taken
-    away: that the machine's own sync runs is looked at, and Refused is raised where it does not. Details: ``services``,
-    those that were changed. Raises Refused if something else answers where the sync is to listen, or for a number of
-    workers or a namespace that can't be.
+    Its configuration is written to ``service_directory``/sync.json, readable only for its owner. Removing needs neither
+    this file nor a database. With ``metrics_namespace`` the actions of the alarm on its missing metrics are enabled or
+    disabled; an error of CloudWatch is then a line of the result and not a failure. In a container that ends with the
+    job nothing is started or removed: it only checks that the machine's own sync runs, and raises Refused if it does
+    not. Details: ``services``, those that were changed. Raises Refused if another process answers on the sync's port,
+    or for an invalid number of workers or namespace.
     """
     if ends_with_the_job():
         return _of_the_machine(name, state, sync_health_ports)
@@ -79,19 +79,18 @@ def services(
         sync_workers,
         consistency_every_seconds,
     )
-    keeper = host(service_kind, UNITS if service_kind == "systemd" else service_directory)
+    service_host = host(service_kind, SYSTEMD_UNITS if service_kind == "systemd" else service_directory)
 
-    def voiced() -> alarm_actions.AlarmActions:
+    def changed_alarms() -> alarm_actions.AlarmActions:
         if not metrics_namespace:
-            return NO_ALARM
-        wanted = state == "present"
+            return NO_ALARM_CHANGE
         return alarm_actions.set_enabled(
-            name, wanted, migration_environment=migration_environment, aws=aws, check=check
+            name, state == "present", migration_environment=migration_environment, aws=aws, check=check
         )
 
     if state == "absent":
-        changed = _remove(keeper, plan.names, check)
-        return _outcome(name, changed, "would be taken away" if check else "taken away", "is not there", voiced())
+        changed = _remove(service_host, plan.names, check)
+        return _outcome(name, changed, "would be removed" if check else "removed", "not installed", changed_alarms())
     settings = SyncSettings(
         laravel_dsn=laravel_dsn,
         task_service_dsn=task_service_dsn,
@@ -114,21 +113,23 @@ def services(
         **metrics,
     }
     ports = {str(direction): int(port) for direction, port in sync_health_ports.items()}
-    told = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen(), metrics)
-    _refuse_what_can_not_be(keeper, plan, ports)
+    wanted = Configuration(settings.to_dict(), ports, str(plan.history), checks, mapping_directory.chosen(), metrics)
+    _refuse_invalid(service_host, plan, ports)
     if check:
-        changed = _would_change(keeper, plan, told)
-        return _outcome(name, changed, "would be started", "runs already", voiced())
-    written = configuration.write(plan.file, told)
+        changed = _would_change(service_host, plan, wanted)
+        return _outcome(name, changed, "would be started", "already running", changed_alarms())
+    written = configuration.write(plan.file, wanted)
     services = plan.services()
-    changed = [service.name for service in services if keeper.install(service)]
-    changed += _remove(keeper, plan.names[len(services) :], check=False)
-    return _outcome(name, changed or ([str(plan.file)] if written else []), "started", "runs already", voiced())
+    changed = [service.name for service in services if service_host.install(service)]
+    changed += _remove(service_host, plan.names[len(services) :], check=False)
+    return _outcome(
+        name, changed or ([str(plan.file)] if written else []), "started", "already running", changed_alarms()
+    )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be kept alive: the names that its workers may have, and how many there shall be."""
+    """The wanted services: the names that the workers can have, and the number of workers."""
 
     name: Name
     names: tuple[str, ...]
@@ -144,14 +145,14 @@ class _Plan:
         words: tuple[str, ...] = ("--config", str(self.file))
         title = _TITLES[self.name]
         if self.name == "consistency":
-            return [Service(self.names[0], title, engine("consistency", *words), self.file, self.every_seconds)]
+            return [Service(self.names[0], title, core_command("consistency", *words), self.file, self.every_seconds)]
         words = ("--direction", self.name.removeprefix("sync_"), *words)
-        # Only the first listens where the runbook asks; any port that is free will do for the others.
+        # Only the first worker listens on the port that the runbook asks; the others use any free port.
         return [
             Service(
                 one,
                 title,
-                engine("sync", *words, *(("--health-port", "0") if number else ())),
+                core_command("sync", *words, *(("--health-port", "0") if number else ())),
                 self.file,
                 writes=(self.history,),
             )
@@ -160,69 +161,71 @@ class _Plan:
 
 
 def service_name(migration_environment: str, name: Name, worker: int = 1) -> str:
-    """What a service is called on this machine, where other environments may have theirs."""
+    """Returns the name of a service on this machine, which other environments may share."""
     number = f"-{worker}" if worker > 1 else ""
     return f"task-migration-{migration_environment}-{name.replace('_', '-')}{number}"
 
 
-def _would_change(keeper: ServiceHost, plan: _Plan, told: Configuration) -> list[str]:
-    if not configuration.is_written(plan.file, told):
+def _would_change(service_host: ServiceHost, plan: _Plan, wanted: Configuration) -> list[str]:
+    if not configuration.is_written(plan.file, wanted):
         return [str(plan.file)]
     services = plan.services()
-    changed = [service.name for service in services if keeper.would_change(service)]
-    return changed + _remove(keeper, plan.names[len(services) :], check=True)
+    changed = [service.name for service in services if service_host.would_change(service)]
+    return changed + _remove(service_host, plan.names[len(services) :], check=True)
 
 
-def _remove(keeper: ServiceHost, names: Sequence[str], check: bool) -> list[str]:
-    return [one for one in names if (keeper.installed(one) if check else keeper.remove(one))]
+def _remove(service_host: ServiceHost, names: Sequence[str], check: bool) -> list[str]:
+    return [one for one in names if (service_host.installed(one) if check else service_host.remove(one))]
 
 
-def _refuse_what_can_not_be(keeper: ServiceHost, plan: _Plan, ports: Mapping[str, int]) -> None:
-    """Also what answers where the sync is to listen: it would be taken for the one that is installed here."""
+def _refuse_invalid(service_host: ServiceHost, plan: _Plan, ports: Mapping[str, int]) -> None:
+    """Raises Refused for an invalid number of workers, a missing port, or another sync on the port, which would be
+    mistaken for the one that is installed here."""
     if not 1 <= plan.workers <= MOST_WORKERS:
-        raise Refused("no such number of workers", measured=str(plan.workers), allowed=f"1 to {MOST_WORKERS}")
+        raise Refused("sync_workers is not valid", measured=str(plan.workers), allowed=f"1 to {MOST_WORKERS}")
     if plan.name == "consistency":
         return
     direction = plan.name.removeprefix("sync_")
     port = ports.get(direction)
     if port is None:
         raise Refused(
-            f"the inventory's sync_health_ports names none for {direction}",
+            f"the inventory's sync_health_ports has no port for {direction}",
             next_step="correct sync_health_ports in the inventory",
         )
-    if not keeper.running(plan.names[0]) and (other := health_endpoint.ask(port)) is not None:
+    if not service_host.running(plan.names[0]) and (other := health_endpoint.ask(port)) is not None:
         raise Refused(
             f"another sync listens on {health_endpoint.HOST}:{port}",
             measured=f"process {other.get('pid')}, sync {other['direction']}",
-            allowed="one on each port of this machine",
-            next_step="end it, or choose another port in sync_health_ports of the inventory",
+            allowed="one sync on each port of this machine",
+            next_step="stop it, or choose another port in sync_health_ports of the inventory",
         )
 
 
 def _of_the_machine(name: Name, state: str, ports: Mapping[str, int]) -> Outcome:
-    """The hourly check has no port: it is begun with the sync forward, and stands for it here."""
+    """Checks the machine's own sync. The hourly check has no port; it is installed together with the forward sync, so
+    that one is checked instead."""
     direction = "forward" if name == "consistency" else name.removeprefix("sync_")
     port = int(ports[direction])
-    said = health_endpoint.ask(port)
-    runs = said is not None and said["direction"] == direction
+    health = health_endpoint.ask(port)
+    runs = health is not None and health["direction"] == direction
     if state == "absent":
-        left = "is left to the machine, where the same playbook takes it away" if runs else "is not there"
-        return _outcome(name, [], "", left, alarm_actions.AlarmActions())
+        left = "managed by the machine, where the same playbook removes it" if runs else "not installed"
+        return _outcome(name, [], "", left, NO_ALARM_CHANGE)
     if not runs:
         raise Refused(
-            f"the sync {direction} can't be begun here: it would end with this job of AWX's",
+            f"the sync {direction} cannot be started here: it would stop with this AWX job",
             measured=f"no sync {direction} answers on {health_endpoint.HOST}:{port}",
-            allowed="one that runs there already",
-            next_step="type this playbook on the machine that keeps the sync, then launch this job again (docs/awx.md)",
+            allowed="a sync that already runs on the machine",
+            next_step="run this playbook on the machine of the sync, then launch this job again (docs/awx.md)",
         )
-    return _outcome(name, [], "", "kept alive by the machine, and not by this job", alarm_actions.AlarmActions())
+    return _outcome(name, [], "", "kept running by the machine, and not by this job", NO_ALARM_CHANGE)
 
 
-def _outcome(name: Name, changed: list[str], done: str, else_: str, voice: alarm_actions.AlarmActions) -> Outcome:
-    said = f"{done}: {', '.join(changed)}" if changed else else_
+def _outcome(name: Name, changed: list[str], done: str, unchanged: str, alarms: alarm_actions.AlarmActions) -> Outcome:
+    summary = f"{done}: {', '.join(changed)}" if changed else unchanged
     return Outcome(
-        bool(changed) or voice.changed,
-        f"what {_TITLES[name]}: {said}",
+        bool(changed) or alarms.changed,
+        f"{_TITLES[name]}: {summary}",
         {"name": name, "services": changed},
-        (voice.line,) if voice.line else (),
+        (alarms.line,) if alarms.line else (),
     )

@@ -1,4 +1,4 @@
-"""A request to stop that a signal may make at any moment, and that every wait ends for."""
+"""A stop flag that is safe to set from a signal handler; every wait returns as soon as it is set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import suppress
 
 
 class Stop:
-    """Set once, never unset. Waits for it are on a pipe: threading.Event is not safe to set from a signal's handler."""
+    """A flag that is set once and never cleared. Waits read a pipe, because a threading.Event is not safe to set in a
+    signal handler."""
 
     def __init__(self) -> None:
         self._wanted = False
@@ -20,8 +21,8 @@ class Stop:
         return self._wanted
 
     def on_signals(self, *signals: signal.Signals) -> Stop:
-        """Lets these signals of this process mean it; a second one says nothing new. In the main thread only."""
-        # Python's own handler would be late for a signal that comes just before a wait begins.
+        """Sets the flag when this process gets one of these signals. Call it in the main thread only."""
+        # Without it, a signal that arrives just before a wait starts would not end the wait.
         signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
         for one in signals:
             signal.signal(one, lambda *_: self.set())
@@ -33,7 +34,7 @@ class Stop:
             os.write(self._in, b".")
 
     def wait(self, seconds: float) -> bool:
-        """Waits so many seconds, or less if it is set; says whether it is."""
+        """Waits ``seconds``, or until the flag is set. Returns whether it is set."""
         if not self._wanted:
             select.select([self._out], [], [], seconds)
         return self._wanted

@@ -1,7 +1,7 @@
-"""Services under systemd: units of the system's own manager, hardened, rendered from the templates beside this module.
+"""Services under systemd: hardened system units, rendered from the templates beside this module.
 
-A change goes stop, write, reload, start. Killed anywhere on the way, it leaves the service stopped, so that the next
-install sees that there is something to do.
+A change is made in the order stop, write, reload, start. If it is killed in between, the service remains stopped, so
+that the next install sees that something is left to do.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _AS_ROOT = "run the same playbook as root"
 
 @dataclass(frozen=True)
 class Systemd:
-    """``directory`` is where units are kept, ``systemctl`` the program to call."""
+    """``directory`` contains the units, ``systemctl`` is the program to call."""
 
     directory: Path = Path("/etc/systemd/system")
     systemctl: str = "systemctl"
 
     def install(self, service: Service) -> bool:
-        """See ``service.Host``. Raises Refused for a period that no calendar knows, Failed if systemd does not obey."""
+        """See ``ServiceHost``. Raises Refused if OnCalendar cannot express the period, Failed if systemctl fails."""
         units = units_of(service)
         if not self.would_change(service):
             return False
-        for path in self._put_off(service.name):
+        for path in self._disable(service.name):
             if path.name not in units:
                 _unlink(path)
         for folder in service.writes:
@@ -45,12 +45,12 @@ class Systemd:
         for name, text in units.items():
             self._write(self.directory / name, text)
         self._call("daemon-reload")
-        self._call("enable", "--now", _begins(service))
+        self._call("enable", "--now", _enabled_unit(service))
         return True
 
     def remove(self, name: str) -> bool:
-        """See ``service.Host``. Raises Failed if systemd does not obey; the units are still there then."""
-        found = self._put_off(name)
+        """See ``ServiceHost``. Raises Failed if systemctl fails; the units remain then."""
+        found = self._disable(name)
         for path in found:
             _unlink(path)
         if found:
@@ -58,34 +58,34 @@ class Systemd:
         return bool(found)
 
     def running(self, name: str) -> bool:
-        """See ``service.Host``."""
+        """See ``ServiceHost``."""
         found = self._files(name)
-        return bool(found) and self._says("is-active", found[0].name)
+        return bool(found) and self._succeeds("is-active", found[0].name)
 
     def installed(self, name: str) -> bool:
-        """See ``service.Host``."""
+        """See ``ServiceHost``."""
         return bool(self._files(name))
 
     def would_change(self, service: Service) -> bool:
-        """See ``service.Host``."""
+        """See ``ServiceHost``."""
         units = units_of(service)
-        begins = _begins(service)
-        # Asked first: a machine without systemctl is refused before anything is written.
-        runs = self._says("is-active", begins) and self._says("is-enabled", begins)
+        enabled = _enabled_unit(service)
+        # Checked first: without systemctl, this raises before anything is written.
+        runs = self._succeeds("is-active", enabled) and self._succeeds("is-enabled", enabled)
         as_wanted = {path.name for path in self._files(service.name)} == units.keys() and all(
             (self.directory / name).read_text(encoding="utf-8") == text for name, text in units.items()
         )
         return not (runs and as_wanted)
 
-    def _put_off(self, name: str) -> list[Path]:
-        """Stops the units that are there, and gives them."""
+    def _disable(self, name: str) -> list[Path]:
+        """Stops and disables the existing units, and returns them."""
         found = self._files(name)
         if found:
             self._call("disable", "--now", *(path.name for path in found))
         return found
 
     def _files(self, name: str) -> list[Path]:
-        """The units that are there, the timer first: it must not start what is being stopped."""
+        """Returns the existing units, the timer first: it must not start a service that is being stopped."""
         return [path for kind in ("timer", "service") if (path := self.directory / f"{name}.{kind}").exists()]
 
     def _write(self, path: Path, text: str) -> None:
@@ -93,7 +93,7 @@ class Systemd:
             atomic_file.write(path, text)
             path.chmod(0o644)
 
-    def _says(self, *arguments: str) -> bool:
+    def _succeeds(self, *arguments: str) -> bool:
         return self._run(*arguments).returncode == 0
 
     def _call(self, *arguments: str) -> None:
@@ -111,17 +111,17 @@ class Systemd:
             return subprocess.run(command, capture_output=True, text=True, timeout=4 * STOP_SECONDS, check=False)
         except OSError as error:
             raise Refused(
-                f"{self.systemctl} can't be run on this machine",
+                f"{self.systemctl} cannot be run on this machine",
                 measured=error.strerror or str(error),
                 allowed="a machine with systemd; service_kind process is for the lab",
                 next_step="run the same playbook on a machine with systemd",
             ) from error
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"systemctl {' '.join(arguments)} gave no answer in {4 * STOP_SECONDS} s") from error
+            raise Failed(f"systemctl {' '.join(arguments)} did not answer within {4 * STOP_SECONDS} s") from error
 
 
 def units_of(service: Service) -> dict[str, str]:
-    """The units' names and texts: the service's, and its timer's if it is periodic."""
+    """Returns the names and texts of the units: the service, and its timer if it is periodic."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -147,7 +147,7 @@ def units_of(service: Service) -> dict[str, str]:
 
 
 def calendar(every_seconds: int) -> str:
-    """The period as systemd's OnCalendar, which alone can make up for a run that the machine slept through.
+    """Returns the period as systemd's OnCalendar, the only form that catches up a run missed while the machine was off.
 
     Raises Refused for a period that does not divide the next unit of time evenly.
     """
@@ -159,9 +159,9 @@ def calendar(every_seconds: int) -> str:
         if every_seconds > 0 and every_seconds % unit == 0 and whole % every_seconds == 0:
             return form.format("00" if every_seconds == whole else f"00/{every_seconds // unit}")
     raise Refused(
-        "systemd's calendar has no such period",
+        "systemd's OnCalendar cannot express this period",
         measured=f"{every_seconds} s",
-        allowed="what divides a day into hours, an hour into minutes or a minute into seconds evenly, such as 3600 s",
+        allowed="hours that divide a day, minutes that divide an hour, or seconds that divide a minute, such as 3600 s",
     )
 
 
@@ -179,8 +179,8 @@ def _unlink(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _begins(service: Service) -> str:
-    """The unit that is enabled: the timer begins a periodic service."""
+def _enabled_unit(service: Service) -> str:
+    """Returns the unit to enable: the timer of a periodic service."""
     return f"{service.name}.{'service' if service.every_seconds is None else 'timer'}"
 
 
@@ -197,11 +197,11 @@ def _text(text: str) -> str:
 
 
 def _word(word: str) -> str:
-    """One word in a unit, quoted so that systemd reads it as it is."""
+    """Quotes one word of a unit, so that systemd reads it unchanged."""
     escaped = _text(word.replace("\\", "\\\\").replace('"', '\\"'))
     return f'"{escaped}"'
 
 
 def _argument(word: str) -> str:
-    """One word of a command, in which systemd would also put variables."""
+    """Quotes one word of a command, in which systemd would also replace variables."""
     return _word(word.replace("$", "$$"))
