@@ -97,7 +97,7 @@ def job_of_awx(monkeypatch):
 @pytest.mark.parametrize("name", ["sync_forward", "consistency"])
 def test_nothing_is_begun_that_would_end_with_a_job_of_awx(told, job_of_awx, tmp_path, name):
     for check in (True, False):
-        with pytest.raises(Refused, match=r"would stop with this AWX job.*no sync forward answers.*run this playbook on"):
+        with pytest.raises(Refused, match=r"would stop with this AWX job.*no sync forward.*run this playbook on"):
             call(services, name=name, **told, check=check)
     assert not (tmp_path / "services").exists()
 

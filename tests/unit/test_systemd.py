@@ -235,7 +235,7 @@ def test_killed_in_the_middle_of_a_change_the_next_install_ends_it(host, service
         host.install(service)
     (notes / "broken").unlink()
     # As if the process had ended right after it wrote the unit.
-    host._put_off(NAME)
+    host._disable(NAME)
     host._write(host.directory / f"{NAME}.service", units_of(service)[f"{NAME}.service"])
     assert host.install(service)
     assert host.running(NAME)
