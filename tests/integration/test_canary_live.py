@@ -46,7 +46,7 @@ from task_migration.control.sync_switch import sync_switch
 from task_migration.errors import Failed, Refused
 from task_migration.external.aws import Aws
 from task_migration.runtime import configuration
-from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service import Service, core_command
 from task_migration.runtime.service_host import host
 from task_migration.traffic.stage import Gateway
 from task_migration.traffic.weight import weight
@@ -178,7 +178,7 @@ def live(tmp_path_factory):
         configuration.write(file, configuration.Configuration(sides.both, ports, ""))
         for direction in ports:
             sync_switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
-            command = engine("sync", "--direction", direction, "--config", str(file))
+            command = core_command("sync", "--direction", direction, "--config", str(file))
             kept.install(Service(f"sync-{direction}", "carries changes", command, file))
         assert sides.verify().details["passed"]
         consistency.consistency(**sides.both, quarantine_signed_off=SIGNED_OFF, aws=Aws(AWS_REGION))

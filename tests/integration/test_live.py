@@ -28,7 +28,7 @@ from task_migration.control.sync_switch import sync_switch
 from task_migration.postgres import database as databases
 from task_migration.runtime import configuration, health_endpoint
 from task_migration.runtime.configuration import Configuration
-from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service import Service, core_command
 from task_migration.runtime.service_host import host
 from task_migration.sync import capture, change_log
 
@@ -75,7 +75,7 @@ def ports(sides: Sides, tmp_path: Path) -> Iterator[dict[str, int]]:
     configuration.write(told, Configuration(sides.both, free, ""))
     kept = host("process", tmp_path / "run")
     for direction in DIRECTIONS:
-        command = engine("sync", "--direction", direction, "--config", str(told))
+        command = core_command("sync", "--direction", direction, "--config", str(told))
         kept.install(Service(f"sync-{direction}", "carries changes", command, told))
     yield free
     for direction in DIRECTIONS:

@@ -13,7 +13,7 @@ from task_migration.control.sync_switch import sync_switch
 from task_migration.postgres import database as databases
 from task_migration.runtime import configuration, health_endpoint
 from task_migration.runtime.configuration import Configuration
-from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service import Service, core_command
 from task_migration.runtime.service_host import host
 from task_migration.sync import sync_tables
 
@@ -28,7 +28,7 @@ def forward(copied, tmp_path):
     configuration.write(told, Configuration(copied.both, {"forward": port}, str(tmp_path / "history")))
     sync_switch(laravel_dsn=copied.laravel_dsn, name="sync_forward", state="on", check=False)
     kept = host("process", tmp_path / "run")
-    command = engine("sync", "--direction", "forward", "--config", str(told))
+    command = core_command("sync", "--direction", "forward", "--config", str(told))
     kept.install(Service("sync-forward", "carries changes", command, told, writes=(tmp_path / "history",)))
     yield port
     assert kept.remove("sync-forward")

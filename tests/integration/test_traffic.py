@@ -25,7 +25,7 @@ from lab.servers.postgres_server import free_port
 from serving import served
 from task_migration.control.sync_switch import sync_switch
 from task_migration.runtime import configuration
-from task_migration.runtime.service import Service, engine
+from task_migration.runtime.service import Service, core_command
 from task_migration.runtime.service_host import host
 from task_migration.sync import capture
 
@@ -416,7 +416,7 @@ def synced(sides, tmp_path):
     configuration.write(file, configuration.Configuration(sides.both, ports, ""))
     for direction in ports:
         sync_switch(laravel_dsn=sides.laravel_dsn, name=f"sync_{direction}", state="on")
-        command = engine("sync", "--direction", direction, "--config", str(file))
+        command = core_command("sync", "--direction", direction, "--config", str(file))
         kept.install(Service(f"sync-{direction}", "carries changes", command, file))
     yield sides
     for direction in ports:
