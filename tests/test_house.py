@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.task_service.migration.plugins.action.run_core import INVENTORY_KEYS, PROVIDED, core_function
+from task_migration.control import checklist
 from task_migration.options import REQUIRED, defaults_of
 from task_migration.parameters import OF_THE_LAB, parameters
+from task_migration.traffic.weight import WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECTION = ROOT / "scripts/ansible_collections/task_service/migration"
@@ -356,6 +358,13 @@ def test_parameters_of_a_playbook_name_playbooks_that_exist():
     assert {playbook for one in parameters().values() for playbook in one.only} | set(OF_THE_LAB) <= names
 
 
+def test_the_checklist_names_each_weight_of_the_canary():
+    (canary,) = (phase for phase in checklist.phases() if phase.phase == "2.4")
+    named = [str(item.evidence.get("journal", "")) for item in canary.items]
+    expected = [f"weight_{weight}" for weight in WEIGHTS if weight]
+    assert [name for name in named if name.startswith("weight_")] == expected
+
+
 # Python
 
 
@@ -392,6 +401,16 @@ def test_file_names_say_what_is_in_them():
 def test_nothing_of_ansible_is_in_the_core():
     for file in (ROOT / "scripts/task_migration").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) ansible", file.read_text(), re.MULTILINE), file
+
+
+def test_no_class_name_stands_for_two_things():
+    places = {}
+    for file in PYTHON:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and file.relative_to(ROOT / "scripts").parts[0] in ROOMS:
+                places.setdefault(node.name.lstrip("_"), []).append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    found = [f"{name}: {', '.join(where)}" for name, where in places.items() if len(where) > 1]
+    assert not found, "\n".join(found)
 
 
 # Rooms: each folder of Python, and what it may import of ours. "" is the package's own top level.

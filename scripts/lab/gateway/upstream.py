@@ -53,7 +53,7 @@ class Upstream:
         self._authority = authority
         host, _, port = authority.partition(":")
         self._address = (host, int(port or 80))
-        self._idle: list[tuple[float, _Connection]] = []
+        self._idle: list[tuple[float, _UpstreamConnection]] = []
 
     async def ask(self, request: HttpRequest, seconds: float) -> HttpAnswer:
         """Sends a request. Raises NoAnswer, or TimeoutError after ``seconds``; the connection is then closed."""
@@ -67,13 +67,13 @@ class Upstream:
                         raise
             return await self._ask(await self._connect(), request)
 
-    async def _ask(self, connection: _Connection, request: HttpRequest) -> HttpAnswer:
+    async def _ask(self, connection: _UpstreamConnection, request: HttpRequest) -> HttpAnswer:
         answer = await connection.ask(self._authority, request)
         if connection.keeps:
             self._idle.append((time.monotonic(), connection))
         return answer
 
-    def _reusable_connection(self) -> _Connection | None:
+    def _reusable_connection(self) -> _UpstreamConnection | None:
         """Returns the most recently used connection that can be reused, else None."""
         oldest = time.monotonic() - REUSE_SECONDS
         while self._idle:
@@ -83,9 +83,9 @@ class Upstream:
             connection.close()
         return None
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> _UpstreamConnection:
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
+            _, connection = await asyncio.get_running_loop().create_connection(_UpstreamConnection, *self._address)
         except OSError as error:
             raise NoAnswer("refused") from error
         return connection
@@ -96,7 +96,7 @@ class Upstream:
         self._idle.clear()
 
 
-class _Connection(asyncio.Protocol):
+class _UpstreamConnection(asyncio.Protocol):
     """One request at a time; the parser calls the methods that start with ``on_``."""
 
     def __init__(self) -> None:

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 
+from task_migration.traffic.weight import WEIGHTS
+
 from lab.locations import Locations
 from lab.rehearsal.journey import (
     CLEANUP,
@@ -68,7 +70,7 @@ def run_journey(journey: Journey, tasks: int) -> None:
             JourneyStep("rollback of phase 2.3, while users write", ("rollback-2.3.yml",)),
             JourneyStep("phase 2.3 again: it catches up with what was written in the meantime", DUAL_WRITE.command),
             SHORT_WATCH,
-            *canary(5, 25, 50, 100),
+            *canary(*WEIGHTS[1:]),
             again(canary(100)[0]),
         )
     journey.run(PROOF)

@@ -21,7 +21,7 @@ Connect = Callable[[], AbstractContextManager[database.Connection]]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _DeferredDefinition:
     ordinal: int
     kind: str
     table: str
@@ -58,7 +58,7 @@ def owe_quarantine(connection: database.Connection, tables: Sequence[str]) -> No
 def settle_quarantine(connect: Connect, ask: Callable[[database.Connection, str], None]) -> None:
     """Calls ``ask`` for each table whose quarantine is owed, in the transaction that strikes it off."""
 
-    def act(connection: database.Connection, one: _Kept) -> None:
+    def act(connection: database.Connection, one: _DeferredDefinition) -> None:
         ask(connection, one.table)
         connection.execute(sql_files.statement(_FILE, "forget definition"), {"ordinal": one.ordinal})
 
@@ -81,11 +81,13 @@ def put_back_foreign_keys(connect: Connect, workers: int) -> None:
     _each(connect, workers, "unvalidated", _validate)
 
 
-def _each(connect: Connect, workers: int, kind: str, act: Callable[[database.Connection, _Kept], None]) -> None:
+def _each(
+    connect: Connect, workers: int, kind: str, act: Callable[[database.Connection, _DeferredDefinition], None]
+) -> None:
     with connect() as connection:
         kept = [one for one in _kept(connection) if one.kind == kind]
 
-    def one_of_them(one: _Kept) -> None:
+    def one_of_them(one: _DeferredDefinition) -> None:
         with connect() as connection, connection.transaction():
             act(connection, one)
 
@@ -94,26 +96,26 @@ def _each(connect: Connect, workers: int, kind: str, act: Callable[[database.Con
             list(pool.map(one_of_them, kept))
 
 
-def _build(connection: database.Connection, one: _Kept) -> None:
+def _build(connection: database.Connection, one: _DeferredDefinition) -> None:
     connection.execute(sql_files.as_sql(one.definition))
     connection.execute(sql_files.statement(_FILE, "forget definition"), {"ordinal": one.ordinal})
 
 
-def _add(connection: database.Connection, one: _Kept) -> None:
+def _add(connection: database.Connection, one: _DeferredDefinition) -> None:
     connection.execute(
         sql_files.statement(_FILE, "add constraint", definition=sql_files.as_sql(one.definition), **_names(one))
     )
     connection.execute(sql_files.statement(_FILE, "constraint waits for validation"), {"ordinal": one.ordinal})
 
 
-def _validate(connection: database.Connection, one: _Kept) -> None:
+def _validate(connection: database.Connection, one: _DeferredDefinition) -> None:
     connection.execute(sql_files.statement(_FILE, "validate constraint", **_names(one)))
     connection.execute(sql_files.statement(_FILE, "forget definition"), {"ordinal": one.ordinal})
 
 
-def _names(one: _Kept) -> dict[str, sql.Composable]:
+def _names(one: _DeferredDefinition) -> dict[str, sql.Composable]:
     return {"table": sql.Identifier("public", one.table), "name": sql.Identifier(one.name)}
 
 
-def _kept(connection: database.Connection) -> list[_Kept]:
-    return [_Kept(*row) for row in connection.execute(sql_files.statement(_FILE, "kept definitions"))]
+def _kept(connection: database.Connection) -> list[_DeferredDefinition]:
+    return [_DeferredDefinition(*row) for row in connection.execute(sql_files.statement(_FILE, "kept definitions"))]

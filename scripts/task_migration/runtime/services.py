@@ -72,7 +72,7 @@ def services(
     """
     if ends_with_the_job():
         return _of_the_machine(name, state, sync_health_ports)
-    plan = _Plan(
+    plan = _ServicePlan(
         name,
         tuple(service_name(migration_environment, name, worker) for worker in range(1, MOST_WORKERS + 1)),
         Path(os.path.abspath(service_directory), "sync.json"),
@@ -128,7 +128,7 @@ def services(
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ServicePlan:
     """The wanted services: the names that the workers can have, and the number of workers."""
 
     name: Name
@@ -166,7 +166,7 @@ def service_name(migration_environment: str, name: Name, worker: int = 1) -> str
     return f"task-migration-{migration_environment}-{name.replace('_', '-')}{number}"
 
 
-def _would_change(service_host: ServiceHost, plan: _Plan, wanted: Configuration) -> list[str]:
+def _would_change(service_host: ServiceHost, plan: _ServicePlan, wanted: Configuration) -> list[str]:
     if not configuration.is_written(plan.file, wanted):
         return [str(plan.file)]
     services = plan.services()
@@ -178,7 +178,7 @@ def _remove(service_host: ServiceHost, names: Sequence[str], check: bool) -> lis
     return [one for one in names if (service_host.installed(one) if check else service_host.remove(one))]
 
 
-def _refuse_invalid(service_host: ServiceHost, plan: _Plan, ports: Mapping[str, int]) -> None:
+def _refuse_invalid(service_host: ServiceHost, plan: _ServicePlan, ports: Mapping[str, int]) -> None:
     """Raises Refused for an invalid number of workers, a missing port, or another sync on the port, which would be
     mistaken for the one that is installed here."""
     if not 1 <= plan.workers <= MOST_WORKERS:

@@ -76,7 +76,7 @@ class _Answer:
 
 
 @dataclass
-class _Batch:
+class _ApiState:
     """What the requests of one batch share: whether the API fails, and the first problem."""
 
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -136,7 +136,7 @@ class ApiClient:
         A task is ``{id, user_id, title, ..., tags, group, approval, images}``, with text, numbers, aware datetimes and
         UUIDs. The first request that fails stops the batch.
         """
-        batch = _Batch()
+        batch = _ApiState()
         sent = [(key, self._pool.submit(self._settle, key, task, batch)) for key, task in tasks.items()]
         try:
             answers = {key: future.result() for key, future in sent}
@@ -156,7 +156,7 @@ class ApiClient:
         self._pool.shutdown()
         self._client.close()
 
-    def _settle(self, key: int, task: dict[str, Any] | None, batch: _Batch) -> _Answer:
+    def _settle(self, key: int, task: dict[str, Any] | None, batch: _ApiState) -> _Answer:
         """Sends one request until its answer is final, its attempts are used up, or the batch is stopped."""
         request = f"POST {_PATH}" if task is not None else f"DELETE {_PATH}/{key}"
         answer = _Answer("again")

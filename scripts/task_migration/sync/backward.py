@@ -53,7 +53,7 @@ class Backward:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self._statements = [_Statements(flow, reverse) for reverse in reverses()]
+        self._statements = [_BackwardStatements(flow, reverse) for reverse in reverses()]
 
     def derive(self, rows: ChangedRows) -> ChangedRows:
         """Returns nothing and adds nothing: a changed task of the Task Service touches no other row, and a row that
@@ -79,7 +79,7 @@ class Backward:
 
     def _write(
         self,
-        statements: _Statements,
+        statements: _BackwardStatements,
         keys: list[int],
         task_ids: dict[int, int],
         done: BatchWrites,
@@ -103,7 +103,7 @@ class Backward:
             done.held_back += store_quarantine(self.flow.destination, {statements.reverse.unit}, keys, held)
 
     def _existing_tasks(
-        self, statements: _Statements, keys: list[int], read: _TaskServiceRows, task_ids: dict[int, int]
+        self, statements: _BackwardStatements, keys: list[int], read: _TaskServiceRows, task_ids: dict[int, int]
     ) -> list[int]:
         """Returns the tasks of deleted rows that still exist in the Task Service."""
         wanted = sorted({task_ids[key] for key in keys if key not in read.keys})
@@ -114,7 +114,7 @@ class Backward:
 
     def _write_together(
         self,
-        statements: _Statements,
+        statements: _BackwardStatements,
         keys: list[int],
         read: _TaskServiceRows,
         existing: list[int],
@@ -167,7 +167,7 @@ class Backward:
             change_log.put(laravel, child, {key: task_id})
 
 
-class _Statements:
+class _BackwardStatements:
     """The statements of one reverse mapping, built once, so that the servers prepare them once."""
 
     def __init__(self, flow: Flow, reverse: Reverse) -> None:

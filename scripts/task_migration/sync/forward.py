@@ -45,7 +45,7 @@ class Forward:
         self.flow = flow
         self._read = _union(flow, lambda shape: _mapped_rows(shape))
         self._quarantine = _union(flow, lambda shape: _quarantine(shape))
-        self._statements = {shape.mapping.table: _Statements(flow, shape) for shape in flow.shapes}
+        self._statements = {shape.mapping.table: _ForwardStatements(flow, shape) for shape in flow.shapes}
         self._held_back_there = sql_files.statement(FILE, "held back by the backward sync").as_bytes(flow.origin)
         self._touched = {
             (table, shape.mapping.base_table): sql_files.statement(FILE, "touched rows", touched=touched).as_bytes(
@@ -226,7 +226,7 @@ class Forward:
         )
 
 
-class _Statements:
+class _ForwardStatements:
     """The statements on the Task Service for one table, built once, so that the server prepares them once."""
 
     def __init__(self, flow: Flow, shape: Shape) -> None:

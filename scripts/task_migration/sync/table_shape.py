@@ -18,7 +18,7 @@ _INTEGERS = ("smallint", "integer", "bigint")
 
 
 @dataclass(frozen=True)
-class _Column:
+class _TypedColumn:
     name: str
     type: str
     is_enum: bool
@@ -37,7 +37,7 @@ class Shape:
     """A mapping together with the actual column types of its table; created by ``shape_of``."""
 
     mapping: Mapping
-    columns: tuple[_Column, ...]
+    columns: tuple[_TypedColumn, ...]
 
     @property
     def table(self) -> sql.Identifier:
@@ -80,7 +80,7 @@ class Shape:
             for column in self.columns
         )
 
-    def _compared(self, alias: str, column: _Column) -> sql.Composed:
+    def _compared(self, alias: str, column: _TypedColumn) -> sql.Composed:
         value = sql.SQL("{}::{}").format(sql.Identifier(alias, column.name), sql.SQL(column.comparable_type))
         finer = self.mapping.finer.get(column.name)
         if not finer:
@@ -139,7 +139,7 @@ class Shape:
 def shape_of(mapping: Mapping, laravel: database.Connection, task_service: database.Connection) -> Shape:
     """Reads both catalogs. Raises Refused if the table does not exist or its columns are not those of the mapping."""
     known = {
-        name: (_Column(name, type_, is_enum, is_text), must_be_given)
+        name: (_TypedColumn(name, type_, is_enum, is_text), must_be_given)
         for name, type_, is_enum, is_text, must_be_given in task_service.execute(
             sql_files.statement("sync/converge.sql", "columns of table"), {"table": f"public.{mapping.table}"}
         )
