@@ -126,7 +126,7 @@ def test_it_takes_no_write_without_a_way_back(analytics: Sides) -> None:
     capture.capture(
         laravel_dsn=analytics.laravel_dsn, task_service_dsn=analytics.task_service_dsn, side="task_service", check=False
     )
-    with pytest.raises(Refused, match="no way back"):
+    with pytest.raises(Refused, match="a reverse mapping is missing"):
         SyncWorker(SyncSettings.from_dict(analytics.both), "backward").connect()
 
 
@@ -159,7 +159,7 @@ def test_a_choice_is_the_process_s_and_ends_with_the_next(folder: Path, monkeypa
 
 def test_a_folder_without_mappings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(mapping_directory.VARIABLE, "")
-    with pytest.raises(Refused, match="no folder of mappings"):
+    with pytest.raises(Refused, match="does not contain mappings"):
         mapping_directory.choose(str(tmp_path))
     assert mapping_directory.chosen() == ""
 
@@ -167,11 +167,11 @@ def test_a_folder_without_mappings_is_refused(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("key: id\n", "", "is no mapping.*KeyError: 'key'"),
-        ("/*\n", "/* ", "is no mapping.*begin with a comment"),
+        ("key: id\n", "", "is not a valid mapping.*KeyError: 'key'"),
+        ("/*\n", "/* ", "is not a valid mapping.*begin with a YAML comment"),
         ("root: id}", "root: task_id}", "not of one service.*its root task_id"),
-        ("-- name: candidates", "-- candidates", "is no mapping.*lacks"),
-        ("  task_executions: {column", "  tasks: {column", "is no mapping.*does not capture its base"),
+        ("-- name: candidates", "-- candidates", "is not a valid mapping.*has no block"),
+        ("  task_executions: {column", "  tasks: {column", "is not a valid mapping.*does not capture its base"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_refused(chosen: Path, old: str, new: str, said: str) -> None:

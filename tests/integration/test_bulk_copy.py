@@ -296,7 +296,7 @@ def test_a_busy_laravel_pauses_the_copy_before_the_next_chunk(sides: Sides) -> N
     also.join()
     busy.close()
     second.close()
-    assert any("paused: 2 active sessions on Laravel, allowed 1" in note for note in notes)
+    assert any("paused: 2 active sessions on Laravel's database, allowed: 1" in note for note in notes)
 
 
 def test_a_chunk_that_would_take_too_long_is_cut(make_sides) -> None:
@@ -325,7 +325,7 @@ def test_check_mode_predicts_and_touches_nothing(sides: Sides) -> None:
 
 def test_rows_that_no_copy_of_ours_put_there_are_refused(sides: Sides) -> None:
     sides.target("INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('somebody', 'x', now(), now())")
-    with pytest.raises(Refused, match="not empty"):
+    with pytest.raises(Refused, match="rows that the runbook did not copy"):
         sides.copy()
     assert sides.target("SELECT count(*) FROM tasks") == [(1,)]
 

@@ -114,7 +114,7 @@ def test_laravels_ids_at_the_offset_are_refused_and_nothing_moves(
     laravel, target = sides
     before = stands(target)
     asked(laravel.owner_dsn, f"SELECT setval('{table}_id_seq', {OFFSET - 1})")
-    with pytest.raises(Refused, match=f"next id of {table} {OFFSET}.*allowed: below {OFFSET}"):
+    with pytest.raises(Refused, match=f"next id of {table}: {OFFSET}.*allowed: below {OFFSET}"):
         id_ranges(laravel_dsn=laravel.dsn, task_service_dsn=target.dsn, check=check)
     assert stands(target) == before
 

@@ -133,7 +133,7 @@ def test_it_is_not_destroyed_where_nothing_may_be(target):
     with pytest.raises(Refused, match="allow_destroy=false"):
         target.provision(state="absent", allow_destroy=False)
     target.port = free_port()
-    with pytest.raises(Refused, match=rf"would destroy something.*{re.escape(ADDRESS)} \(replace\)"):
+    with pytest.raises(Refused, match=rf"would destroy resources.*{re.escape(ADDRESS)} \(replace\)"):
         target.provision(allow_destroy=False)
     target.terraform("taint", f"-state={target.state}", ADDRESS)
     with pytest.raises(Refused, match="terraform untaint"):

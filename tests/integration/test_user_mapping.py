@@ -52,7 +52,7 @@ def test_a_sub_that_another_user_bears_never_fails_the_applications_write(mapped
     mapped.laravel("UPDATE users SET cognito_sub = %s WHERE id = 8", sub)
     assert mapped.laravel("SELECT count(*) FROM users WHERE cognito_sub = %s", sub) == [(4,)]
     assert {key: _mapping(mapped).get(key) for key in (1, 2, 8, 63)} == {1: sub, 2: None, 8: None, 63: None}
-    with pytest.raises(Refused, match=r"one Cognito sub is borne by two users.*users \[1, 2, 8, 63\].*cognito_sub"):
+    with pytest.raises(Refused, match=r"two users have the same Cognito sub.*users \[1, 2, 8, 63\].*cognito_sub"):
         user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=False)
     with pytest.raises(Refused, match="two users"):
         user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=True)

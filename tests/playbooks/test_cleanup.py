@@ -178,7 +178,7 @@ def test_the_runners_way_in_ends_last_and_only_where_there_is_one(promoted):
         "Next: ansible-playbook phase-2.5-cleanup.yml -e confirm=runner_access" in promoted.must(*SIGNED, *runner).said
     )
     ran = promoted.must(CLEANUP, "-e", "confirm=runner_access", *runner)
-    assert "Terraform: the Task Service's database is there already" in ran.said
+    assert "Terraform: the Task Service's database exists already" in ran.said
     assert "set runner_access to false in the inventory" in ran.said.splitlines()[-2]
     assert promoted.rows("SELECT item, result FROM task_migration.journal ORDER BY id DESC LIMIT 1") == [
         ("runner_access", "started")

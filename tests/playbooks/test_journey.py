@@ -94,7 +94,7 @@ def test_the_rollback_test_is_refused_where_nothing_may_be_destroyed(prepared):
     born = one(target, "SELECT pg_postmaster_start_time()")
     ran = prepared.type("phase-2.2-verify.yml", "-e", "allow_destroy=false", "-e", "rollback_test=true")
     assert ran.code != 0
-    assert "may not be destroyed" in ran.errors[0]
+    assert "must not be destroyed" in ran.errors[0]
     assert one(target, "SELECT pg_postmaster_start_time()") == born
     last = prepared.type("phase-2.2-verify.yml", "-e", "allow_destroy=false")
     assert last.code == 0, last.said

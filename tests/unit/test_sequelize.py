@@ -41,7 +41,7 @@ def test_each_bundled_migration_makes_one_table_of_its_name() -> None:
         ("npm warn old\nERROR: relation exists\n    at node:1\n", "ERROR: relation exists"),
         ("/x/.sequelizerc:1\nthrow\n^\n\nError: broken\n    at Object\nNode.js v24\n", "Error: broken"),
         ("npm warn old\nsomething odd\n", "something odd"),
-        ("npm warn old\n", "exit code 3 and not a word"),
+        ("npm warn old\n", "exit code 3, no error message"),
     ],
 )
 def test_the_telling_line_is_told(errors: str, said: str) -> None:

@@ -1,1 +1,1 @@
-"""What each row becomes, and back: declarations read from .sql files. Asks no database."""
+"""The mappings of rows, forward and backward: declarations read from .sql files. Uses no database."""

@@ -1,8 +1,8 @@
-"""Which service is moved: the folder of its mappings; the Task Service (task_service/) unless another is chosen.
+"""Selects the service that is migrated, by the folder of its mappings: task_service/ unless another is chosen.
 
-The folder holds ``mapping/``, a file for each of the service's tables; ``schema/``, the migrations that make them if no
-sequelize-cli does; and ``reverse/``, if writes are to be carried back. It is the process's choice and no argument: all
-verbs of one run mean the same service, and most of them would only hand it on.
+The folder contains ``mapping/``, one file for each of the service's tables; ``schema/``, the migrations that create
+them without sequelize-cli; and ``reverse/``, for the backward sync. It is a setting of the process and not an argument,
+because all functions of one run use the same service, and most of them would only pass it on.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from task_migration import sql_files
 from task_migration.errors import Refused
 
 VARIABLE = "TASK_MIGRATION_MAPPINGS"
-"""In the environment, so that the processes that this one starts have it too."""
+"""An environment variable, so that child processes use the same service."""
 _OF_THE_TASK_SERVICE = "scripts/task_migration/mapping/task_service"
 
 
 def choose(directory: str) -> None:
-    """From now on the service of this folder is meant; "": the Task Service. Raises Refused if it has no mapping."""
+    """Selects the service of this folder; "": the Task Service. Raises Refused if the folder has no mapping."""
     if not directory:
         os.environ.pop(VARIABLE, None)
         return
     path = Path(os.path.abspath(Path(directory).expanduser()))
     if not any(path.glob("mapping/*.sql")):
         raise Refused(
-            "mapping_directory is no folder of mappings",
+            "mapping_directory does not contain mappings",
             measured=f"no file {path}/mapping/*.sql",
-            allowed="a folder as in docs/adding-a-service.md, or none for the Task Service",
+            allowed="a folder as in docs/adding-a-service.md, or empty for the Task Service",
             next_step="correct mapping_directory in the inventory",
         )
     os.environ[VARIABLE] = str(path)
 
 
 def chosen() -> str:
-    """The absolute path of the chosen folder; "" for the Task Service's."""
+    """Returns the absolute path of the chosen folder; "" for the Task Service's."""
     return os.environ.get(VARIABLE, "")
 
 
 def folder(part: str) -> Traversable:
-    """``mapping``, ``schema`` or ``reverse`` of the service; it may not be there."""
+    """Returns the folder ``mapping``, ``schema`` or ``reverse`` of the service; it may not exist."""
     directory = chosen()
     return (Path(directory) if directory else sql_files.folder() / "mapping" / "task_service") / part
 
 
 def described(part: str) -> str:
-    """Where that is, for messages."""
+    """Returns the path of that folder for messages."""
     return f"{chosen() or _OF_THE_TASK_SERVICE}/{part}"
 
 
 def texts(part: str) -> dict[str, str]:
-    """The texts of its .sql files by their names without .sql, in the order of their names; none if it is not there."""
+    """Returns the texts of the folder's .sql files by name without .sql, sorted by name; none if it does not exist."""
     found = folder(part)
     if not found.is_dir():
         return {}
@@ -65,9 +65,9 @@ def texts(part: str) -> dict[str, str]:
 
 
 def version() -> str:
-    """Which mappings these are: the beginning of the SHA-256 of their files, those of the way back among them."""
-    said = hashlib.sha256()
+    """Returns the version of the mappings: the first digits of the SHA-256 of their files and of the reverse ones."""
+    digest = hashlib.sha256()
     for part in ("mapping", "reverse"):
         for name, text in texts(part).items():
-            said.update(f"{part}/{name}\0{text}\0".encode())
-    return said.hexdigest()[:12]
+            digest.update(f"{part}/{name}\0{text}\0".encode())
+    return digest.hexdigest()[:12]

@@ -1,7 +1,8 @@
-"""What a row of the Task Service's is in Laravel's words: reverse/<table>.sql, read.
+"""Reads reverse/<table>.sql: how a row of the Task Service is converted to a row of Laravel.
 
-The SELECT over the Task Service's tables can't name Laravel's users, who have numbers only in Laravel's database. So it
-has two halves: ``rows`` there, and ``placed`` here, over the rows that were staged.
+A SELECT on the Task Service's tables cannot return the ids of Laravel's users, which exist only in Laravel's database.
+So the conversion has two parts: ``rows`` on the Task Service's side, and ``placed`` on Laravel's side, over the staged
+rows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KEYS = re.compile(r"'\{\}'::bigint\[\] /\* (?P<name>\w+) \*/")
 
 @dataclass(frozen=True)
 class Reverse:
-    """One file of sql/reverse/. ``unit`` is the kind of row that one write changes; ``writes``, Laravel's table."""
+    """One file of reverse/. ``unit`` is Laravel's table whose row one write changes; ``writes`` the table it writes."""
 
     unit: str
     key: str
@@ -36,12 +37,12 @@ class Reverse:
     blocks: Table[str, str]
 
     def rows(self) -> sql.Composed:
-        """SELECT over the Task Service's tables, of the keys in the statement's parameter ``keys``."""
+        """Returns the SELECT on the Task Service's tables, for the keys in the statement's parameter ``keys``."""
         text = _SELECTED.sub(lambda found: f"{found['column']} = ANY (%(keys)s::bigint[])", self.blocks["rows"])
         return sql.Composed([sql_files.as_sql(text)])
 
     def over_staged(self, name: str) -> sql.Composed:
-        """A statement in Laravel's database over the staged rows, which are the parameter ``rows``, as JSON text.
+        """Returns a statement for Laravel's database over the staged rows, its parameter ``rows``, as JSON text.
 
         Its other parameters are arrays of keys: ``held``, ``retagged``, ``gone``, ``living``.
         """
@@ -54,12 +55,12 @@ class Reverse:
         )
 
     def plain(self, name: str) -> sql.Composed:
-        """A statement in Laravel's database that needs no staged row."""
+        """Returns a statement for Laravel's database that needs no staged rows."""
         return sql.Composed([sql_files.as_sql(_parameters(self.blocks[name]))])
 
     @property
     def after(self) -> list[str]:
-        """The statements that follow the upsert, in order."""
+        """Returns the names of the statements that follow the upsert, in order."""
         return [name for name in self.blocks if name.startswith("after, ")]
 
 
@@ -69,20 +70,20 @@ def _parameters(block: str) -> str:
 
 
 def reverses() -> tuple[Reverse, ...]:
-    """Every way back, parents before children. Raises Refused if there is none for a table of Laravel's."""
+    """Returns every reverse mapping, parents before children. Raises Refused if one of Laravel's tables has none."""
     return _reverses(mapping_directory.chosen())
 
 
 @cache
 def _reverses(_: str) -> tuple[Reverse, ...]:
     read = [_parse(text) for text in mapping_directory.texts("reverse").values()]
-    lacking = {mapping.base_table for mapping in mappings()} - {one.unit for one in read}
-    if lacking:
+    missing = {mapping.base_table for mapping in mappings()} - {one.unit for one in read}
+    if missing:
         raise Refused(
-            "there is no way back for what the service writes, so it may not take any write yet",
-            measured=f"no file in {mapping_directory.described('reverse')} whose unit is {', '.join(sorted(lacking))}",
-            allowed="a way back for each table of Laravel's that a mapping has as its base",
-            next_step="write it, as scripts/task_migration/mapping/task_service/reverse/README.md says",
+            "a reverse mapping is missing, so the service must not receive writes yet",
+            measured=f"no file in {mapping_directory.described('reverse')} with the unit {', '.join(sorted(missing))}",
+            allowed="a reverse mapping for each of Laravel's tables that is the base of a mapping",
+            next_step="write it as described in scripts/task_migration/mapping/task_service/reverse/README.md",
         )
     return tuple(sorted(read, key=lambda one: one.parent is not None))
 
@@ -90,7 +91,7 @@ def _reverses(_: str) -> tuple[Reverse, ...]:
 def _parse(text: str) -> Reverse:
     found = _HEADER.match(text)
     if found is None:
-        raise ValueError("a way back does not begin with a comment in YAML")
+        raise ValueError("a reverse mapping does not begin with a YAML comment")
     header = yaml.safe_load(found["yaml"])
     parent = header.get("parent")
     return Reverse(

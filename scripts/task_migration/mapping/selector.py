@@ -1,4 +1,4 @@
-"""Which rows: a range of keys or a set of keys."""
+"""Selects rows by a range of keys or a set of keys."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class KeyRange:
     high: int
 
     def condition(self, column: sql.Composable) -> sql.Composed:
-        """The rows whose ``column`` is selected, in a form that an index on it serves."""
+        """Returns the condition that selects rows by ``column``, in a form that can use an index."""
         return sql.SQL("{} BETWEEN {} AND {}").format(column, sql.Literal(self.low), sql.Literal(self.high))
 
     def halves(self) -> tuple[KeyRange, KeyRange]:
-        """Two ranges that together are this one; it must hold two keys or more."""
+        """Returns two ranges that together are this one; it must contain two keys or more."""
         middle = (self.low + self.high) // 2
         return KeyRange(self.low, middle), KeyRange(middle + 1, self.high)
 
@@ -34,7 +34,7 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class KeySet:
-    """Just these keys, sorted and distinct."""
+    """A set of keys, sorted and distinct."""
 
     keys: tuple[int, ...]
 
@@ -43,11 +43,11 @@ class KeySet:
         return cls(tuple(sorted(set(keys))))
 
     def condition(self, column: sql.Composable) -> sql.Composed:
-        """The rows whose ``column`` is selected, in a form that an index on it serves."""
+        """Returns the condition that selects rows by ``column``, in a form that can use an index."""
         return sql.SQL("{} = ANY ({}::bigint[])").format(column, sql.Literal(list(self.keys)))
 
     def halves(self) -> tuple[KeySet, KeySet]:
-        """Two sets that together are this one; it must hold two keys or more."""
+        """Returns two sets that together are this one; it must contain two keys or more."""
         middle = len(self.keys) // 2
         return KeySet(self.keys[:middle]), KeySet(self.keys[middle:])
 
@@ -61,12 +61,12 @@ class KeySet:
 
 @dataclass(frozen=True)
 class KeyParameter:
-    """Just the keys that come with the statement as its parameter ``name``, so that it can be prepared once."""
+    """The keys in the statement's parameter ``name``, so that the statement can be prepared once."""
 
     name: str = "keys"
 
     def condition(self, column: sql.Composable) -> sql.Composed:
-        """The rows whose ``column`` is selected, in a form that an index on it serves."""
+        """Returns the condition that selects rows by ``column``, in a form that can use an index."""
         return sql.SQL("{} = ANY ({}::bigint[])").format(column, sql.Placeholder(self.name))
 
 
@@ -74,6 +74,6 @@ Selector = KeyRange | KeySet
 
 
 def ranges(low: int, high: int, width: int) -> Iterator[KeyRange]:
-    """The keys from ``low`` to ``high`` in ranges of ``width`` keys, the last one shorter if need be."""
+    """Yields the keys from ``low`` to ``high`` in ranges of ``width`` keys; the last range may be shorter."""
     for start in range(low, high + 1, width):
         yield KeyRange(start, min(start + width - 1, high))

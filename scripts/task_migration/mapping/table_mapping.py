@@ -1,6 +1,6 @@
-"""What the rows of a Task Service table are, as SELECTs over Laravel's tables: mapping/<table>.sql, read.
+"""Reads mapping/<table>.sql: the rows of a Task Service table, as SELECTs on Laravel's tables.
 
-Everything that moves, checks or repairs rows asks a Mapping for its SQL; nothing else knows how a row is converted.
+All code that copies, syncs, checks or repairs rows gets its SQL from a Mapping. The conversion is defined nowhere else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SELECTED = re.compile(r"true /\* selected: (?P<column>\w+\.\w+) \*/")
 
 @dataclass(frozen=True)
 class Column:
-    """One line of the column ledger: what becomes of a column of Laravel's."""
+    """One line of the column ledger: what happens to one of Laravel's columns."""
 
     type: str
     fate: Literal["moved", "derived", "kept"]
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Captured:
-    """What the change log must hear of one of Laravel's tables."""
+    """What the change log captures of one of Laravel's tables."""
 
     column: str
     root: str | None = None
@@ -43,7 +43,7 @@ class Captured:
 
 @dataclass(frozen=True)
 class Parent:
-    """The Task Service table in which a row must find its parent, and its column that names it."""
+    """The Task Service table with the parents of the rows, and the column that refers to the parent."""
 
     table: str
     column: str
@@ -51,7 +51,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One mapping file. The words are those of sql/mapping/README.md."""
+    """One mapping file. mapping/task_service/mapping/README.md describes the fields."""
 
     table: str
     key: str
@@ -69,32 +69,32 @@ class Mapping:
 
     @property
     def root_column(self) -> str:
-        """The base table's column that says which task a row belongs to."""
+        """Returns the base table's column with the task that a row belongs to."""
         return self.captured[self.base_table].root or self.base_column
 
     def candidates(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
-        """SELECT of one column, ``key``: every row that the plan moves."""
+        """Returns a SELECT of one column, ``key``: every row that the plan moves."""
         return _select(self.blocks["candidates"], selector)
 
     def rows(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
-        """SELECT of the mapped rows, columns named as in the Task Service."""
+        """Returns a SELECT of the mapped rows, with the Task Service's column names."""
         return _select(self.blocks["rows"], selector)
 
     def quarantine(self, selector: Selector | KeyParameter | None = None) -> sql.Composed:
-        """SELECT of ``key, kind, held_back, reason``."""
+        """Returns a SELECT of ``key, kind, held_back, reason``."""
         return _select(self.blocks["quarantine"], selector)
 
     def touched_by(self, table: str, selector: Selector | KeyParameter) -> sql.Composed | None:
-        """SELECT of ``key``: the rows that the selected written rows of Laravel's ``table`` may change.
+        """Returns a SELECT of ``key``: the mapped rows that the selected rows of Laravel's ``table`` may change.
 
-        None if the selected keys are the answer (``table`` is the base), or if the mapping does not read ``table``.
+        None if the selected keys are the result (``table`` is the base), or if the mapping does not read ``table``.
         """
         block = self.blocks.get(f"touched by {table}")
         return None if block is None else _select(block, selector)
 
 
 def _select(block: str, selector: Selector | KeyParameter | None) -> sql.Composed:
-    """A block with its selector in each marked place; all rows if there is no selector."""
+    """Returns a block with the selector inserted in each marked place; without a selector it selects all rows."""
     if isinstance(selector, KeyParameter):
         block = block.replace("%", "%%")  # a statement with parameters is read by psycopg
     pieces = _SELECTED.split(block)
@@ -106,16 +106,16 @@ def _select(block: str, selector: Selector | KeyParameter | None) -> sql.Compose
 
 
 def parse(table: str, text: str) -> Mapping:
-    """A mapping file's text, read. Raises ValueError if it has no comment in YAML or lacks a word or a block."""
+    """Parses a mapping file. Raises ValueError if its YAML comment, a key or a block is missing."""
     found = _HEADER.match(text)
     if found is None:
-        raise ValueError(f"the mapping of {table} does not begin with a comment in YAML")
+        raise ValueError(f"the mapping of {table} does not begin with a YAML comment")
     header = yaml.safe_load(found["yaml"])
     blocks = sql_files.blocks_of(text)
     if missing := {"candidates", "rows", "quarantine"} - blocks.keys():
-        raise ValueError(f"the mapping of {table} lacks {sorted(missing)}")
+        raise ValueError(f"the mapping of {table} has no block {sorted(missing)}")
     if header["base"]["table"] not in header["capture"]:
-        raise ValueError(f"the mapping of {table} does not capture its base")
+        raise ValueError(f"the mapping of {table} does not capture its base table")
     parent = header.get("parent")
     return Mapping(
         table=table,
@@ -144,7 +144,7 @@ def parse(table: str, text: str) -> Mapping:
 
 
 def mappings() -> tuple[Mapping, ...]:
-    """Every mapping of the service, parents before children. Raises Refused if a file is none."""
+    """Returns every mapping of the service, parents before children. Raises Refused if a file is not valid."""
     return _mappings(mapping_directory.chosen())
 
 
@@ -154,9 +154,10 @@ def _mappings(_: str) -> tuple[Mapping, ...]:
         ordered = _ordered({table: parse(table, text) for table, text in mapping_directory.texts("mapping").items()})
     except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise Refused(
-            f"a file of {mapping_directory.described('mapping')} is no mapping",
+            f"a file in {mapping_directory.described('mapping')} is not a valid mapping",
             measured=f"{type(error).__name__}: {error}",
-            allowed="what scripts/task_migration/mapping/task_service/mapping/README.md says",
+            allowed="the format in scripts/task_migration/mapping/task_service/mapping/README.md",
+            next_step="correct that file, then run the same command again",
         ) from error
     roots = [mapping for mapping in ordered if mapping.parent is None]
     if len(roots) != 1 or roots[0].root_column != roots[0].base_column:
@@ -164,13 +165,13 @@ def _mappings(_: str) -> tuple[Mapping, ...]:
             f"the mappings of {mapping_directory.described('mapping')} are not of one service",
             measured=", ".join(f"{root.table} without a parent, its root {root.root_column}" for root in roots),
             allowed="one table without a parent, which is its own root; all others below it",
-            next_step="give each service a folder of its own",
+            next_step="use a separate folder for each service",
         )
     return ordered
 
 
 def _ordered(read: Table[str, Mapping]) -> tuple[Mapping, ...]:
-    """Parents before children."""
+    """Returns the mappings, parents before children."""
     ordered: dict[str, Mapping] = {}
     while len(ordered) < len(read):
         ready = [
@@ -179,27 +180,27 @@ def _ordered(read: Table[str, Mapping]) -> tuple[Mapping, ...]:
             if mapping.table not in ordered and (mapping.parent is None or mapping.parent.table in ordered)
         ]
         if not ready:
-            raise ValueError(f"the parents of {sorted(read.keys() - ordered.keys())} are no mapped tables")
+            raise ValueError(f"the parents of {sorted(read.keys() - ordered.keys())} are not mapped tables")
         ordered.update((mapping.table, mapping) for mapping in ready)
     return tuple(ordered.values())
 
 
 def children_of(table: str) -> tuple[Mapping, ...]:
-    """The mappings whose rows must find their parent in ``table``."""
+    """Returns the mappings whose rows have their parent in ``table``."""
     return tuple(mapping for mapping in mappings() if mapping.parent is not None and mapping.parent.table == table)
 
 
 def captured_tables() -> dict[str, Captured]:
-    """Laravel's tables that the change log must hear of, for all mappings together."""
+    """Returns what the change log captures of Laravel's tables, for all mappings together."""
     together: dict[str, Captured] = {}
     for mapping in mappings():
         for table, captured in mapping.captured.items():
             known = together.setdefault(table, captured)
             if known != captured:
-                raise ValueError(f"{mapping.table} captures {table} in another way than a mapping before it")
+                raise ValueError(f"{mapping.table} captures {table} differently from another mapping")
     return together
 
 
 def ledger() -> dict[str, Table[str, Column]]:
-    """The column ledger of every Laravel table, for all mappings together."""
+    """Returns the column ledger of every Laravel table, for all mappings together."""
     return {table: columns for mapping in mappings() for table, columns in mapping.ledger.items()}

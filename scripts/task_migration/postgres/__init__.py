@@ -1,1 +1,1 @@
-"""Sessions on both databases: logins, TLS, grants, short locks, COPY streams, what the catalogs hold."""
+"""Sessions on both databases: logins, TLS, grants, short locks, COPY streams, and comparisons with the catalogs."""

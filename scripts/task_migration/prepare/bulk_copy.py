@@ -1,7 +1,7 @@
-"""The bulk copy: key ranges, each in one transaction with its row in the ledger, some at a time.
+"""The bulk copy: copies ranges of keys, each in one transaction with its row in the ledger, several at a time.
 
-It can be killed anywhere: what the ledger calls copied is there, and nothing else is. What changes in Laravel after its
-range was read is on the change log, so no long transaction and no common snapshot is asked of production.
+It can be killed at any moment: exactly the ranges that the ledger lists as copied are in the target. Rows that change
+in Laravel after their range was read are in the change log, so production needs no long transaction and no snapshot.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def bulk_copy(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Copies every row that maps into the Task Service's tables, or goes on where an earlier run stopped.
+    """Copies every row that can be mapped to the Task Service's tables, or continues where an earlier run stopped.
 
-    ``copy_workers`` ranges of ``copy_chunk_keys`` ids run at a time; a range that would take longer than
-    ``copy_chunk_seconds`` is cut; no range begins while more than ``copy_max_laravel_load`` other sessions are active
-    on Laravel's database (0: no limit). Details: ``tables``, an account of each. Raises Refused without capture, or if
-    the target holds rows that no copy of ours put there; Failed when a side fails on the way.
+    ``copy_workers`` ranges of ``copy_chunk_keys`` ids are copied at a time. A range that would take longer than
+    ``copy_chunk_seconds`` is split. No range starts while more than ``copy_max_laravel_load`` other sessions are active
+    on Laravel's database (0: no limit). Details: ``tables``, the row account of each. Raises Refused without capture,
+    or if the target has rows that the runbook did not copy; Failed if a database fails during the copy.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
@@ -68,7 +68,7 @@ def bulk_copy(
                     for _ in copy_worker.run(task, max(1, copy_workers)):
                         busy = copy_worker.too_busy(origin, copy_max_laravel_load)
                         teller.tell(
-                            f"paused: {busy} active sessions on Laravel, allowed {copy_max_laravel_load}"
+                            f"paused: {busy} active sessions on Laravel's database, allowed: {copy_max_laravel_load}"
                             if busy
                             else ""
                         )
@@ -76,7 +76,7 @@ def bulk_copy(
                 kept = balanced(*_counted_beside_foreign_keys(flow, task_service, max(1, copy_workers)))
     return Outcome(
         changed=changed,
-        message=f"copy: {_said(kept)}" + ("" if changed else "; nothing was left to copy"),
+        message=f"copy: {_said(kept)}" + ("" if changed else "; there was nothing left to copy"),
         details={"tables": {table: account.as_dict() for table, account in kept.items()}},
         lines=tuple(
             f"{table}: expected {a.expected} = copied {a.copied} + quarantined {a.quarantined}"
@@ -87,7 +87,7 @@ def bulk_copy(
 
 
 class _Teller:
-    """Tells the listener how far the ledger is."""
+    """Reports the progress of the ledger to the listener."""
 
     def __init__(self, task_service: database.Connection, listener: progress.Listener) -> None:
         self._task_service = task_service
@@ -110,22 +110,22 @@ def _said(kept: dict[str, Any]) -> str:
 
 
 def _predicted(origin: database.Connection, task_service: database.Side) -> Outcome:
-    """What a run would do, also when the target is not there yet."""
+    """Returns what a run would do, also if the target does not exist yet."""
     destination = database.connect_if_there(task_service, "copy check")
     if destination is not None:
         with destination:
             if copy_ledger.finished_at(destination) is not None:
-                return Outcome(False, "copy: complete, nothing would be copied")
+                return Outcome(False, "copy: already complete, nothing would be copied")
     rows = {mapping.table: expected_rows(origin, mapping) for mapping in mappings()}
     return Outcome(
         True,
-        f"copy: would move or quarantine {sum(rows.values())} rows",
+        f"copy: would copy or quarantine {sum(rows.values())} rows",
         {"tables": {table: {"expected": count} for table, count in rows.items()}},
     )
 
 
 def _finish(flow: Flow, task_service: database.Side, workers: int, teller: _Teller) -> None:
-    """Indexes back, and what is held back; then what changed meanwhile, so that no child lacks its parent."""
+    """Rebuilds indexes and records quarantined rows; then drains the change log, so that every child has its parent."""
 
     def connect() -> database.Connection:
         return database.connect(task_service, "copy indexes")
@@ -134,19 +134,19 @@ def _finish(flow: Flow, task_service: database.Side, workers: int, teller: _Tell
         shape = next(shape for shape in flow.shapes if shape.mapping.table == table)
         _quarantine(Flow(flow.origin, destination, flow.shapes), shape)
 
-    teller.tell("building indexes, writing down what is held back")
+    teller.tell("building indexes, recording quarantined rows")
     with ThreadPoolExecutor(1) as other:
         asked = other.submit(deferred_indexes.settle_quarantine, connect, ask)
         deferred_indexes.put_back_indexes(connect, workers)
         asked.result()
     drain_all(flow)
-    teller.tell("checking foreign keys, counting")
+    teller.tell("checking foreign keys, counting rows")
 
 
 def _counted_beside_foreign_keys(
     flow: Flow, task_service: database.Side, workers: int
 ) -> tuple[dict[str, Account], dict[str, int]]:
-    """The accounts; meanwhile PostgreSQL checks the foreign keys that the load took off, if any are still off."""
+    """Returns the accounts. Meanwhile PostgreSQL validates the foreign keys that were dropped for the load."""
 
     def connect() -> database.Connection:
         return database.connect(task_service, "copy foreign keys")
@@ -159,7 +159,7 @@ def _counted_beside_foreign_keys(
 
 
 def _quarantine(flow: Flow, shape: Shape) -> None:
-    """Writes down what of a table is held back, in wide ranges: no statement on Laravel without an end."""
+    """Records the quarantined rows of a table, in ranges, so that no statement on Laravel's database runs too long."""
     covered = copy_ledger.copied_keys(flow.destination, shape.mapping.table)
     if covered is not None:
         for selected in ranges(covered.low, covered.high, QUARANTINE_KEYS):

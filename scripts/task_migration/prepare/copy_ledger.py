@@ -1,6 +1,6 @@
-"""The copy's ledger, in the Task Service's database: which key ranges of which table are planned, and which are copied.
+"""The copy's ledger, in the Task Service's database: the planned and the copied key ranges of each table.
 
-A range's row says "copied" in the transaction that copies it, so what a killed run leaves is known.
+A range is marked as copied in the transaction that copies it, so the state after a killed run is known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = "prepare/copy_ledger.sql"
 
 @dataclass(frozen=True)
 class Chunk:
-    """A planned range of one table; ``rows`` of its base table were in it when it was planned."""
+    """A planned range of one table; ``rows`` is the number of rows of its base table in it when it was planned."""
 
     table: str
     range: KeyRange
@@ -33,9 +33,10 @@ class Chunk:
 
 
 def plan(flow: Flow, width: int) -> bool:
-    """Plans the ranges of the tables that have no plan yet; gives whether any range is still to be copied.
+    """Plans the ranges of the tables without a plan; returns whether any range still has to be copied.
 
-    What the load leaves for its end is written down in the same transaction. Raises Refused for a foreign target.
+    The work deferred to the end of the load is recorded in the same transaction. Raises Refused if the target has rows
+    that the runbook did not copy.
     """
     planned = {table for (table,) in flow.destination.execute(sql_files.statement(_FILE, "planned tables"))}
     new = [shape.mapping for shape in flow.shapes if shape.mapping.table not in planned]
@@ -56,21 +57,21 @@ def plan(flow: Flow, width: int) -> bool:
 
 
 def is_any_planned(task_service: database.Connection) -> bool:
-    """Whether a range is still to be copied."""
+    """Returns whether any range still has to be copied."""
     return bool(_value(task_service, sql_files.statement(_FILE, "is any planned")))
 
 
 def claim(task_service: database.Connection, tables: Sequence[str]) -> Chunk | None:
-    """The next planned chunk that no other worker has, held until the caller's transaction ends; None if there is none.
+    """Returns the next planned chunk that no other worker has, locked until the caller's transaction ends; or None.
 
-    ``tables`` in the order in which they are to be copied.
+    ``tables`` is the order in which tables are copied.
     """
     row = task_service.execute(sql_files.statement(_FILE, "claim chunk"), {"tables": list(tables)}).fetchone()
     return Chunk(row[0], KeyRange(row[1], row[2]), row[3]) if row else None
 
 
 def how_far(task_service: database.Connection) -> tuple[int, int]:
-    """Planned rows that are copied, and planned rows in all."""
+    """Returns how many planned rows are copied, and the number of all planned rows."""
     row = task_service.execute(sql_files.statement(_FILE, "how far")).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
@@ -79,15 +80,15 @@ def _refuse_foreign_rows(task_service: database.Connection, new: Sequence[Mappin
     holding = [mapping.table for mapping in new if holds_rows(task_service, mapping.table)]
     if holding:
         raise Refused(
-            "the Task Service's tables are not empty, and no copy of ours filled them",
+            "the Task Service's tables contain rows that the runbook did not copy",
             measured=f"rows in {', '.join(holding)}",
-            allowed="empty tables, or tables that an interrupted copy left",
-            next_step="look whose rows they are; ansible-playbook rollback-2.1.yml takes the whole target away",
+            allowed="empty tables, or tables of an interrupted copy",
+            next_step="find out who wrote these rows; to remove the whole target: ansible-playbook rollback-2.1.yml",
         )
 
 
 def _ranges(laravel: database.Connection, mapping: Mapping, width: int) -> list[tuple[KeyRange, int]]:
-    """Ranges of about ``width`` rows of the base table, side by side from its first id to its last, with their rows."""
+    """Returns adjacent ranges of about ``width`` rows of the base table, from its first to its last id, with counts."""
     buckets = laravel.execute(
         sql_files.statement(
             _FILE,
@@ -113,7 +114,7 @@ def _add(task_service: database.Connection, chunk: Chunk) -> None:
 
 
 def cut(task_service: database.Connection, chunk: Chunk, keys: int) -> Chunk:
-    """The first so many keys of a claimed chunk; the others are a planned chunk once the caller's transaction ends."""
+    """Splits a claimed chunk: returns its first ``keys`` keys; the rest becomes a planned chunk at commit."""
     last = chunk.range.low + keys - 1
     share = keys / (chunk.range.high - chunk.range.low + 1)
     first = Chunk(chunk.table, KeyRange(chunk.range.low, last), max(1, int(chunk.rows * share)))
@@ -132,7 +133,7 @@ def _parameters(chunk: Chunk) -> dict[str, str | int]:
 
 
 def mark_copied(task_service: database.Connection, chunk: Chunk, rows: int, seconds: float) -> None:
-    """Says in the caller's transaction that a chunk is copied: ``rows`` in ``seconds``."""
+    """Marks a chunk as copied, in the caller's transaction: ``rows`` in ``seconds``."""
     task_service.execute(
         sql_files.statement(_FILE, "mark copied"),
         {"table_name": chunk.table, "low": chunk.range.low, "rows_copied": rows, "seconds": seconds},
@@ -140,13 +141,13 @@ def mark_copied(task_service: database.Connection, chunk: Chunk, rows: int, seco
 
 
 def copied_keys(task_service: database.Connection, table: str) -> KeyRange | None:
-    """From the first key to the last that the chunks of a table cover; None if there are none."""
+    """Returns the range from the first to the last key of a table's chunks; None if there are none."""
     row = task_service.execute(sql_files.statement(_FILE, "copied keys"), {"table": table}).fetchone()
     return KeyRange(*row) if row else None
 
 
 def finished_at(task_service: database.Connection) -> datetime | None:
-    """When the copy was complete; None if there is none or it is not complete."""
+    """Returns when the copy was completed; None if there is no copy or it is not complete."""
     if not _value(task_service, sql_files.statement(_FILE, "ledger exists")):
         return None
     finished: datetime | None = _value(task_service, sql_files.statement(_FILE, "finished at"))
@@ -154,7 +155,7 @@ def finished_at(task_service: database.Connection) -> datetime | None:
 
 
 def holds_rows(task_service: database.Connection, table: str) -> bool:
-    """Whether there is such a table of the Task Service with a row in it."""
+    """Returns whether this table of the Task Service exists and has a row."""
     if not _value(task_service, sql_files.statement(_FILE, "table exists"), table=table):
         return False
     statement = sql_files.statement(_FILE, "holds rows", table=sql.Identifier("public", table))
@@ -162,7 +163,7 @@ def holds_rows(task_service: database.Connection, table: str) -> bool:
 
 
 def is_planned(task_service: database.Connection, table: str) -> bool:
-    """Whether a copy of ours has begun to fill this table."""
+    """Returns whether the ledger has a plan for this table."""
     if not _value(task_service, sql_files.statement(_FILE, "ledger exists")):
         return False
     return bool(_value(task_service, sql_files.statement(_FILE, "is planned"), table=table))

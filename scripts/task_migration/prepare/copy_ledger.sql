@@ -1,4 +1,4 @@
--- The copy's ledger, in the Task Service's database: which key ranges are planned, and which are copied.
+-- The copy's ledger, in the Task Service's database: the planned and the copied key ranges.
 
 -- name: ledger exists
 SELECT to_regclass('task_migration.copy_chunk') IS NOT NULL;
@@ -20,7 +20,7 @@ VALUES (%(table_name)s, %(low)s, %(high)s, %(rows_planned)s);
 SELECT DISTINCT table_name FROM task_migration.copy_chunk;
 
 -- name: claim chunk
--- Parents first. What another worker has claimed is passed over; a worker that dies lets go of its claim.
+-- Parents first. Chunks claimed by another worker are skipped; the claim of a worker that dies is released.
 SELECT table_name, low, high, rows_planned
 FROM task_migration.copy_chunk
 WHERE state = 'planned'
@@ -48,7 +48,7 @@ WHERE table_name = %(table_name)s AND low = %(low)s;
 SELECT min(low), max(high) FROM task_migration.copy_chunk WHERE table_name = %(table)s HAVING count(*) > 0;
 
 -- name: finished at
--- when the last chunk was copied; NULL while a chunk, an index or a constraint is still to come
+-- when the last chunk was copied; NULL while a chunk, an index or a constraint is missing
 SELECT CASE WHEN bool_and(state = 'copied') AND NOT EXISTS (SELECT FROM task_migration.deferred_ddl)
             THEN max(copied_at) END
 FROM task_migration.copy_chunk;

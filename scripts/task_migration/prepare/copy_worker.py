@@ -1,7 +1,7 @@
-"""One worker of the copy: claims a chunk, copies it, commits, and so on until no chunk is planned any more.
+"""The workers of the copy: each claims a chunk, copies it and commits, until no planned chunk is left.
 
-Workers are processes. As threads of one process they would hand Python's lock to and fro at each row; the ledger in the
-database is all that they share.
+Workers are processes, because threads of one process would compete for Python's global lock at each row. They share
+only the ledger in the database.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ CLAIM_PAUSE_SECONDS = 0.02
 WATCH_SECONDS = 0.2
 STOP_SECONDS = 10.0
 FEWEST_KEYS = 500
-"""No chunk is cut shorter: its own transaction would cost more than its rows."""
+"""The smallest chunk after a split; with fewer keys the transaction would cost more than its rows."""
 
 
 @dataclass(frozen=True)
 class CopyTask:
-    """What every worker is told: both sides, the shapes of the tables, and the limits.
+    """The task of every worker: both sides, the shapes of the tables, and the limits.
 
-    ``chunk_seconds`` a chunk that would take longer is cut; ``laravel_load`` so many other sessions may be active on
-    Laravel's database when a chunk begins (0: any number).
+    ``chunk_seconds``: a chunk that would take longer is split. ``laravel_load``: how many other sessions may be active
+    on Laravel's database when a chunk starts (0: any number).
     """
 
     laravel: database.Side
@@ -49,9 +49,10 @@ class CopyTask:
 
 
 def run(task: CopyTask, workers: int) -> Iterator[None]:
-    """Runs so many workers to their end, giving the caller a turn a few times a second.
+    """Runs this many workers until they end, and yields to the caller a few times a second.
 
-    The first failure lets the others end their chunk; then it is raised. Raises Failed too if a worker is killed.
+    After the first failure the other workers finish their chunk; then the failure is raised. Raises Failed if a worker
+    is killed.
     """
     linux = sys.platform == "linux"
     context = multiprocessing.get_context("fork") if linux else multiprocessing.get_context("spawn")
@@ -86,14 +87,14 @@ def _raise_failure(exitcode: int | None, receiver: multiprocessing.connection.Co
     with contextlib.suppress(EOFError):
         raise receiver.recv()
     raise Failed(
-        "a worker of the copy was killed; what it had not committed was rolled back",
+        "a worker of the copy was killed; its uncommitted changes were rolled back",
         measured=f"exit code {exitcode}",
-        next_step="run the same command again: it goes on where it stopped",
+        next_step="run the same command again: it continues where it stopped",
     )
 
 
 def _work(task: CopyTask, stop: Event, parent: int, sender: multiprocessing.connection.Connection) -> None:
-    """A worker's life. It ends with its chunk when its parent is gone."""
+    """Runs one worker. If its parent process has ended, it stops after its chunk."""
     try:
         with (
             database.translated_errors(task.task_service),
@@ -113,7 +114,7 @@ def _work(task: CopyTask, stop: Event, parent: int, sender: multiprocessing.conn
 
 
 def too_busy(laravel: database.Connection, allowed: int) -> int:
-    """How many other sessions are active on Laravel's database, if that is more than ``allowed``; 0 otherwise."""
+    """Returns how many other sessions are active on Laravel's database if that is more than ``allowed``; else 0."""
     if allowed <= 0:
         return 0
     row = laravel.execute(sql_files.statement("prepare/copy_worker.sql", "other active sessions"), {}).fetchone()
@@ -122,7 +123,7 @@ def too_busy(laravel: database.Connection, allowed: int) -> int:
 
 
 def _copy_next(task: CopyTask, flow: Flow, speeds: dict[str, float]) -> bool:
-    """Claims and copies one chunk in one transaction of the Task Service's; False if others have claimed all."""
+    """Claims and copies one chunk in one transaction on the Task Service's side; False if none is left to claim."""
     began = time.monotonic()
     with flow.destination.transaction():
         chunk = copy_ledger.claim(flow.destination, [shape.mapping.table for shape in task.shapes])

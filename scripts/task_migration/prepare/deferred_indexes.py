@@ -1,7 +1,7 @@
-"""What a load leaves for its end: secondary indexes and foreign keys, taken off an empty target; the quarantine.
+"""The work deferred to the end of a load: secondary indexes and foreign keys, dropped on an empty target; quarantine.
 
-Rows go in faster than with every index kept at each row. What was taken off is written down in the transaction that
-takes it off, so that a run that died is followed by one that knows what is to be put back.
+Inserting is faster without maintaining every index for each row. What is dropped is recorded in the same transaction,
+so that the next run knows what to create again if this run is killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _DeferredDefinition:
 
 
 def take_off(connection: database.Connection, tables: Sequence[str]) -> None:
-    """Takes the indexes and foreign keys of these tables off, in the caller's transaction."""
+    """Drops the secondary indexes and foreign keys of these tables, in the caller's transaction."""
     for kind, found, drop in (
         ("index", "secondary indexes", "drop index"),
         ("foreign key", "foreign keys", "drop constraint"),
@@ -47,7 +47,7 @@ def take_off(connection: database.Connection, tables: Sequence[str]) -> None:
 
 
 def owe_quarantine(connection: database.Connection, tables: Sequence[str]) -> None:
-    """Notes, in the caller's transaction, that the quarantine of these tables is to be asked for after the load."""
+    """Records, in the caller's transaction, that the quarantine of these tables must be determined after the load."""
     for table in tables:
         connection.execute(
             sql_files.statement(_FILE, "keep definition"),
@@ -56,7 +56,7 @@ def owe_quarantine(connection: database.Connection, tables: Sequence[str]) -> No
 
 
 def settle_quarantine(connect: Connect, ask: Callable[[database.Connection, str], None]) -> None:
-    """Calls ``ask`` for each table whose quarantine is owed, in the transaction that strikes it off."""
+    """Calls ``ask`` for each table whose quarantine is deferred, in the transaction that removes its record."""
 
     def act(connection: database.Connection, one: _DeferredDefinition) -> None:
         ask(connection, one.table)
@@ -66,17 +66,17 @@ def settle_quarantine(connect: Connect, ask: Callable[[database.Connection, str]
 
 
 def owed(connection: database.Connection) -> int:
-    """How much is still owed after the load: indexes, foreign keys, quarantine."""
+    """Returns how many deferred indexes, foreign keys and quarantines remain."""
     return len(_kept(connection))
 
 
 def put_back_indexes(connect: Connect, workers: int) -> None:
-    """Builds the indexes that were taken off, ``workers`` at a time."""
+    """Builds the dropped indexes, ``workers`` at a time."""
     _each(connect, workers, "index", _build)
 
 
 def put_back_foreign_keys(connect: Connect, workers: int) -> None:
-    """Adds the foreign keys that were taken off, then checks every row against them."""
+    """Adds the dropped foreign keys, then validates every row."""
     _each(connect, 1, "foreign key", _add)
     _each(connect, workers, "unvalidated", _validate)
 

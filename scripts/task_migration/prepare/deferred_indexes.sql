@@ -1,8 +1,8 @@
--- What a load leaves for its end, kept in task_migration.deferred_ddl: secondary indexes and foreign keys, whose
--- definitions are written there in the same transaction that drops them, and the quarantine of each table.
+-- The work deferred to the end of a load, stored in task_migration.deferred_ddl: secondary indexes and foreign keys, whose
+-- definitions are stored in the transaction that drops them, and the quarantine of each table.
 
 -- name: secondary indexes
--- Unique ones stay: a load has to meet them, and the merge needs the one on the key.
+-- Unique indexes are not dropped: loaded rows must satisfy them, and the merge needs the one on the key.
 SELECT t.relname, i.relname, pg_get_indexdef(x.indexrelid)
 FROM pg_index x
 JOIN pg_class i ON i.oid = x.indexrelid

@@ -1,4 +1,4 @@
-"""Ids that never meet: Laravel hands out those below an offset, the Task Service those from the offset on."""
+"""Separates the ids of both sides: Laravel assigns ids below an offset, the Task Service assigns ids from it on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _BIGINT_LIMIT = 9_223_372_036_854_775_807
 
 @dataclass(frozen=True)
 class _SequenceState:
-    """Where the ids of one table stand: the next one, the highest that this side gave, the last that is possible.
+    """The ids of one table: the next one, the highest one that this side assigned, and the last possible one.
 
-    ``highest_of_all`` is also of the rows that the other side numbered.
+    ``highest_of_all`` includes rows whose id the other side assigned.
     """
 
     table: str
@@ -41,17 +41,18 @@ class _SequenceState:
 def id_ranges(
     *, laravel_dsn: str, task_service_dsn: str, task_service_id_offset: int = 1_000_000_000, check: bool = False
 ) -> Outcome:
-    """Lets every sequence of the Task Service's tables go on from the offset, or from where it is if that is further.
+    """Moves every sequence of the Task Service's tables to the offset, unless its value is higher already.
 
-    Never moves one backwards, so an id is never handed out twice. Details: ``laravel`` and ``task_service``, for each
-    table where its ids stand, and how many are left. Raises Refused when Laravel's ids reach the offset, or when the
-    Task Service's column ends before it; Failed when a sequence does not stand where it was put.
+    It never moves one backwards, so no id is assigned twice. Details: ``laravel`` and ``task_service``, with each
+    table's next id and how many are left. Raises Refused if Laravel's ids reach the offset, or if the Task Service's
+    column ends below it; Failed if a sequence has another value afterwards.
     """
     if task_service_id_offset < 1:
         raise Refused(
-            "task_service_id_offset is no place for ids to begin",
+            "task_service_id_offset is not a valid first id",
             measured=f"{task_service_id_offset}",
             allowed="1 or more",
+            next_step="correct task_service_id_offset in the inventory",
         )
     laravel = database.laravel(laravel_dsn)
     with database.translated_errors(laravel), database.connect(laravel, "sequences") as origin:
@@ -66,7 +67,7 @@ def id_ranges(
 
 
 def _shared_tables() -> list[str]:
-    """The tables whose ids Laravel hands out too: those whose key is their own id."""
+    """Returns the tables for which Laravel assigns ids too: those whose key is their own id."""
     return [mapping.table for mapping in mappings() if mapping.key == _COLUMN]
 
 
@@ -76,7 +77,7 @@ def _tables() -> list[str]:
 
 @dataclass(frozen=True)
 class _Goals:
-    """Where the Task Service's ids go on: at the offset, above its own rows and above what Laravel holds of them."""
+    """The next ids of the Task Service: from the offset on, above its own rows, and above its rows in Laravel."""
 
     offset: int
     in_laravel: Mapping[str, int]
@@ -89,15 +90,15 @@ def _refuse_reached(laravels: list[_SequenceState], offset: int) -> None:
     reached = [stand for stand in laravels if stand.next_free >= offset]
     if reached:
         raise Refused(
-            "Laravel's ids reach the ids of the Task Service",
-            measured=", ".join(f"next id of {stand.table} {stand.next_free}" for stand in reached),
+            "Laravel's ids have reached the ids of the Task Service",
+            measured=", ".join(f"next id of {stand.table}: {stand.next_free}" for stand in reached),
             allowed=f"below {offset}",
-            next_step=f"set a higher task_service_id_offset in the inventory, {_INTEGER_LIMIT - 1} at most",
+            next_step=f"set a higher task_service_id_offset in the inventory, at most {_INTEGER_LIMIT - 1}",
         )
 
 
 def _task_services(side: database.Side, goals: _Goals, check: bool) -> list[_SequenceState]:
-    """Where the Task Service's ids stand before, moved to their goal unless ``check``."""
+    """Returns the state of the Task Service's sequences before they are moved; moves them unless ``check``."""
     purpose = "sequences"
     connection = database.connect_if_there(side, purpose) if check else database.connect(side, purpose)
     if connection is None:
@@ -127,8 +128,8 @@ def _refuse_narrow(stands: list[_SequenceState], goals: _Goals) -> None:
     narrow = [stand for stand in stands if goals.of(stand) > stand.last_possible]
     if narrow:
         raise Refused(
-            "the Task Service's ids end before they could begin",
-            measured=", ".join(f"{stand.table} would begin at {goals.of(stand)}" for stand in narrow),
+            "the Task Service's id columns are too small for the first id",
+            measured=", ".join(f"{stand.table} would start at {goals.of(stand)}" for stand in narrow),
             allowed=", ".join(f"{stand.table} up to {stand.last_possible}" for stand in narrow),
             next_step="set a lower task_service_id_offset, or id_policy: bigint, in the inventory",
         )
@@ -145,10 +146,10 @@ def _move(connection: database.Connection, stands: list[_SequenceState], goals: 
         now = _stand(connection, stand.table)
         if now.next_free < goals.offset or now.next_id < now.highest_id + 1:
             raise Failed(
-                f"the sequence of {stand.table} does not stand where it was put",
+                f"the sequence of {stand.table} does not have the value that was set",
                 measured=f"next id {now.next_id}, highest id {now.highest_id}",
-                allowed=f"{goals.offset} or more, above every id",
-                next_step="end what else writes to the Task Service's database, then run the same command again",
+                allowed=f"{goals.offset} or more, and above every id",
+                next_step="stop other writers to the Task Service's database, then run the same command again",
             )
 
 
@@ -163,9 +164,9 @@ def _stand(connection: database.Connection, table: str, below: int = _BIGINT_LIM
 
 
 def _stand_if_there(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState | None:
-    """Where the ids of a table stand, the highest of them below ``below``; None if there is no such table.
+    """Returns the state of a table's sequence, with the highest id below ``below``; None if there is no such table.
 
-    Raises Refused if nothing numbers its rows.
+    Raises Refused if no sequence belongs to its id.
     """
     row = connection.execute(sql_files.statement(_FILE, "sequence of"), {"table": table, "column": _COLUMN}).fetchone()
     if row is None:
@@ -173,20 +174,20 @@ def _stand_if_there(connection: database.Connection, table: str, below: int = _B
     sequence, readable, last_possible = row
     if sequence is None:
         raise Refused(
-            f"no sequence numbers the rows of {table} in {connection.side.title}",
-            measured=f"{table}.{_COLUMN} owns no sequence",
-            next_step=f"ALTER SEQUENCE <the one in use> OWNED BY {table}.{_COLUMN}, then run the same command again",
+            f"{table}.{_COLUMN} in {connection.side.title} has no sequence",
+            measured=f"no sequence is owned by {table}.{_COLUMN}",
+            next_step=f"ALTER SEQUENCE <the one in use> OWNED BY {table}.{_COLUMN}; then run the same command again",
         )
     if not readable:
         raise Refused(
-            f"the sequence of {table} in {connection.side.title} may not be read",
+            f"no permission to read the sequence of {table} in {connection.side.title}",
             measured=f"no SELECT on {sequence}",
             next_step=f"GRANT SELECT ON SEQUENCE {sequence} to the runbook's role",
         )
     found = connection.execute(
         sql_files.statement(
             _FILE,
-            "where it stands",
+            "sequence state",
             sequence=sql_files.as_sql(sequence),
             table=sql.Identifier("public", table),
             column=sql.Identifier(_COLUMN),
@@ -208,10 +209,10 @@ def _outcome(
     headroom = min(offset - stand.next_free for stand in laravels)
     room = min(stand.last_possible - goals.of(stand) + 1 for stand in stands)
     verb = "would be moved" if check else "moved"
-    done = f"{verb} to the Task Service's ids: {len(moved)} sequences" if moved else "the Task Service's ids are apart"
+    done = f"{len(moved)} sequences {verb} to the Task Service's range" if moved else "already in separate ranges"
     return Outcome(
         bool(moved),
-        f"sequences: {done}; left for Laravel {headroom} ids below {offset}, for the Task Service {room}",
+        f"ids: {done}; left: {headroom} for Laravel below {offset}, {room} for the Task Service",
         {
             "laravel": {s.table: {"next_id": s.next_free, "left": offset - s.next_free} for s in laravels},
             "task_service": {
@@ -227,7 +228,7 @@ def _lines(
 ) -> Iterator[str]:
     offset = goals.offset
     for stand in laravels:
-        yield f"Laravel's {stand.table}: next id {stand.next_free}, {offset - stand.next_free} left below {offset}"
+        yield f"Laravel, {stand.table}: next id {stand.next_free}, {offset - stand.next_free} left below {offset}"
     for stand in stands:
-        how = "from" if stand in moved else "goes on from"
-        yield f"the Task Service's {stand.table}: {how} {goals.of(stand)}"
+        how = "starts at" if stand in moved else "continues at"
+        yield f"Task Service, {stand.table}: {how} {goals.of(stand)}"

@@ -1,4 +1,4 @@
-"""Everything that would stop the migration or lose a row, looked for before anything is touched."""
+"""Checks for everything that would stop the migration or lose a row, before anything is changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OWN_TABLE = "cognito_user_mapping"
 
 @dataclass(frozen=True)
 class PreflightFinding:
-    """One thing that was looked at. ``stop`` ends the phase, ``warn`` is for her to know, ``ok`` is as it should be."""
+    """One finding. ``stop`` refuses the phase, ``warn`` is information for the operator, ``ok`` needs no action."""
 
     name: str
     level: Literal["stop", "warn", "ok"]
@@ -49,7 +49,7 @@ class PreflightFinding:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the inventory says and the findings depend on."""
+    """The settings of the inventory that the findings depend on."""
 
     laravel: database.Side
     timezone: str
@@ -70,10 +70,10 @@ def preflight(
     report_directory: str,
     check: bool = False,
 ) -> Outcome:
-    """Looks at both databases, writes preflight.json to ``report_directory``, and says what it found.
+    """Checks both databases, writes preflight.json to ``report_directory``, and returns the findings.
 
-    Details: ``findings``, each with name, level, found, count, sample_keys and fix. Raises Refused if one of them stops
-    the migration, naming all that do. Changes nothing but that file.
+    Details: ``findings``, each with name, level, found, count, sample_keys and fix. Raises Refused with all findings
+    that stop the migration, if there are any. Writes nothing but that file.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     asked = _Asked(laravel, laravel_timezone, title_policy, id_policy, task_service_id_offset)
@@ -98,7 +98,7 @@ def _judged(findings: list[PreflightFinding], written: str) -> Outcome:
     warnings = sum(finding.level == "warn" for finding in findings)
     return Outcome(
         False,
-        f"preflight: {len(findings)} findings, 0 stop the migration, {warnings} to know of{written}",
+        f"preflight: {len(findings)} findings, 0 stop the migration, {warnings} warnings{written}",
         {"findings": [asdict(finding) for finding in findings]},
         tuple(map(str, findings)),
     )
@@ -117,21 +117,28 @@ def _write(path: Path, findings: list[PreflightFinding]) -> None:
 
 
 def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[PreflightFinding]:
-    """Server, tables, privileges, columns, time zone: without these no other finding can be asked for."""
+    """Yields findings on server, tables, privileges, columns and time zone, which all other findings need."""
     version, role, dbname = _row(connection, "server")
     if version < OLDEST_SERVER:
         yield PreflightFinding(
-            "server", "stop", f"PostgreSQL {version // 10000}; CREATE OR REPLACE TRIGGER needs 14", fix="upgrade it"
+            "server",
+            "stop",
+            f"PostgreSQL {version // 10000}, but CREATE OR REPLACE TRIGGER needs version 14",
+            fix="upgrade Laravel's database server to PostgreSQL 14 or newer",
         )
     yield _tls(connection)
     tables = [*(table for table in captured_tables() if table != _OWN_TABLE), "users"]
     missing = _column(connection, "missing tables", tables=tables)
     if missing:
         yield PreflightFinding(
-            "tables", "stop", f"not there: {', '.join(missing)}", len(missing), fix="laravel_dsn must name the monolith"
+            "tables",
+            "stop",
+            f"missing: {', '.join(missing)}",
+            len(missing),
+            fix="correct laravel_dsn in the inventory: it must be the database of the monolith",
         )
         return
-    owners = _column(connection, "owners we are no members of", tables=tables)
+    owners = _column(connection, "owners without membership", tables=tables)
     unreadable = _column(connection, "unreadable tables", tables=tables)
     may_create, may_create_in_public, may_see_load = _row(connection, "may create")
     grants = [f"GRANT {_name(owner)} TO {_name(role)}" for owner in owners]
@@ -145,37 +152,37 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Prefli
         yield PreflightFinding(
             "privileges",
             "stop",
-            f"{role} lacks {len(grants)}: triggers are put on and taken off by a table's owner or a member of it",
+            f"{role} needs {len(grants)} more; only a table's owner or a member of it may create and drop triggers",
             len(grants),
-            fix="; ".join(f"{grant};" for grant in grants),
+            fix=f"{'; '.join(grants)};",
         )
     if not may_see_load:
         yield PreflightFinding(
             "load of Laravel",
             "warn",
-            f"{role} can't see other sessions, so copy_max_laravel_load has no effect",
+            f"{role} cannot see other sessions, so copy_max_laravel_load has no effect",
             fix=f"GRANT pg_read_all_stats TO {_name(role)};",
         )
-    if said := schema_drift.drift(connection):
+    if differences := schema_drift.drift(connection):
         yield PreflightFinding(
             "columns",
             "stop",
-            "; ".join(said),
-            len(said),
-            fix=f"say in the ledger of {mapping_directory.described('mapping')}/ what becomes of each",
+            "; ".join(differences),
+            len(differences),
+            fix=f"add each to the ledger of {mapping_directory.described('mapping')}/ as moved, derived or kept",
         )
     (known,) = _row(connection, "time zone known", timezone=asked.timezone)
     if not known:
         yield PreflightFinding(
             "laravel_timezone",
             "stop",
-            f"{asked.timezone} is no time zone that Laravel's server knows",
-            fix="laravel_timezone in the inventory must be the APP_TIMEZONE of Laravel, such as Asia/Tokyo",
+            f"Laravel's database server does not know the time zone {asked.timezone}",
+            fix="set laravel_timezone in the inventory to Laravel's APP_TIMEZONE, such as Asia/Tokyo",
         )
 
 
 def _tls(connection: database.Connection) -> PreflightFinding:
-    """What this end of the session knows: the server may stand behind something that takes TLS for it."""
+    """Returns the finding on TLS, as this end of the session sees it: a proxy before the server may end TLS."""
     given = credentials.parts(connection.side.dsn)
     name = "tls" if connection.side.name == "laravel" else "tls of the target"
     fix = f"sslmode=verify-full in {connection.side.name}_dsn"
@@ -184,8 +191,8 @@ def _tls(connection: database.Connection) -> PreflightFinding:
         return PreflightFinding(name, "ok" if is_here else "warn", "off", fix="" if is_here else fix)
     mode = str(given.get("sslmode", "prefer"))
     if mode == "verify-full":
-        return PreflightFinding(name, "ok", "on, the server is who it says it is (verify-full)")
-    return PreflightFinding(name, "warn", f"on, and nobody checked whose server it is (sslmode={mode})", fix=fix)
+        return PreflightFinding(name, "ok", "on, and the server's certificate is verified (verify-full)")
+    return PreflightFinding(name, "warn", f"on, but the server is not verified (sslmode={mode})", fix=fix)
 
 
 def _looked(connection: database.Connection, asked: _Asked) -> Iterator[PreflightFinding]:
@@ -195,7 +202,9 @@ def _looked(connection: database.Connection, asked: _Asked) -> Iterator[Prefligh
     yield PreflightFinding(
         "long transactions",
         "warn" if number else "ok",
-        f"{number} open for over a minute, the longest {longest} s; triggers wait behind them" if number else "none",
+        f"{number} open for over a minute, the longest {longest} s; CREATE TRIGGER waits for them"
+        if number
+        else "none",
         number,
     )
 
@@ -208,22 +217,25 @@ def _tasks(connection: database.Connection, asked: _Asked) -> Iterator[Preflight
         connection,
         "priority",
         "priorities out of range",
-        "tasks with a priority outside 1 to 5 wait in quarantine",
+        "tasks with a priority outside 1 to 5",
+        "they are quarantined",
         "correct tasks.priority in Laravel",
     )
     yield _counted(
         connection,
         "s3_url",
         "object addresses too long",
-        "images whose address may be longer than 1000 would be refused",
-        "rename the objects",
+        "images whose URL may be longer than 1000 characters",
+        "the Task Service's database would refuse them",
+        "rename the objects in S3 to shorter names",
     )
     yield _counted(
         connection,
         "time zone",
         "times in the future",
-        "tasks were created more than an hour from now",
-        "laravel_timezone is likely not the APP_TIMEZONE of Laravel",
+        "tasks with a created_at more than an hour in the future",
+        "laravel_timezone is probably wrong",
+        "set laravel_timezone in the inventory to Laravel's APP_TIMEZONE",
     )
 
 
@@ -237,7 +249,7 @@ def _titles(connection: database.Connection, asked: _Asked) -> Iterator[Prefligh
             "title_policy is refuse",
             count,
             tuple(keys),
-            "shorten them in Laravel, or set title_policy: widen",
+            "shorten them in Laravel, or set title_policy: widen in the inventory",
         )
     else:
         yield PreflightFinding(
@@ -257,33 +269,35 @@ def _ids(connection: database.Connection, asked: _Asked) -> Iterator[PreflightFi
         yield PreflightFinding(
             "ids",
             "stop",
-            f"the greatest id is {of_all}, and the Task Service's INTEGER ends at {GREATEST_INTEGER}",
-            fix="set id_policy: bigint and a task_service_id_offset above Laravel's ids",
+            f"the highest id is {of_all}, but the Task Service's INTEGER columns end at {GREATEST_INTEGER}",
+            fix="set id_policy: bigint and a task_service_id_offset above Laravel's ids in the inventory",
         )
     if greatest >= asked.offset:
         yield PreflightFinding(
             "ids apart",
             "stop",
-            f"the greatest id is {greatest}, and the Task Service's own ids begin at {asked.offset}",
-            fix="set task_service_id_offset above Laravel's ids, with room to grow",
+            f"the highest id is {greatest}, but the Task Service's own ids start at {asked.offset}",
+            fix="set task_service_id_offset in the inventory above Laravel's ids, with room to grow",
         )
     elif beyond:
         yield PreflightFinding(
             "ids apart",
             "warn",
-            f"{beyond} rows have ids from {asked.offset} on that no sequence of Laravel's gave: an earlier attempt's",
-            fix="none, if there was one: the Task Service's ids go on above them; else a higher task_service_id_offset",
+            f"{beyond} rows have ids from {asked.offset} on that Laravel's sequences did not assign; they are probably "
+            "from an earlier migration attempt",
+            fix="if so, nothing: the Task Service's ids continue above them; else set a higher task_service_id_offset",
         )
     elif greatest + MONTHS_AHEAD * a_month >= asked.offset:
         yield PreflightFinding(
             "ids apart",
             "warn",
-            f"the greatest id is {greatest}, {a_month} were given in 30 days: within a year they reach {asked.offset}",
-            fix="set a higher task_service_id_offset",
+            f"the highest id is {greatest}, and {a_month} ids were assigned in 30 days, so Laravel reaches "
+            f"{asked.offset} within a year",
+            fix="set a higher task_service_id_offset in the inventory",
         )
     else:
         yield PreflightFinding(
-            "ids", "ok", f"the greatest id is {greatest}; {asked.offset - greatest} are left for Laravel"
+            "ids", "ok", f"the highest id is {greatest}; {asked.offset - greatest} ids are left for Laravel"
         )
 
 
@@ -297,24 +311,26 @@ def _users(connection: database.Connection) -> Iterator[PreflightFinding]:
         connection,
         "users",
         "users without a sub",
-        f"users with tasks have no Cognito sub ({mapped} have one); their tasks wait in quarantine as owner_unmapped",
-        "move them to Cognito: their tasks then cross by themselves",
+        f"users with tasks have no Cognito sub ({mapped} have one)",
+        "their tasks are quarantined as owner_unmapped",
+        "move these users to Cognito; their tasks are then migrated automatically",
     )
     yield without
     yield _counted(
         connection,
         "approvers",
         "approvers without a sub",
-        "tasks were approved by a user without a Cognito sub; they cross without an approver",
+        "tasks were approved by a user without a Cognito sub",
+        "they are migrated without an approver",
         "move the approvers to Cognito",
     )
 
 
 def _target(side: database.Side) -> Iterator[PreflightFinding]:
-    """The Task Service's database, if it is there already."""
+    """Yields the findings on the Task Service's database, if it exists already."""
     connection = database.connect_if_there(side, "preflight")
     if connection is None:
-        yield PreflightFinding("target", "ok", f"nothing answers at {side.address}, so it is taken as not made yet")
+        yield PreflightFinding("target", "ok", f"no database at {side.address} yet; phase 2.1 creates it")
         return
     with database.translated_errors(side), connection:
         yield _tls(connection)
@@ -328,20 +344,22 @@ def _target(side: database.Side) -> Iterator[PreflightFinding]:
         yield PreflightFinding(
             "target",
             "stop",
-            f"rows are in {', '.join(foreign)} that no copy of ours put there",
+            f"{', '.join(foreign)} contain rows that the runbook did not copy",
             len(foreign),
-            fix="look whose rows they are; ansible-playbook rollback-2.1.yml takes the whole target away",
+            fix="find out who wrote these rows; to remove the whole target: ansible-playbook rollback-2.1.yml",
         )
     else:
-        yield PreflightFinding("target", "ok", "empty, or filled by a copy of ours")
+        yield PreflightFinding("target", "ok", "empty, or filled by the runbook's copy")
 
 
-def _counted(connection: database.Connection, name: str, statement: str, found: str, fix: str) -> PreflightFinding:
-    """A warning if the statement counts any row."""
+def _counted(
+    connection: database.Connection, name: str, statement: str, found: str, effect: str, fix: str
+) -> PreflightFinding:
+    """Returns a warning if the statement counts any rows."""
     count, keys = _row(connection, statement)
     if not count:
-        return PreflightFinding(name, "ok", f"0 {found.split(';')[0].split(' wait')[0].split(' would')[0]}")
-    return PreflightFinding(name, "warn", f"{count} {found}", count, tuple(keys), fix)
+        return PreflightFinding(name, "ok", f"0 {found}")
+    return PreflightFinding(name, "warn", f"{count} {found}; {effect}", count, tuple(keys), fix)
 
 
 def _some(keys: list[Any]) -> str:

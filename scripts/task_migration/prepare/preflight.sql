@@ -1,4 +1,4 @@
--- Laravel's database, looked at before anything is touched. Each finding gives a count and some keys.
+-- The checks of Laravel's database before anything is changed. Each finding returns a count and some keys.
 
 -- name: server
 SELECT current_setting('server_version_num')::integer, current_user, current_database();
@@ -6,7 +6,7 @@ SELECT current_setting('server_version_num')::integer, current_user, current_dat
 -- name: time zone known
 SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = %(timezone)s);
 
--- name: owners we are no members of
+-- name: owners without membership
 SELECT DISTINCT pg_get_userbyid(c.relowner)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -46,15 +46,15 @@ JOIN users u ON u.id = t.approved_by_user_id
 WHERE t.deleted_at IS NULL AND nullif(u.cognito_sub, '') IS NULL;
 
 -- name: object addresses too long
--- percent-encoding makes up to three characters of a byte
+-- percent-encoding turns a byte into up to three characters
 SELECT count(*), (array_agg(id ORDER BY id))[1:10]
 FROM task_images
 WHERE length('https://.s3.amazonaws.com/' || current_setting('task_migration.s3_bucket'))
       + CASE WHEN file_path ~ '^[A-Za-z0-9/._~-]*$' THEN length(file_path) ELSE 3 * octet_length(file_path) END > 1000;
 
 -- name: greatest ids
--- Of all rows; of those that Laravel itself numbered, which its sequences know as well; and how many lie beyond the offset:
--- the Task Service's own, carried back in an earlier attempt.
+-- Of all rows; of the rows whose id Laravel assigned, or its sequences' last value if higher; and the number of rows from
+-- the offset on: the Task Service's own, synced back in an earlier attempt.
 SELECT greatest((SELECT max(id) FROM tasks), (SELECT max(id) FROM task_images), 0),
        greatest((SELECT max(id) FROM tasks WHERE id < %(offset)s),
                 (SELECT max(id) FROM task_images WHERE id < %(offset)s),

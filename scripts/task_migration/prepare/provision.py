@@ -1,4 +1,4 @@
-"""Makes or destroys the Task Service's database with Terraform: ``module.task_service_rds`` of an environment."""
+"""Creates or destroys the Task Service's database with Terraform: ``module.task_service_rds`` of an environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from task_migration.outcome import Outcome
 MODULE = "task_service_rds"
 TARGET = f"module.{MODULE}"
 _TEMPORARY = re.compile(r"\.temporary(\[|$)")
-"""Addresses of what is there for the time of the migration: it holds nothing, and is meant to go."""
+"""Addresses of resources that exist only during the migration: they hold no data, and may be destroyed."""
 
 
 def provision(
@@ -28,19 +28,19 @@ def provision(
     check: bool = False,
     listener: progress.Listener = progress.no_listener,
 ) -> Outcome:
-    """Brings the database to ``state``; what is there already, half made or tainted, is taken up from where it is.
+    """Brings the database to ``state``; resources that exist already, incomplete or tainted, are brought up to date.
 
     ``terraform_variables`` are the environment's input variables, ``terraform_backend`` settings of its backend
-    (``-backend-config``). Whatever destroys something, be it to make it anew, is refused without ``allow_destroy``; but
-    for resources named ``temporary``.
-    ``details``: ``outputs`` (empty when there is no database), ``actions`` by address ("create", "update", "replace",
-    "delete"). Raises Refused or Failed with Terraform's words.
+    (``-backend-config``). Destroying or replacing a resource is refused without ``allow_destroy``, except for resources
+    named ``temporary``.
+    ``details``: ``outputs`` (empty if there is no database), ``actions`` by address ("create", "update", "replace",
+    "delete"). Raises Refused or Failed with Terraform's error.
     """
     if state == "absent" and not allow_destroy:
         raise Refused(
-            "the Task Service's database may not be destroyed in this environment",
-            measured="allow_destroy=false in its inventory",
-            allowed="only where allow_destroy is true; production never is",
+            "the Task Service's database must not be destroyed in this environment",
+            measured="allow_destroy=false in the inventory",
+            allowed="only with allow_destroy=true, which production never has",
         )
     directory = Path(terraform_directory).absolute()
     with opened(
@@ -48,8 +48,8 @@ def provision(
     ) as terraform:
         if MODULE not in terraform.modules():
             raise Refused(
-                f"{directory} does not make the Task Service's database",
-                measured=f"no module {MODULE} in it; modules there: {', '.join(sorted(terraform.modules())) or 'none'}",
+                f"the Terraform environment {directory} does not contain the Task Service's database",
+                measured=f"no module {MODULE}; modules there: {', '.join(sorted(terraform.modules())) or 'none'}",
                 next_step="correct terraform_directory in the inventory",
             )
         if state == "absent":
@@ -62,14 +62,14 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
     if not allow_destroy:
         _refuse_destruction(whole)
     if whole.empty:
-        return _outcome(False, "the Task Service's database is there already", terraform.outputs(), whole)
+        return _outcome(False, "the Task Service's database exists already", terraform.outputs(), whole)
     if check:
         return _outcome(
             True, f"would {_told(whole, {})}", terraform.outputs() if terraform.resources(TARGET) else {}, whole
         )
     if any(address.startswith((f"{TARGET}.", f"{TARGET}[")) for address in whole.actions):
         terraform.apply(terraform.plan(TARGET))
-    # A target brings back only itself: what depends on it, and the outputs, come with the rest.
+    # -target applies only the target: dependent resources and outputs come with the second plan.
     rest = terraform.plan()
     if not rest.empty:
         if not allow_destroy:
@@ -77,8 +77,8 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
         terraform.apply(rest)
     if not terraform.resources(TARGET):
         raise Failed(
-            "Terraform succeeded, and yet the Task Service's database is not in its state",
-            measured=f"state list tells nothing below {TARGET}",
+            "Terraform succeeded, but the Task Service's database is not in its state",
+            measured=f"state list shows nothing below {TARGET}",
             next_step=f"{terraform.command} plan",
         )
     return _outcome(True, _told(whole, DONE), terraform.outputs(), whole)
@@ -86,15 +86,15 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
 
 def _absent(terraform: Terraform, check: bool) -> Outcome:
     if not terraform.resources(TARGET):
-        return _outcome(False, "there is no database of the Task Service", {}, Plan(True, {}, Path()))
-    # What may not be destroyed (prevent_destroy) is refused here, while nothing has been touched yet.
+        return _outcome(False, "the Task Service's database does not exist", {}, Plan(True, {}, Path()))
+    # A resource with prevent_destroy is refused here, before anything is changed.
     gone = terraform.plan(TARGET, destroy=True)
     if check:
         return _outcome(True, f"would {_told(gone, {'delete': 'destroy'})}", {}, gone)
     terraform.destroy(TARGET)
     if left := terraform.resources(TARGET):
         raise Failed(
-            "Terraform succeeded, and yet the Task Service's database is still in its state",
+            "Terraform succeeded, but the Task Service's database is still in its state",
             measured=", ".join(left),
             next_step="run the same command again",
         )
@@ -102,13 +102,13 @@ def _absent(terraform: Terraform, check: bool) -> Outcome:
 
 
 def _refuse_destruction(plan: Plan) -> None:
-    """Raises Refused if something would be destroyed where nothing may be: a tainted or renamed database, say."""
+    """Raises Refused if a resource would be destroyed, such as a tainted or renamed database."""
     if doomed := [address for address in plan.destroyed if not _TEMPORARY.search(address)]:
         raise Refused(
-            "Terraform would destroy something, which this environment does not allow",
+            "Terraform would destroy resources, which this environment does not allow",
             measured=", ".join(f"{address} ({plan.actions[address]})" for address in doomed),
-            allowed="nothing destroyed, as allow_destroy is false in the inventory",
-            next_step="look at terraform plan; a resource that is sound but tainted: terraform untaint ADDRESS",
+            allowed="no destroyed resource, because allow_destroy is false in the inventory",
+            next_step="check terraform plan; for a resource that is tainted but intact: terraform untaint ADDRESS",
         )
 
 
@@ -116,9 +116,9 @@ DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete
 
 
 def _told(plan: Plan, words: Mapping[str, str]) -> str:
-    """The plan in a few words: "created module.task_service_rds.terraform_data.this"."""
+    """Returns the plan in a few words: "created module.task_service_rds.terraform_data.this"."""
     if not plan.actions:
-        return f"{words.get('update', 'update')} its outputs alone"
+        return f"{words.get('update', 'update')} only its outputs"
     by_action: dict[str, list[str]] = {}
     for address, action in plan.actions.items():
         by_action.setdefault(action, []).append(address)

@@ -1,4 +1,4 @@
-"""Row accounting: what the plan moves, what arrived, what is held back, what is on its way; nothing is left over."""
+"""Row accounts: expected rows = copied + quarantined + in flight, with nothing left over."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FILE = "prepare/row_accounts.sql"
 
 @dataclass(frozen=True)
 class Account:
-    """One table, in rows: ``expected`` = ``copied`` + ``quarantined`` + ``in_flight``.
+    """The account of one table, in rows: ``expected`` = ``copied`` + ``quarantined`` + ``in_flight``.
 
-    ``in_flight`` rows are changes that Laravel's application made and the change log still holds; negative for deletes.
+    ``in_flight`` are changes of Laravel's application that are still in the change log; negative for deletes.
     """
 
     expected: int
@@ -37,11 +37,11 @@ class Account:
 def counted(
     laravel: database.Connection, task_service: database.Connection
 ) -> tuple[dict[str, Account], dict[str, int]]:
-    """The accounts of every mapped table, both sides counted at the same time; and how many rows are on their way.
+    """Returns the accounts of every mapped table, both sides counted at the same time; and how many rows are in flight.
 
-    ``in_flight`` is what is left over; only ``balanced`` accounts may be believed. A sync that runs meanwhile carries
-    rows between the two counts, and takes them off the log: what was on it before, what is on it after, and whatever
-    was written in between may explain what is left over.
+    ``in_flight`` is the difference that remains; only ``balanced`` accounts are reliable. A sync that runs at the same
+    time applies rows between the two counts and removes them from the change log. Entries that were in the log before
+    or after the count, and entries written in between, can explain the difference.
     """
     before = {mapping.table: pending_keys(laravel, task_service, mapping) for mapping in mappings()}
     written = _written(laravel, task_service)
@@ -60,30 +60,30 @@ def counted(
 
 
 def balanced(kept: dict[str, Account], on_the_way: dict[str, int]) -> dict[str, Account]:
-    """The accounts, if the change log can explain what is in flight. Raises Failed otherwise."""
+    """Returns the accounts if the change log explains what is in flight. Raises Failed otherwise."""
     lost = {table: account for table, account in kept.items() if abs(account.in_flight) > on_the_way[table]}
     if lost:
         raise Failed(
-            "rows are unaccounted for: expected is not copied + quarantined + on the change log",
+            "rows are unaccounted for: expected is not copied + quarantined + in the change log",
             measured="; ".join(
                 f"{table}: expected {account.expected}, copied {account.copied}, quarantined {account.quarantined}, "
-                f"on the change log {on_the_way[table]}"
+                f"in the change log {on_the_way[table]}"
                 for table, account in lost.items()
             ),
             allowed="a difference of 0",
-            next_step="ansible-playbook phase-2.2-verify.yml names the rows; ansible-playbook reconcile.yml mends them",
+            next_step="ansible-playbook phase-2.2-verify.yml lists the rows; then ansible-playbook reconcile.yml",
         )
     return kept
 
 
 def expected_rows(laravel: database.Connection, mapping: Mapping) -> int:
-    """How many rows of this table the plan moves."""
+    """Returns how many rows of this table the plan moves."""
     row = laravel.execute(sql_files.statement(_FILE, "candidates", candidates=mapping.candidates())).fetchone()
     return int(row[0]) if row else 0
 
 
 def quarantine_by_kind(task_service: database.Connection) -> list[dict[str, Any]]:
-    """``kind``, ``held_back``, ``count`` and ``sample_keys`` ("tasks 17") of what is in quarantine."""
+    """Returns ``kind``, ``held_back``, ``count`` and ``sample_keys`` ("tasks 17") of the rows in quarantine."""
     return [
         {"kind": kind, "held_back": held_back, "count": count, "sample_keys": list(keys)}
         for kind, held_back, count, keys in task_service.execute(sql_files.statement(_FILE, "quarantine by kind"))
@@ -91,12 +91,12 @@ def quarantine_by_kind(task_service: database.Connection) -> list[dict[str, Any]
 
 
 def _written(laravel: database.Connection, task_service: database.Connection) -> int:
-    """How many entries both change logs ever had."""
+    """Returns how many entries were ever written to both change logs."""
     return sum(change_log.total_written(side) for side in (laravel, task_service) if change_log.exists(side))
 
 
 def _arrived(task_service: database.Connection) -> dict[str, tuple[int, int]]:
-    """For each table the rows that are there and the rows that are held back."""
+    """Returns for each table the number of stored rows and of rows that are held back."""
     there = {}
     with task_service.transaction():
         for mapping in mappings():

@@ -5,7 +5,7 @@ SELECT count(*) FROM ({candidates}) candidates;
 SELECT count(*) FROM {table} stored WHERE NOT ({destination_only});
 
 -- name: held back
--- without rows that are there all the same, in an older state
+-- without rows that are stored in an older version
 SELECT count(DISTINCT known.key)
 FROM task_migration.quarantine known
 WHERE known.table_name = %(table_name)s AND known.held_back

@@ -1,7 +1,7 @@
-"""The Task Service's tables, made by the bundled SQL or by sequelize-cli, and what the migration needs on top of them.
+"""Creates the Task Service's tables, with the bundled SQL or with sequelize-cli, and what the migration needs besides.
 
-What is to be done is read from the catalog each time, so a second run finds nothing to do, and check mode says the same
-lines that a run would.
+The catalog shows each time what is missing, so a second run has nothing to do, and check mode prints the same lines as
+a run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SAMPLE = 10
 
 @dataclass(frozen=True)
 class _Found:
-    """What is in the Task Service's database: all empty when there is none yet."""
+    """The tables and recorded migrations of the Task Service's database: empty if it does not exist yet."""
 
     columns: dict[str, dict[str, str]]
     recorded: frozenset[str]
@@ -41,7 +41,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Step:
-    """One change on top of the Task Service's own migrations."""
+    """One change in addition to the Task Service's own migrations."""
 
     line: str
     statement: sql.Composed
@@ -56,11 +56,11 @@ def schema(
     id_policy: Literal["refuse", "bigint"] = "refuse",
     check: bool = False,
 ) -> Outcome:
-    """Runs the migrations that SequelizeMeta does not list, then makes what the copy, the sync and verify need.
+    """Runs the migrations that SequelizeMeta does not list, then creates what the copy, the sync and verify need.
 
     That is: one row per task in group_tasks and task_approvals, a title as long as Laravel's (``title_policy=widen``),
-    BIGINT ids (``id_policy=bigint``), and schema task_migration. Details: ``migrations`` and ``adjustments``. Raises
-    Refused for rows that no copy of ours put there, for tables of unknown origin, and for keys that appear twice.
+    BIGINT ids (``id_policy=bigint``), and the schema task_migration. Details: ``migrations`` and ``adjustments``.
+    Raises Refused for rows that the runbook did not copy, for tables of unknown origin, and for duplicate keys.
     """
     side = database.task_service(task_service_dsn)
     known = _migrations(schema_runner, sequelize_directory)
@@ -92,12 +92,12 @@ def _tables() -> list[str]:
 
 
 def _parent_columns() -> dict[str, str]:
-    """The column that names the parent, of each table that has one."""
+    """Returns the column that refers to the parent, for each table with a parent."""
     return {mapping.table: mapping.parent.column for mapping in mappings() if mapping.parent is not None}
 
 
 def _one_row_per_parent() -> dict[str, str]:
-    """The column that names the parent, of each table in which it is the key."""
+    """Returns the column that refers to the parent, for each table in which it is the key."""
     keys = {mapping.table: mapping.key for mapping in mappings()}
     return {table: column for table, column in _parent_columns().items() if keys[table] == column}
 
@@ -112,7 +112,7 @@ def _look(connection: database.Connection) -> _Found:
 
 
 def _migrations(runner: str, directory: str) -> list[str]:
-    """The names of the migrations that there are for this runner, in their order."""
+    """Returns the names of this runner's migrations, in order."""
     if runner == "sequelize":
         return sequelize.migrations_in(directory)
     bundled = list(_bundled())
@@ -121,8 +121,8 @@ def _migrations(runner: str, directory: str) -> list[str]:
         own = sorted(file.name for file in folder.iterdir() if file.suffix in (".js", ".cjs"))
         if own and own != bundled:
             raise Refused(
-                "the Task Service's checkout has other migrations than the bundled ones",
-                measured=f"there {', '.join(own)}",
+                "the migrations in the Task Service's checkout differ from the bundled ones",
+                measured=f"in the checkout: {', '.join(own)}",
                 allowed=", ".join(bundled),
                 next_step="set schema_runner: sequelize in the inventory",
             )
@@ -130,29 +130,29 @@ def _migrations(runner: str, directory: str) -> list[str]:
 
 
 def _bundled() -> dict[str, str]:
-    """The bundled migrations: the name that is recorded, and the SQL."""
+    """Returns the bundled migrations: the name that is recorded, and the SQL."""
     return {f"{name}.js": text for name, text in mapping_directory.texts("schema").items()}
 
 
 def _refuse_other_origin(found: _Found, known: list[str], pending: list[str], runner: str) -> None:
-    """Migrations run only on a database that they began."""
+    """Raises Refused if the tables come from other migrations than the ones to run."""
     if not pending:
         return
     if others := sorted(found.recorded - set(known)):
         raise Refused(
-            "the Task Service's database was migrated by other migrations than these",
+            "the Task Service's database has other migrations than these",
             measured=f"SequelizeMeta lists {', '.join(others)}",
             allowed=f"only {', '.join(known)}",
-            next_step="set schema_runner and sequelize_directory in the inventory to what made these tables",
+            next_step="set schema_runner and sequelize_directory in the inventory to what created these tables",
         )
     if runner == "sql":
         made = {table for name in pending for table in _MAKES_TABLE.findall(_bundled()[name])}
         if there := sorted(made & found.columns.keys()):
             raise Refused(
-                "tables of the Task Service are there, and SequelizeMeta does not say which migration made them",
+                "tables of the Task Service exist, but SequelizeMeta lists no migration that created them",
                 measured=f"{', '.join(there)}",
-                allowed="tables that a recorded migration made, or none",
-                next_step="look who made them; ansible-playbook rollback-2.1.yml takes the whole target away",
+                allowed="tables created by a recorded migration, or none",
+                next_step="find out what created them; to remove the whole target: ansible-playbook rollback-2.1.yml",
             )
 
 
@@ -164,10 +164,10 @@ def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None
     }
     if foreign:
         raise Refused(
-            "the Task Service's tables are not empty, and no copy of ours filled them",
+            "the Task Service's tables contain rows that the runbook did not copy",
             measured=", ".join(f"{count} rows in {table}" for table, count in foreign.items()),
-            allowed="empty tables, or tables that an interrupted copy left",
-            next_step="look whose rows they are; ansible-playbook rollback-2.1.yml takes the whole target away",
+            allowed="empty tables, or tables of an interrupted copy",
+            next_step="find out who wrote these rows; to remove the whole target: ansible-playbook rollback-2.1.yml",
         )
 
 
@@ -176,26 +176,27 @@ def _refuse_repeated_keys(connection: database.Connection, found: _Found) -> Non
         if table not in found.columns or _is_unique(connection, table, column):
             continue
         statement = sql_files.statement(
-            _FILE, "keys that appear twice", table=sql.Identifier("public", table), column=sql.Identifier(column)
+            _FILE, "duplicate keys", table=sql.Identifier("public", table), column=sql.Identifier(column)
         )
         keys = [row[0] for row in connection.execute(statement)]
         if keys:
             raise Refused(
-                f"{table} has more than one row for a task, so {column} can't be its key",
-                measured=f"{len(keys)} values of {column}: {keys[:_SAMPLE]}",
+                f"{table} has more than one row for a task, so {column} cannot be its key",
+                measured=f"{len(keys)} duplicate values of {column}: {keys[:_SAMPLE]}",
                 allowed="0",
-                next_step=f"delete the rows of {table} that are too many, then run the same command again",
+                next_step=f"delete the duplicate rows of {table}, then run the same command again",
             )
 
 
 def _require_fit(connection: database.Connection, tables: list[str], error: type[Refused] | type[Failed]) -> None:
-    """Raises ``error`` if a table lacks a column that the mappings write, or has it in a type that can't hold it."""
+    """Raises ``error`` if a column that the mappings write is missing or has an unsuitable type."""
     rows = connection.execute(sql_files.statement(_FILE, "columns that do not fit"), {"tables": tables})
-    if said := [row[0] for row in rows]:
+    if differences := [row[0] for row in rows]:
         raise error(
-            "the Task Service's tables are not those that the mappings write",
-            measured="; ".join(said),
-            next_step=f"bring the Task Service's migrations and {mapping_directory.described('mapping')}/ together",
+            "the Task Service's tables do not match the mappings",
+            measured="; ".join(differences),
+            next_step=f"change the Task Service's migrations or {mapping_directory.described('mapping')}/ so that they "
+            "match, then run the same command again",
         )
 
 
@@ -204,9 +205,10 @@ def _run(connection: database.Connection, runner: str, directory: str, pending: 
         sequelize.migrate(directory, connection)
         if left := sorted(set(pending) - _look(connection).recorded):
             raise Failed(
-                "sequelize-cli ended well, and yet this database does not record its migrations",
+                "sequelize-cli succeeded, but its migrations are not recorded in this database",
                 measured=f"not in SequelizeMeta: {', '.join(left)}",
-                next_step="look at .sequelizerc and at the migrations' own connection, then run the same command again",
+                next_step="check .sequelizerc, and whether a migration opens its own connection; then run the same "
+                "command again",
             )
         return
     for name in pending:
@@ -217,7 +219,7 @@ def _run(connection: database.Connection, runner: str, directory: str, pending: 
 
 
 def _steps(connection: database.Connection | None, found: _Found, title_policy: str, id_policy: str) -> Iterator[_Step]:
-    """What is still to be changed. A table that is not there yet counts as the plan's models make it."""
+    """Yields the missing changes. A table that does not exist yet is treated as the plan's models create it."""
     if title_policy == "widen" and "tasks" in _tables() and _is_short(found.columns.get("tasks", {}).get("title")):
         yield _Step(f"tasks.title widened to VARCHAR({_TITLE_LENGTH})", sql_files.statement(_FILE, "widen title"))
     if id_policy == "bigint":
@@ -238,7 +240,7 @@ def _steps(connection: database.Connection | None, found: _Found, title_policy: 
         if table in keys:
             continue
         if connection is None or table not in found.columns or not _is_indexed(connection, table, column):
-            # Deleting a parent, a task, looks for its children, its images, which without it reads all of them.
+            # Without this index, deleting a task would read all images to find those of the task.
             index = f"{table}_{column}_idx"
             statement = sql_files.statement(
                 _FILE,
@@ -272,7 +274,7 @@ def _wider_ids(connection: database.Connection | None, found: _Found) -> Iterato
 
 
 def _is_short(type_: str | None) -> bool:
-    """Whether a column of this type can't hold Laravel's longest title; a table that is not there yet will not."""
+    """Returns whether Laravel's longest title does not fit; a table that does not exist yet will be too short."""
     if type_ is None:
         return True
     limit = _LIMITED.fullmatch(type_)
@@ -284,14 +286,14 @@ def _is_unique(connection: database.Connection, table: str, column: str) -> bool
 
 
 def _is_indexed(connection: database.Connection, table: str, column: str) -> bool:
-    """Whether there is one, or it was taken off for a load that will put it back."""
+    """Returns whether there is an index, or one was dropped for a load that will create it again."""
     if _value(connection, "ours exists", parameters={"table": "deferred_ddl"}) and deferred_indexes.owed(connection):
         return True
     return bool(_value(connection, "indexed on column", parameters={"table": table, "column": column}))
 
 
 def _take(connection: database.Connection, steps: list[_Step]) -> None:
-    """All of them with what the database roles may do on them, or none."""
+    """Applies all changes and the grants on them in one transaction."""
     with connection.transaction():
         if not steps:
             grants.give(connection)
@@ -306,8 +308,8 @@ def _take(connection: database.Connection, steps: list[_Step]) -> None:
 def _outcome(migrations: list[str], steps: list[_Step], check: bool) -> Outcome:
     lines = (*(f"migration {name}" for name in migrations), *(step.line for step in steps))
     if not lines:
-        return Outcome(False, "schema: there, nothing to do", {"migrations": [], "adjustments": []})
-    verb = "would make" if check else "made"
+        return Outcome(False, "schema: up to date, nothing to do", {"migrations": [], "adjustments": []})
+    verb = "would run" if check else "ran"
     return Outcome(
         True,
         f"schema: {verb} {len(migrations)} migrations and {len(steps)} adjustments",

@@ -1,5 +1,5 @@
--- What the migration needs of the Task Service's database on top of the Task Service's own tables, and what it asks of
--- the catalog to know what is there already.
+-- What the migration needs in the Task Service's database in addition to the Task Service's own tables, and the catalog
+-- queries that show what exists already.
 
 -- name: recorded table exists
 SELECT to_regclass('public."SequelizeMeta"') IS NOT NULL;
@@ -8,7 +8,7 @@ SELECT to_regclass('public."SequelizeMeta"') IS NOT NULL;
 SELECT name FROM public."SequelizeMeta" ORDER BY name;
 
 -- name: create recorded table
--- as Sequelize makes it
+-- as Sequelize creates it
 CREATE TABLE IF NOT EXISTS public."SequelizeMeta" ("name" VARCHAR(255) NOT NULL UNIQUE, PRIMARY KEY ("name"));
 
 -- name: record migration
@@ -18,7 +18,7 @@ INSERT INTO public."SequelizeMeta" (name) VALUES (%(name)s);
 SELECT count(*) FROM {table};
 
 -- name: unique on column
--- Only an index over this one column, of every row, makes the column a key.
+-- Only a unique index on this one column without a condition makes the column a key.
 SELECT EXISTS (
     SELECT FROM pg_index x
     JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0]
@@ -34,11 +34,11 @@ SELECT EXISTS (
       AND x.indisvalid AND x.indpred IS NULL
 );
 
--- name: keys that appear twice
+-- name: duplicate keys
 SELECT {column} FROM {table} GROUP BY {column} HAVING count(*) > 1 ORDER BY {column};
 
 -- name: integer sequence
--- the sequence behind a column, if it ends at INTEGER's limit
+-- the sequence of a column, if its type is INTEGER
 SELECT s.seqrelid::regclass::text
 FROM pg_sequence s
 WHERE s.seqrelid = to_regclass(pg_get_serial_sequence('public.' || quote_ident(%(table)s), %(column)s))
@@ -51,7 +51,7 @@ SELECT to_regclass('task_migration.' || quote_ident(%(table)s)) IS NOT NULL;
 SET LOCAL lock_timeout = '5s';
 
 -- name: widen title
--- Makes a longer limit, so the catalog alone changes and no row is read.
+-- Only raises the limit, so PostgreSQL changes the catalog and reads no row.
 ALTER TABLE public.tasks ALTER COLUMN title TYPE VARCHAR(255);
 
 -- name: widen id
@@ -70,8 +70,8 @@ CREATE INDEX {index} ON {table} ({column});
 CREATE SCHEMA IF NOT EXISTS task_migration;
 
 -- name: create copy_chunk
--- the ledger of the copy: low and high belong to the range; rows_planned rows of its base table were in it when it was
--- planned; seconds is the time that its transaction took
+-- The ledger of the copy. low and high are included in the range; rows_planned is the number of rows of its base table when
+-- it was planned; seconds is the duration of its transaction.
 CREATE TABLE task_migration.copy_chunk (
     table_name text NOT NULL,
     low bigint NOT NULL,
@@ -85,7 +85,7 @@ CREATE TABLE task_migration.copy_chunk (
 );
 
 -- name: create deferred_ddl
--- indexes and constraints that were taken off for the load and are to be put back
+-- indexes and constraints that were dropped for the load and must be created again
 CREATE TABLE task_migration.deferred_ddl (
     ordinal integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL,
@@ -95,8 +95,8 @@ CREATE TABLE task_migration.deferred_ddl (
 );
 
 -- name: columns that do not fit
--- What the mappings write, held against the tables as they are. `longest` is the length that text must have room for
--- (an unlimited type has it), `labels` the values that an enum must know.
+-- Compares the columns that the mappings write with the tables as they are. `longest` is the text length that must fit
+-- (a type without a limit always fits), `labels` are the values that an enum must have.
 WITH said (table_name, column_name, types, longest, labels) AS (
     VALUES
         ('tasks', 'id', 'integer, bigint', 0, ''),
@@ -152,10 +152,10 @@ there AS (
 )
 SELECT needed.table_name || '.' || needed.column_name || ' ' ||
        CASE
-           WHEN there.attname IS NULL THEN 'is not there'
+           WHEN there.attname IS NULL THEN 'does not exist'
            WHEN there.type <> ALL (needed.types) THEN 'is ' || there.written || ', not ' || array_to_string(needed.types, ' or ')
            WHEN there.longest < needed.longest THEN 'is ' || there.written || ', shorter than ' || needed.longest
-           ELSE 'lacks a value of ' || array_to_string(needed.labels, ', ')
+           ELSE 'has not all values of ' || array_to_string(needed.labels, ', ')
        END
 FROM needed
 LEFT JOIN there ON there.relname = needed.table_name AND there.attname = needed.column_name

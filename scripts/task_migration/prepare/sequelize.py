@@ -1,4 +1,4 @@
-"""sequelize-cli in the Task Service's checkout: which migrations it would find there, and db:migrate."""
+"""Runs sequelize-cli in the Task Service's checkout: lists its migrations, and runs db:migrate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_INSTALLED = ("npx canceled due to missing packages", "could not determine e
 
 @dataclass(frozen=True)
 class _ProgramEnded:
-    """How a program ended; ``complaint`` is one line, the most telling one."""
+    """The result of a program; ``complaint`` is the most informative line of its errors."""
 
     code: int
     output: str
@@ -31,37 +31,37 @@ class _ProgramEnded:
 
 
 def migrations_in(directory: str) -> list[str]:
-    """The names under which the checkout's migrations are recorded, in the order in which they run.
+    """Returns the names under which the checkout's migrations are recorded, in the order in which they run.
 
-    Nothing is asked of a database. Raises Refused if there is no checkout, no Node.js, or no migrations folder.
+    It needs no database. Raises Refused if there is no checkout, no Node.js or no migrations folder.
     """
     if not directory:
         raise Refused(
-            "schema_runner is sequelize, and nothing says where",
+            "schema_runner is sequelize, but sequelize_directory is not set",
             measured="sequelize_directory is empty",
             allowed="the folder of the Task Service's checkout",
             next_step="set sequelize_directory in the inventory, or schema_runner: sql",
         )
     if not Path(directory).is_dir():
         raise Refused(
-            "the Task Service's checkout is not there",
+            "the Task Service's checkout does not exist",
             measured=f"no folder {directory}",
-            next_step="correct sequelize_directory in the inventory, or check the Task Service out there",
+            next_step="correct sequelize_directory in the inventory, or clone the Task Service's repository to it",
         )
     with as_file(files("task_migration") / "prepare" / "sequelize" / "migrations.cjs") as program:
         ended = _run([_program("node"), str(program)], Path(directory), _environment())
     if ended.code:
         raise Refused(
-            "the checkout's .sequelizerc can't be read",
+            "the checkout's .sequelizerc cannot be read",
             measured=ended.complaint,
             next_step=f"correct {directory}/.sequelizerc",
         )
     found = json.loads(ended.output.splitlines()[-1])
     if found["namesItsOwnDatabase"]:
         raise Refused(
-            "the checkout's .sequelizerc names a database of its own, which would be migrated instead",
+            "the checkout's .sequelizerc contains a database URL, and that database would be migrated instead",
             measured=f"url in {directory}/.sequelizerc",
-            next_step="take url out of that file: applications name their database in the config file",
+            next_step="remove url from that file; the application's database belongs in its config file",
         )
     if not found["names"]:
         raise Refused(
@@ -75,8 +75,8 @@ def migrations_in(directory: str) -> list[str]:
 def migrate(directory: str, connection: database.Connection) -> None:
     """Runs ``npx sequelize-cli db:migrate`` on the database that ``connection`` is connected to, with its credentials.
 
-    They go by the environment of that one process. Raises Refused if sequelize-cli is not installed there; Failed with
-    its own words if it stopped: migrations before the one that it stopped at are done.
+    The credentials are passed in the environment of that process. Raises Refused if sequelize-cli is not installed in
+    the checkout; Failed with its error if a migration failed: the migrations before it are done.
     """
     given = _connection(connection)
     with as_file(files("task_migration") / "prepare" / "sequelize" / "config.cjs") as config:
@@ -97,9 +97,9 @@ def migrate(directory: str, connection: database.Connection) -> None:
     if given["password"]:
         complaint = complaint.replace(given["password"], "***")
     raise Failed(
-        "sequelize-cli stopped; the migrations that it ended before are recorded",
+        "sequelize-cli failed; the migrations that it finished are recorded",
         measured=complaint,
-        next_step="correct what it names, then run the same command again: it goes on where it stopped",
+        next_step="fix the reported error, then run the same command again: it continues where it stopped",
     )
 
 
@@ -107,20 +107,20 @@ def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         raise Refused(
-            "Node.js is not installed, and schema_runner is sequelize",
-            measured=f"no {name} on PATH",
+            "schema_runner is sequelize, but Node.js is not installed",
+            measured=f"no {name} in PATH",
             next_step="install Node.js 18 or newer, or set schema_runner: sql in the inventory",
         )
     return found
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would make node-pg go elsewhere or Sequelize print its configuration."""
+    """Returns this environment without variables that redirect node-pg or make Sequelize print its configuration."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG") and name != "DEBUG"}
 
 
 def _run(arguments: Sequence[str], directory: Path, environment: Mapping[str, str]) -> _ProgramEnded:
-    """Runs a program in its own process group, so that an interrupt leaves none of its children behind."""
+    """Runs a program in its own process group, so that an interrupt can end its children too."""
     process = subprocess.Popen(
         arguments,
         cwd=directory,
@@ -142,7 +142,7 @@ def _run(arguments: Sequence[str], directory: Path, environment: Mapping[str, st
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Asks its group to end, and kills what is still there after ``STOP_SECONDS``."""
+    """Terminates the process group, and kills what still runs after ``STOP_SECONDS``."""
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.communicate(timeout=STOP_SECONDS)
@@ -152,15 +152,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _complaint(errors: str, output: str, code: int) -> str:
-    """The line that says what went wrong: the one marked as an error, else the last that is no mere warning."""
+    """Returns the line that describes the failure: one marked as an error, else the last that is not a warning."""
     lines = [line.strip() for line in errors.splitlines() if line.strip() and not line.startswith("npm warn")]
     marked = [line for line in lines if line.startswith(("ERROR:", "npm error", "Error:")) or "Error: " in line]
-    said = marked or lines[-1:] or output.strip().splitlines()[-1:]
-    return said[0] if said else f"exit code {code} and not a word"
+    found = marked or lines[-1:] or output.strip().splitlines()[-1:]
+    return found[0] if found else f"exit code {code}, no error message"
 
 
 def _connection(connection: database.Connection) -> dict[str, Any]:
-    """A Sequelize configuration for the very database and login of a session of ours."""
+    """Returns a Sequelize configuration for the database and login of this session."""
     info = connection.info
     ssl, any_host_name = _ssl(connection)
     return {
@@ -176,7 +176,7 @@ def _connection(connection: database.Connection) -> dict[str, Any]:
 
 
 def _ssl(connection: database.Connection) -> tuple[dict[str, Any] | bool, bool]:
-    """Node's TLS options for what libpq agreed on, and whether the certificate may be for any host (verify-ca)."""
+    """Returns Node's TLS options for this session's TLS, and whether any host name is allowed (verify-ca)."""
     if not connection.pgconn.ssl_in_use:
         return False, False
     parameters = connection.info.get_parameters()

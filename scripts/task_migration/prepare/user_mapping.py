@@ -1,4 +1,4 @@
-"""cognito_user_mapping: which user of Laravel's is which Cognito user, kept in step with users.cognito_sub."""
+"""cognito_user_mapping: maps Laravel's users to Cognito users, and is updated when users.cognito_sub changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SAMPLE = 10
 def user_mapping(
     *, laravel_dsn: str, state: Literal["present", "absent"] = "present", lock_timeout_seconds: float = 2, check: bool
 ) -> Outcome:
-    """Makes the mapping table, lets it follow users.cognito_sub from now on, and registers the users who have a sub.
+    """Creates the mapping table and the triggers that update it, and registers the users who have a Cognito sub.
 
-    ``state=absent`` takes the table and the triggers away. Details: ``registered``, ``users_with_sub``. Raises Refused
-    when one sub is borne by two users, or a user has one sub in ``users`` and another in the table.
+    ``state=absent`` removes the table and the triggers. Details: ``registered``, ``users_with_sub``. Raises Refused if
+    two users have the same sub, or if a user has one sub in ``users`` and another in the table.
     """
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.connect(side, "user_mapping") as connection:
@@ -39,16 +39,14 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
     to_register = _value(connection, "users to register") if exists else with_sub
     steps = [
         *([] if exists else ["table cognito_user_mapping"]),
-        *([] if follows else ["triggers that follow users.cognito_sub"]),
+        *([] if follows else ["triggers on users.cognito_sub"]),
         *([f"{to_register} users"] if to_register else []),
     ]
     if not check:
         if not exists:
             with_lock_retry(side, connection, lock_timeout, "creating cognito_user_mapping", _run("create table"))
         if not follows:
-            with_lock_retry(
-                side, connection, lock_timeout, "letting cognito_user_mapping follow", _run("create follower")
-            )
+            with_lock_retry(side, connection, lock_timeout, "creating the triggers on users", _run("create follower"))
         grants.give(connection)
         if to_register:
             connection.execute(sql_files.statement(_FILE, "register users"))
@@ -62,11 +60,11 @@ def _present(side: database.Side, connection: database.Connection, lock_timeout:
 
 
 def require_no_doubt(connection: database.Connection) -> None:
-    """Raises Refused if it can't be told which user a Cognito sub means, or which sub a user has."""
+    """Raises Refused if the user of a Cognito sub, or the sub of a user, is ambiguous."""
     shared = [row[0] for row in connection.execute(sql_files.statement(_FILE, "subs of two users"))]
     if shared:
         raise Refused(
-            "one Cognito sub is borne by two users, so whose tasks they are can't be told",
+            "two users have the same Cognito sub, so the owner of their tasks is ambiguous",
             measured=f"{len(shared)} subs; users {'; '.join(str(ids) for ids in shared[:_SAMPLE])}",
             allowed="0",
             next_step="correct users.cognito_sub of these users in Laravel, then run the same command again",
@@ -79,7 +77,7 @@ def require_no_doubt(connection: database.Connection) -> None:
             "users have one Cognito sub in users and another in cognito_user_mapping",
             measured=f"{len(differing)} users: {differing[:_SAMPLE]}",
             allowed="0",
-            next_step="delete the wrong rows of cognito_user_mapping (the table is filled anew), then run again",
+            next_step="delete the wrong rows of cognito_user_mapping, then run the same command again to add them",
         )
 
 
@@ -88,13 +86,13 @@ def _absent(side: database.Side, connection: database.Connection, lock_timeout: 
     follows = _value(connection, "followers") > 0
     if not check:
         if follows:
-            with_lock_retry(side, connection, lock_timeout, "taking the triggers off users", _run("drop followers"))
+            with_lock_retry(side, connection, lock_timeout, "dropping the triggers on users", _run("drop followers"))
         if exists:
             with_lock_retry(side, connection, lock_timeout, "dropping cognito_user_mapping", _run("drop table"))
     there = exists or follows
     return Outcome(
         changed=there,
-        message="cognito_user_mapping: " + (f"{'would be ' if check else ''}taken away" if there else "is not there"),
+        message="cognito_user_mapping: " + (f"{'would be ' if check else ''}removed" if there else "does not exist"),
     )
 
 

@@ -1,4 +1,5 @@
--- The plan's table of who is who, in Laravel's database, and the triggers by which it follows users.cognito_sub.
+-- The plan's table that maps Laravel's users to Cognito users, in Laravel's database, and the triggers that update it when
+-- users.cognito_sub changes.
 
 -- name: create table
 CREATE TABLE IF NOT EXISTS cognito_user_mapping (
@@ -8,8 +9,8 @@ CREATE TABLE IF NOT EXISTS cognito_user_mapping (
 );
 
 -- name: create follower
--- A sub that another user already bears maps to nobody: the application's write goes through, and her tasks wait in
--- quarantine as owner_unmapped.
+-- A sub that another user already has is not mapped: the application's write succeeds, and the user's tasks are quarantined
+-- as owner_unmapped.
 CREATE SCHEMA IF NOT EXISTS task_migration;
 CREATE OR REPLACE FUNCTION task_migration.follow_cognito_sub() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$

@@ -1,5 +1,5 @@
-// The connection for sequelize-cli, from the environment of the one process that runs it: a password in a file could be
-// left behind, and one in the arguments could be read by everybody.
+// The connection for sequelize-cli, from the environment of its process: a password in a file might remain there, and a
+// password in the arguments is visible to every user of the machine.
 const connection = JSON.parse(process.env.TASK_MIGRATION_CONNECTION);
 const { ssl } = connection.dialectOptions;
 

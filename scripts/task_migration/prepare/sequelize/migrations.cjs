@@ -1,5 +1,5 @@
 // Prints, as one line of JSON, which migrations sequelize-cli would find in the current directory. Its own
-// db:migrate:status would tell too, but makes the table SequelizeMeta when it is asked.
+// db:migrate:status prints them too, but it creates the table SequelizeMeta.
 const fs = require('fs');
 const path = require('path');
 

@@ -3,7 +3,7 @@ key: task_id
 base: {table: tasks, column: id}
 parent: {table: tasks, column: task_id}
 destination_owned:
-  id: the Task Service numbers these rows; a task has one at most
+  id: the Task Service assigns these ids; a task has at most one row
 capture:
   tasks: {column: id, root: id}
   cognito_user_mapping: {column: laravel_user_id}

@@ -3,7 +3,7 @@ key: task_id
 base: {table: tasks, column: id}
 parent: {table: tasks, column: task_id}
 destination_owned:
-  id: the Task Service numbers these rows; a task has one at most
+  id: the Task Service assigns these ids; a task has at most one row
   comment: Laravel has no comments on approvals
 destination_only: >-
   stored.status::text = 'rejected'
@@ -13,8 +13,8 @@ capture:
   cognito_user_mapping: {column: laravel_user_id}
 */
 
--- An approved task has an approval by its approver. A completed task that waits for approval has a pending one, of
--- whoever assigned the task. approver_id may not be NULL: where nobody is known the approval is held back, not invented.
+-- An approved task has an approval by its approver. A completed task that waits for approval has a pending one, by the user
+-- who assigned the task. approver_id must not be NULL: if the user is not known, the approval is quarantined, not invented.
 
 -- name: candidates
 SELECT t.id AS key
@@ -51,8 +51,8 @@ CROSS JOIN LATERAL (
     WHERE t.priority NOT BETWEEN 1 AND 5 OR owner.laravel_user_id IS NULL
     UNION ALL
     SELECT 'approval_without_approver',
-           CASE WHEN t.approved_at IS NOT NULL THEN 'who approved the task' ELSE 'who assigned the task' END ||
-           ' is not known or has no Cognito sub'
+           'the user who ' || CASE WHEN t.approved_at IS NOT NULL THEN 'approved' ELSE 'assigned' END ||
+           ' the task is unknown or has no Cognito sub'
     WHERE approver.laravel_user_id IS NULL
 ) found
 WHERE t.deleted_at IS NULL

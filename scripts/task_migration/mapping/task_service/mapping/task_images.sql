@@ -12,7 +12,7 @@ ledger:
     id: [bigint, moved]
     task_id: [bigint, moved]
     file_path: [character varying(255), derived, "s3_key and s3_url"]
-    approved_at: [timestamp without time zone, kept, "the Task Service approves tasks and not images"]
+    approved_at: [timestamp without time zone, kept, "the Task Service approves tasks, not images"]
     delete_at: [timestamp without time zone, kept, "Laravel's own clean-up date"]
     created_at: [timestamp without time zone, moved]
     updated_at: [timestamp without time zone, moved]
@@ -26,7 +26,7 @@ WHERE t.deleted_at IS NULL
   AND true /* selected: i.id */;
 
 -- name: rows
--- s3_url is the object's address, percent-encoded; a signed one would expire, so readers sign it from s3_key.
+-- s3_url is the object's URL, percent-encoded. It is not signed, because a signature expires; readers sign s3_key.
 SELECT i.id,
        i.task_id,
        i.file_path AS s3_key,

@@ -17,7 +17,7 @@ ledger:
     id: [bigint, moved]
     user_id: [bigint, derived, "user_id, through cognito_user_mapping"]
     source_proposal_id: [bigint, kept, "proposals stay with Laravel until the AI Service"]
-    assigned_by_user_id: [bigint, derived, "approver of an approval that is waited for"]
+    assigned_by_user_id: [bigint, derived, "approver of a pending approval"]
     approved_by_user_id: [bigint, derived, "approved_by, through cognito_user_mapping"]
     title: [character varying(255), moved]
     description: [text, moved]
@@ -25,23 +25,23 @@ ledger:
     span: [integer, kept, "the Task Service has no span"]
     priority: [smallint, derived, "difficulty"]
     group_task_id: [uuid, derived, "group_tasks.group_id"]
-    reward: [integer, derived, "group_tasks.reward; of a task in no group kept in Laravel"]
-    requires_approval: [boolean, derived, "group_tasks.requires_approval; of a task in no group kept in Laravel"]
-    requires_image: [boolean, derived, "group_tasks.requires_image; of a task in no group kept in Laravel"]
+    reward: [integer, derived, "group_tasks.reward; kept in Laravel for a task without a group"]
+    requires_approval: [boolean, derived, "group_tasks.requires_approval; kept in Laravel for a task without a group"]
+    requires_image: [boolean, derived, "group_tasks.requires_image; kept in Laravel for a task without a group"]
     approved_at: [timestamp without time zone, moved]
     is_completed: [boolean, derived, "status"]
     completed_at: [timestamp without time zone, moved]
     created_at: [timestamp without time zone, moved]
     updated_at: [timestamp without time zone, moved]
-    deleted_at: [timestamp without time zone, derived, "a soft-deleted task is no row in the Task Service"]
+    deleted_at: [timestamp without time zone, derived, "a soft-deleted task has no row in the Task Service"]
   task_tag:
     task_id: [bigint, derived, "tags"]
     tag_id: [bigint, derived, "tags"]
   tags:
     id: [bigint, derived, "tags"]
     name: [character varying(255), derived, "tags"]
-    created_at: [timestamp without time zone, kept, "the Task Service keeps a tag's name alone"]
-    updated_at: [timestamp without time zone, kept, "the Task Service keeps a tag's name alone"]
+    created_at: [timestamp without time zone, kept, "the Task Service stores only a tag's name"]
+    updated_at: [timestamp without time zone, kept, "the Task Service stores only a tag's name"]
 */
 
 -- name: candidates
@@ -51,7 +51,7 @@ WHERE t.deleted_at IS NULL
   AND true /* selected: t.id */;
 
 -- name: rows
--- Tags come from one aggregate that is joined: a lateral or correlated one is twice the work for Laravel's server.
+-- Tags come from one joined aggregate: a lateral or correlated subquery is twice the work for Laravel's server.
 SELECT t.id,
        owner.cognito_sub AS user_id,
        t.title,
@@ -86,9 +86,9 @@ WHERE t.deleted_at IS NULL
   AND true /* selected: t.id */;
 
 -- name: quarantine
--- Owners by way of users: few have no sub, and their tasks are found by an index.
+-- Joined from users: few of them have no sub, and their tasks are found by an index.
 SELECT t.id AS key, 'owner_unmapped' AS kind, true AS held_back,
-       'user ' || t.user_id || ' has no Cognito sub; the task crosses by itself when she gets one' AS reason
+       'user ' || t.user_id || ' has no Cognito sub; the task is migrated automatically once the user has one' AS reason
 FROM users u
 JOIN tasks t ON t.user_id = u.id
 WHERE t.deleted_at IS NULL
@@ -103,7 +103,7 @@ CROSS JOIN LATERAL (
     WHERE t.priority NOT BETWEEN 1 AND 5
     UNION ALL
     SELECT 'approver_unmapped', false,
-           'approver, user ' || t.approved_by_user_id || ', has no Cognito sub; the task crosses without an approver'
+           'approver, user ' || t.approved_by_user_id || ', has no Cognito sub; the task is migrated without an approver'
     WHERE t.approved_by_user_id IS NOT NULL
       AND NOT EXISTS (
           SELECT FROM cognito_user_mapping approver WHERE approver.laravel_user_id = t.approved_by_user_id

@@ -12,14 +12,14 @@ FROM task_images i
 WHERE true /* selected: i.id */;
 
 -- name: staged
--- in Laravel's database, as are all that follow
+-- in Laravel's database, as are all following blocks
 SELECT *
 FROM json_to_recordset('[]' /* rows */) AS given (
     id bigint, task_id bigint, s3_key text, created_at timestamptz, updated_at timestamptz
 );
 
 -- name: held back
--- Nothing but what is held back with its task.
+-- Only images whose task is held back.
 SELECT s.id AS key, 'parent_refused' AS kind, false
 FROM staged s
 JOIN task_migration.quarantine parent ON parent.table_name = 'tasks' AND parent.key = s.task_id AND parent.held_back;
@@ -39,13 +39,13 @@ LEFT JOIN task_images known ON known.id = s.id
 WHERE s.id <> ALL ('{}'::bigint[] /* held */);
 
 -- name: waiting
--- Their task is not there yet.
+-- Their task does not exist in Laravel yet.
 SELECT s.id AS key, s.task_id AS root
 FROM staged s
 WHERE s.id <> ALL ('{}'::bigint[] /* held */) AND NOT EXISTS (SELECT FROM tasks parent WHERE parent.id = s.task_id);
 
 -- name: gone
--- Only while their task lives in the Task Service: a deleted task keeps its images in Laravel, where it can be restored.
+-- Only while their task exists in the Task Service: a deleted task keeps its images in Laravel, where it can be restored.
 DELETE FROM task_images known
 WHERE known.id = ANY ('{}'::bigint[] /* gone */) AND known.task_id = ANY ('{}'::bigint[] /* living */)
 RETURNING known.id;

@@ -4,7 +4,7 @@ unit: tasks
 writes: tasks
 */
 
--- What the Task Service's task, its group and its approval are in Laravel's words.
+-- Converts the Task Service's task, its group and its approval to a row of Laravel's tasks.
 
 -- name: rows
 -- in the Task Service's database
@@ -19,7 +19,7 @@ LEFT JOIN task_approvals a ON a.task_id = t.id
 WHERE true /* selected: t.id */;
 
 -- name: staged
--- in Laravel's database, as are all that follow
+-- in Laravel's database, as are all following blocks
 SELECT *
 FROM json_to_recordset('[]' /* rows */) AS given (
     id bigint, owner text, title text, description text, difficulty bigint, status text, completed_at timestamptz,
@@ -29,8 +29,7 @@ FROM json_to_recordset('[]' /* rows */) AS given (
 );
 
 -- name: held back
--- The first reason of each row that may not cross, least of all with something invented in it; and whether its tags are
--- others than in Laravel.
+-- The first reason for which a row cannot be synced (no value is ever invented), and whether its tags differ from Laravel's.
 SELECT s.id AS key,
        CASE
            WHEN owner.laravel_user_id IS NULL THEN 'owner_unmapped'
@@ -54,8 +53,8 @@ LEFT JOIN cognito_user_mapping asked ON asked.cognito_sub = s.asked_approver
 LEFT JOIN tasks known ON known.id = s.id;
 
 -- name: placed
--- Columns of Laravel's own stay as they are; so does what already means the same: a priority of NULL is 3, a reward of a
--- task in no group is Laravel's alone, a time in an hour that was skipped is the time that it became.
+-- Columns that only Laravel has stay as they are. So do values that already mean the same: a priority of NULL means 3, the
+-- reward of a task without a group exists only in Laravel, and a time in the hour that a clock change skipped.
 SELECT s.id,
        owner.laravel_user_id AS user_id,
        CASE WHEN s.asked_approver IS NOT NULL THEN asked.laravel_user_id ELSE known.assigned_by_user_id END
@@ -98,7 +97,7 @@ LEFT JOIN tasks known ON known.id = s.id
 WHERE s.id <> ALL ('{}'::bigint[] /* held */);
 
 -- name: seen again
--- Asked before: images that Laravel kept of a task that it had deleted, and that comes back now.
+-- Run before the upsert: images that Laravel kept of a task that it had deleted and that is restored now.
 SELECT 'task_images' AS unit, image.id AS key, image.task_id AS root
 FROM staged s
 JOIN tasks known ON known.id = s.id AND known.deleted_at IS NOT NULL
@@ -115,14 +114,14 @@ WHERE s.id = ANY ('{}'::bigint[] /* retagged */)
   AND NOT EXISTS (SELECT FROM tags known WHERE known.name = wanted.name)
 ON CONFLICT DO NOTHING;
 
--- name: after, tags that a task bears no more
+-- name: after, removed tags of a task
 DELETE FROM task_tag borne
 USING staged s, tags tag
 WHERE borne.task_id = s.id AND tag.id = borne.tag_id AND NOT s.tags ? tag.name
   AND s.id = ANY ('{}'::bigint[] /* retagged */);
 
--- name: after, tags that a task bears now
--- Names are not unique in Laravel: the oldest tag of the name, unless the task bears one of that name already.
+-- name: after, added tags of a task
+-- Names are not unique in Laravel: it uses the oldest tag with the name, unless the task has one with that name already.
 INSERT INTO task_tag (task_id, tag_id)
 SELECT s.id, (SELECT min(tag.id) FROM tags tag WHERE tag.name = wanted.name)
 FROM staged s
@@ -135,7 +134,7 @@ WHERE s.id = ANY ('{}'::bigint[] /* retagged */)
 ON CONFLICT DO NOTHING;
 
 -- name: gone
--- What the Task Service deletes, Laravel deletes softly.
+-- A task that the Task Service deletes is soft-deleted in Laravel.
 UPDATE tasks known
 SET deleted_at = localtimestamp(0) AT TIME ZONE 'UTC' AT TIME ZONE current_setting('task_migration.laravel_timezone'),
     updated_at = localtimestamp(0) AT TIME ZONE 'UTC' AT TIME ZONE current_setting('task_migration.laravel_timezone')
