@@ -334,7 +334,7 @@ def test_repeated_keys_are_refused_with_samples(target: Database) -> None:
     )
     before = catalog(target)
     for check in (True, False):
-        with pytest.raises(Refused, match=r"group_tasks has more than one row for a task.*1 duplicate values of task_id: \[1\]"):
+        with pytest.raises(Refused, match=r"more than one row for a task.*1 duplicate values of task_id: \[1\]"):
             schema(task_service_dsn=target.dsn, check=check)
     assert catalog(target) == before
 
