@@ -129,7 +129,7 @@ SCENARIOS: dict[str, tuple[Expected, ...]] = {
     "delete_a_tag": (Expected("SELECT id FROM tasks WHERE tags ? 'タグ 13'", []),),
     "bulk_update": (
         tasks("difficulty, updated_at", {3: (5, NOW), 10: (5, NOW)}),
-        tasks("title", {27: ("THE SAME GROUP, NO REWARD, FLAGS NULL !",), 34: ("BEARS TWO TAGS OF THE SAME NAME !",)}),
+        tasks("title", {27: ("THE SAME GROUP, NO REWARD, FLAGS NULL !",), 34: ("HAS TWO TAGS OF THE SAME NAME !",)}),
     ),
     "bulk_delete_and_restore": (
         none_of("tasks", 59, 62, 65, 68, 71, 74, 77),
