@@ -168,7 +168,7 @@ def test_where_the_code_is_gone_already_there_is_nothing_to_do(laravel: Laravel)
 def test_a_dirty_tree_is_refused(laravel: Laravel, name: str) -> None:
     (laravel.folder / name).write_text("not committed\n")
     before = laravel.everything()
-    with pytest.raises(Refused, match=rf"not committed; measured: 1 files: {name};"):
+    with pytest.raises(Refused, match=rf"uncommitted changes; measured: 1 files: {name};"):
         laravel.remove()
     assert laravel.everything() == before
 
