@@ -396,7 +396,7 @@ def test_where_traffic_is_thin_probes_at_the_rate_that_is_offered_prove_the_weig
         time.sleep(3)
         said = _refused({**options, "canary_confidence_percent": 95})
         assert re.search(
-            r"0 of \d requests failed, a proof needs 2,995 requests: \d+ (d|h|min).* more at \d+(\.\d+)? requests per sec",
+            r"0 of \d requests failed, a proof needs 2,995 requests: \d+ (d|h|min).* more at \d+(\.\d+)? requests",
             said,
         )
         assert re.search(r"-e weight=5 -e canary_probe_rate=\d+ sends", said)

@@ -108,7 +108,7 @@ def test_a_cloudwatch_that_never_answers_is_said_once_in_the_log_and_nothing_is_
         ending.join(10)
         assert time.monotonic() - began < 5
     assert log.read_text().count("not published") == 1
-    assert "entries carried in" in log.read_text()
+    assert "entries synced in" in log.read_text()
 
 
 @pytest.fixture
