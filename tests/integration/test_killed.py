@@ -27,7 +27,10 @@ KILLS = 20
 TASKS = 200_000
 USUAL_SECONDS = 4.0
 """From the start of a whole copy of so many tasks to its end."""
-COPY = "import json, sys; from task_migration.prepare.bulk_copy import bulk_copy; print(bulk_copy(**json.load(sys.stdin)).message)"
+COPY = (
+    "import json, sys; from task_migration.prepare.bulk_copy import bulk_copy; "
+    "print(bulk_copy(**json.load(sys.stdin)).message)"
+)
 
 
 def test_a_copy_that_is_killed_anywhere_and_run_again_loses_nothing(
