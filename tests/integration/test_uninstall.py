@@ -152,7 +152,7 @@ def test_a_long_transaction_stops_it_and_the_same_command_goes_on(
     capture.capture(laravel_dsn=sides.laravel_dsn, check=False)
     with psycopg.connect(sides.laravel_owner_dsn) as long:
         long.execute("SELECT FROM tags LIMIT 1")
-        with pytest.raises(Failed, match=r"taking capture off tags.*lock on Laravel's database.*run the same command"):
+        with pytest.raises(Failed, match=r"removing capture from tags.*lock on Laravel.*run the same command"):
             uninstall.uninstall(
                 laravel_dsn=sides.laravel_dsn, report_directory=str(sides.reports), lock_timeout_seconds=0.1
             )
