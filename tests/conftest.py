@@ -10,6 +10,7 @@ A database comes from a template in less than 0.1 s, so no test needs to share o
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +22,9 @@ from lab.servers.postgres_server import PostgresServer, free_port
 
 TASK_SERVICE_OWNER = "task_service_admin"
 LONGEST_FIRST = ("tests/playbooks/", "tests/integration/")
+
+# A shell makes its background jobs ignore SIGINT, and every program that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

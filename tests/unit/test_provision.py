@@ -358,6 +358,19 @@ def test_an_endless_terraform_is_stopped_and_told(stage, monkeypatch):
     assert time.monotonic() - began < terraform.GRACE_SECONDS
 
 
+def test_terraform_is_stopped_in_a_background_job_which_ignores_sigint(stage, monkeypatch):
+    monkeypatch.setattr(terraform.Terraform.__init__, "__defaults__", (terraform.progress.no_listener, 1.0))
+    stage.play(plan=[CREATE], apply=[{"sleep": 600}])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    began = time.monotonic()
+    try:
+        with pytest.raises(Failed, match="took too long and was stopped"):
+            stage.provision()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - began < terraform.GRACE_SECONDS
+
+
 class Stubborn:
     """A process that ends when it was waited for so many times, and hears the interrupt of that number."""
 
@@ -386,7 +399,7 @@ class Stubborn:
 def test_an_interrupt_that_is_lost_is_sent_again_until_it_is_heard():
     process = Stubborn(waits=5, hears=3)
     terraform.stop(process, process.heard)
-    assert process.signals == [signal.SIGINT] * 3  # one more would make Terraform give its state up
+    assert process.signals == [signal.SIGTERM] * 3  # one more would make Terraform give its state up
 
 
 def test_that_it_heard_is_what_terraform_itself_says():
@@ -402,7 +415,7 @@ def test_a_terraform_that_hears_nothing_is_killed(monkeypatch):
     monkeypatch.setattr(terraform, "GRACE_SECONDS", 0.05)
     process = Stubborn()
     terraform.stop(process, process.heard)
-    assert set(process.signals[:-1]) == {signal.SIGINT}
+    assert set(process.signals[:-1]) == {signal.SIGTERM}
     assert process.signals[-1] == signal.SIGKILL
 
 

@@ -349,13 +349,15 @@ def _read(stream: Any, into: list[str], hear: Any) -> None:
 def stop(process: subprocess.Popen[str], heard: threading.Event) -> None:
     """Asks Terraform to stop, so that it writes and unlocks its state; kills it after ``GRACE_SECONDS``.
 
-    A signal that arrives while a program starts can be lost, so it is sent again until Terraform reports the interrupt
-    (``heard``). It is not sent after that, because a second signal makes Terraform abandon its state.
+    SIGTERM, which Terraform handles as it handles SIGINT: a shell makes its background jobs ignore SIGINT, and every
+    program that they start inherits that. A signal that arrives while a program starts can be lost, so it is sent
+    again until Terraform reports the interrupt (``heard``). It is not sent after that, because a second signal makes
+    Terraform abandon its state.
     """
     until = time.monotonic() + GRACE_SECONDS
     while (left := until - time.monotonic()) > 0:
         if not heard.is_set():
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         try:
             process.wait(min(REPEAT_SECONDS, left))
         except subprocess.TimeoutExpired:
