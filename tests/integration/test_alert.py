@@ -106,7 +106,7 @@ def test_a_command_that_fails_does_not_keep_the_topic_from_being_told(send, topi
 
 
 def test_ways_that_hang_cost_their_time_limit_once_and_leave_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 3)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
         began = time.monotonic()
         with pytest.raises(Failed, match=r"could not be sent to arn.* and the command sh") as failed:
@@ -117,7 +117,7 @@ def test_ways_that_hang_cost_their_time_limit_once_and_leave_nothing(monkeypatch
                 aws=Aws(REGION, f"http://127.0.0.1:{silent.getsockname()[1]}"),
                 alert_command=["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"],
             )
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * 3, "one after the other they would take that long"
     assert failed.value.measured.endswith("sent to: none")
     child = int((tmp_path / "child").read_text())
     state = Path("/proc", str(child), "stat")

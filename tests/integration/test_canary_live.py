@@ -1,7 +1,5 @@
 """The canary over the lab's gateway, apps, databases and CloudWatch, under live traffic: what is found, and how soon.
 
-pytestmark = pytest.mark.alone
-
 TASK_MIGRATION_CANARY="60 120" is the long form: the period and the delay of the figures in seconds, here as CloudWatch
 has them. It takes a quarter of an hour; with ``-s`` it prints what it measured.
 """

@@ -12,8 +12,6 @@ from task_migration.canary.metric_sources import source
 from task_migration.control import journal
 from task_migration.external.aws import Aws
 
-pytestmark = pytest.mark.alone
-
 FIGURES = {
     "kind": "prometheus",
     "url": "http://127.0.0.1:1",

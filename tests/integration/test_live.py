@@ -1,7 +1,5 @@
 """Live traffic over HTTP on both sides, while the sync is killed and both databases are restarted: nothing is lost.
 
-pytestmark = pytest.mark.alone
-
 TASK_MIGRATION_LIVE="60 500 50" is the long form: seconds, writes a second on Laravel's side, and on the Task Service's.
 """
 

@@ -19,8 +19,7 @@ from task_migration.control import operator_lock
 from task_migration.control.operator_lock import hold, mutating
 from task_migration.errors import Refused
 from task_migration.postgres import database
-
-pytestmark = pytest.mark.alone
+from timed import fastest, seconds_of
 
 
 @pytest.fixture
@@ -66,17 +65,21 @@ def test_a_second_operator_is_told_who_works_and_since_when(laravel_database, pl
         with pytest.raises(Refused) as refused:
             operator_lock.operator_lock(laravel_dsn=dsn, command="rollback-2.1", check=check)
         assert f"phase-2.1-prepare {getpass.getuser()}@" in refused.value.measured
-        assert re.search(r"UTC \(\d s ago\)", refused.value.measured)
+        assert re.search(r"UTC \(\d+ s ago\)", refused.value.measured)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_lock_is_free_within_a_second_of_the_playbooks_end(laravel_database, playbook, end):
     dsn = laravel_database().dsn
-    process = playbook()
-    operator_lock.operator_lock(laravel_dsn=dsn, command="phase-2.1-prepare")
-    assert not is_free(dsn)
-    process.send_signal(end)  # and nobody waits for it: it stays a zombie, as under a busy parent
-    assert until(lambda: is_free(dsn), 1.0)
+
+    def seconds_until_it_is_free():
+        process = playbook()
+        operator_lock.operator_lock(laravel_dsn=dsn, command="phase-2.1-prepare")
+        assert not is_free(dsn)
+        process.send_signal(end)  # and nobody waits for it: it stays a zombie, as under a busy parent
+        return seconds_of(lambda: until(lambda: is_free(dsn), 30))
+
+    assert fastest(seconds_until_it_is_free, 1) < 1
 
 
 def test_the_lock_does_not_outlive_a_playbook_that_ends_while_it_is_taken(laravel_database):

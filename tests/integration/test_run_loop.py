@@ -11,6 +11,7 @@ import time
 import pytest
 from lab.servers.postgres_server import free_port
 from task_migration.runtime import health_endpoint
+from timed import fastest, seconds_of
 
 # Each step carries one entry while "work" is there. "down", "refused" and "problem" are what goes wrong.
 WORKER = """
@@ -80,7 +81,7 @@ class Sync:
             command = [sys.executable, "-c", WORKER, str(here), str(port)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
-    def becomes(self, state, seconds=5.0):
+    def becomes(self, state, seconds=30.0):
         """Waits until health says so; what else it says then."""
         until = time.monotonic() + seconds
         while True:
@@ -92,7 +93,7 @@ class Sync:
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def now(self, *names):
         """Exactly these things go wrong from now on."""
@@ -127,10 +128,10 @@ def test_a_database_that_goes_away_and_comes_back_is_waited_for(sync, tmp_path):
     time.sleep(1)
     assert running.becomes("reconnecting")["last_error"].endswith("Laravel's database cannot be reached")
     running.now("work")
-    before = running.becomes("running", seconds=3)["entries_total"]
-    time.sleep(0.2)
-    said = running.becomes("running")
-    assert said["entries_total"] > before
+    before = running.becomes("running")["entries_total"]
+    deadline = time.monotonic() + 30
+    while (said := running.becomes("running"))["entries_total"] <= before:
+        assert time.monotonic() < deadline
     assert said["lag_ms"]["p95"] == pytest.approx(4, rel=0.01)
     assert running.stop() == 0
     log = running.log.read_text()
@@ -144,10 +145,14 @@ def test_the_switch_is_honoured_within_a_second_both_ways(sync, tmp_path):
     (tmp_path / "work").touch()
     running = sync()
     running.becomes("running")
-    running.now("off")
-    running.becomes("paused", seconds=1)
-    running.now("work")
-    running.becomes("running", seconds=1)
+
+    def seconds_there_and_back():
+        running.now("off")
+        there = seconds_of(lambda: running.becomes("paused"))
+        running.now("work")
+        return max(there, seconds_of(lambda: running.becomes("running")))
+
+    assert fastest(seconds_there_and_back, 1) < 1
 
 
 def test_what_a_human_must_set_right_stops_the_carrying_and_not_the_process(sync, tmp_path):
@@ -180,7 +185,7 @@ def test_a_batch_under_way_is_brought_to_its_end_before_it_stops(sync, tmp_path,
     time.sleep(0.1)
     assert not (tmp_path / "ended").exists()
     (tmp_path / "enough").touch()
-    assert running.process.wait(10) == 0
+    assert running.process.wait(30) == 0
     assert (tmp_path / "ended").exists()
     assert "1 entries synced in 1 batches" in running.log.read_text()
 
@@ -189,12 +194,18 @@ def test_idle_or_disconnected_it_stops_at_once(sync, tmp_path):
     for trouble in ((), ("down",), ("refused",), ("problem",)):
         for name in trouble:
             (tmp_path / name).write_text("it is not right")
-        running = sync()
-        running.becomes({(): "running", ("down",): "reconnecting"}.get(trouble, "blocked"))
-        began = time.monotonic()
-        assert running.stop() == 0
-        assert time.monotonic() - began < 1
-        running.now()
+        state = {(): "running", ("down",): "reconnecting"}.get(trouble, "blocked")
+
+        def seconds_to_stop(state=state):
+            running = sync()
+            running.becomes(state)
+            seconds = seconds_of(running.stop)
+            assert running.process.returncode == 0
+            return seconds
+
+        assert fastest(seconds_to_stop, 1) < 1
+        for name in trouble:
+            (tmp_path / name).unlink()
 
 
 def test_a_second_one_on_the_same_port_says_so_in_one_line_and_ends_with_1(sync):
@@ -202,7 +213,7 @@ def test_a_second_one_on_the_same_port_says_so_in_one_line_and_ends_with_1(sync)
     first.becomes("running")
     first.log.write_text("")
     second = sync(first.port)
-    assert second.process.wait(5) == 1
+    assert second.process.wait(30) == 1
     assert [f"127.0.0.1:{first.port} is in use" in line for line in second.log.read_text().splitlines()] == [True]
     first.becomes("running")
 

@@ -29,8 +29,6 @@ from task_migration.runtime.service import Service, core_command
 from task_migration.runtime.service_host import host
 from task_migration.sync import capture
 
-pytestmark = pytest.mark.alone
-
 NOTHING = dict.fromkeys(
     ("acknowledged", "present", "superseded", "in conflict", "lost", "doubled", "resurrected", "unknown"), 0
 )
@@ -310,12 +308,31 @@ def start(endpoints, ledger, *more):
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def sent_to(ledger):
+    """How many requests are in the ledger so far."""
+    return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+
+
+def ended(process):
+    """What the traffic counted, ended by SIGTERM."""
+    process.send_signal(signal.SIGTERM)
+    return json.loads(process.communicate(timeout=60)[0])
+
+
 def test_every_acknowledged_write_is_found_after_the_drain_and_a_lost_one_is_missed(sides, endpoints, tmp_path, capsys):
     sides.copy()
     ledger = tmp_path / "ledger"
     asked = ["check", "--endpoints", str(endpoints), "--ledger", str(ledger)]
-    process = start(endpoints, ledger, "--laravel-writes", "120", "--reads", "40", "--seconds", "3")
-    said = json.loads(process.communicate(timeout=30)[0])
+    process = start(endpoints, ledger, "--laravel-writes", "120", "--reads", "40")
+    until(lambda: sent_to(ledger) > 400)
+    said = ended(process)
     writes = list(read(ledger))
     acknowledged = [write for write in writes if write.outcome == "acknowledged" and write.writes]
     assert process.returncode == 0
@@ -337,12 +354,8 @@ def test_every_acknowledged_write_is_found_after_the_drain_and_a_lost_one_is_mis
 def test_sigterm_ends_it_in_order_and_both_sides_were_written_to(endpoints, tmp_path):
     ledger = tmp_path / "ledger"
     process = start(endpoints, ledger, "--laravel-writes", "60", "--task-service-writes", "60")
-    deadline = time.monotonic() + 20
-    while not ledger.exists() or ledger.read_bytes().count(b"\n") < 60:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    said = json.loads(process.communicate(timeout=10)[0])
+    until(lambda: sent_to(ledger) >= 60)
+    said = ended(process)
     assert process.returncode == 0
     assert ledger.read_bytes().endswith(b"\n")
     counted = {side: sum(w.outcome == "acknowledged" and w.side == side for w in read(ledger)) for side in said_sides()}
@@ -425,26 +438,24 @@ def synced(sides, tmp_path):
 
 def at_rest(sides):
     """Waits until all changes are carried."""
-    deadline = time.monotonic() + 20
-    while sides.ours("SELECT count(*) FROM task_migration.change_log") != [(0,)] or sides.target(
-        "SELECT count(*) FROM task_migration.change_log"
-    ) != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    waiting = "SELECT count(*) FROM task_migration.change_log"
+    until(lambda: sides.ours(waiting) == sides.target(waiting) == [(0,)])
 
 
 def test_users_of_both_sides_at_once_are_served_without_fail_and_find_what_they_wrote(
     synced, stage, endpoints, tmp_path, capsys
 ):
     ledger = tmp_path / "ledger"
-    process = start(endpoints, ledger, "--gateway-requests", "200", "--seconds", "14")
+    process = start(endpoints, ledger, "--gateway-requests", "100")
     for percent in (0, 25, 50, 100, 50):
         stage.weigh(percent)
-        time.sleep(2.2)
+        before = sent_to(ledger)
+        until(lambda before=before: sent_to(ledger) > before + 200)
     told = json.loads(endpoints.read_text())
     switched = time.time()
     httpx.put(f"{told['task_service_url']}/lab/faults", json={"error_rate": 0.3}).raise_for_status()
-    said = json.loads(process.communicate(timeout=30)[0])
+    until(lambda: sum(one.failed and one.sent > switched for one in read(ledger)) > 10)
+    said = ended(process)
     at_rest(synced)
     capsys.readouterr()
     asked = ["check", "--endpoints", str(endpoints), "--ledger", str(ledger), "--fault-from", str(switched)]
@@ -459,8 +470,8 @@ def test_users_of_both_sides_at_once_are_served_without_fail_and_find_what_they_
     assert found["failed requests"] == found["failed during the fault"] > 10, shown
     assert "failed during the fault" in shown
     assert found["side unknown"] == 0
-    assert found["requests"] == found["answered by laravel"] + found["answered by task_service"] > 1500
-    assert min(found["answered by laravel"], found["answered by task_service"]) > 500
+    assert found["requests"] == found["answered by laravel"] + found["answered by task_service"] > 750
+    assert min(found["answered by laravel"], found["answered by task_service"]) > 250
     assert found["longest write pause ms"] < 5000
     assert said["laravel acknowledged"] + said["task_service acknowledged"] == found["acknowledged"]
     requests = list(read(ledger))
@@ -470,22 +481,25 @@ def test_users_of_both_sides_at_once_are_served_without_fail_and_find_what_they_
     assert synced.verify().details["passed"]
 
 
-def test_at_most_one_request_of_a_task_is_under_way_and_what_is_new_or_gone_is_left_alone(stage, endpoints, tmp_path):
-    ledger = tmp_path / "ledger"
-    start(endpoints, ledger, "--gateway-requests", "200", "--seconds", "7").communicate(timeout=30)
+def followed_by(ledger):
+    """Each request to a task with the next one to the same task."""
     tasks = {}
     for one in read(ledger):
         if one.task is not None:
             tasks.setdefault(one.task, []).append(one)
-    followed = 0
-    for requests in tasks.values():
-        requests.sort(key=lambda one: one.sent)
-        for earlier, later in pairwise(requests):
-            followed += 1
-            assert earlier.answered <= later.sent
-            assert earlier.verb != "delete"
-            assert earlier.verb != "create" or later.sent >= earlier.answered + SYNC_SECONDS - 0.01
-    assert followed > 50
+    return [pair for requests in tasks.values() for pair in pairwise(sorted(requests, key=lambda one: one.sent))]
+
+
+def test_at_most_one_request_of_a_task_is_under_way_and_what_is_new_or_gone_is_left_alone(stage, endpoints, tmp_path):
+    ledger = tmp_path / "ledger"
+    process = start(endpoints, ledger, "--gateway-requests", "100")
+    until(lambda: ledger.exists() and len(followed_by(ledger)) > 50)
+    ended(process)
+    found = followed_by(ledger)
+    for earlier, later in found:
+        assert earlier.answered <= later.sent
+        assert earlier.verb != "delete"
+        assert earlier.verb != "create" or later.sent >= earlier.answered + SYNC_SECONDS - 0.01
 
 
 def test_no_answer_has_no_side_and_is_a_failure(stage, endpoints, tmp_path):
