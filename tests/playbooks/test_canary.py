@@ -121,7 +121,7 @@ def test_a_stale_verdict_touches_nothing(visited, refused):
 def test_errors_while_it_bakes_take_it_back_to_the_weight_before(visited):
     before = at(visited, 5)
     longer = ("-e", "canary_bake_seconds=20", "-e", "canary_hold_seconds=20")
-    ran = visited.listen(*visited.canary(25, *longer), at="baking at 25 %", act=lambda: visited.fail(0.05))
+    ran = visited.listen(*visited.canary(25, *longer), at="baking at 25 %", act=lambda: visited.fail(0.5))
     visited.fail(0)
     assert ran.code != 0
     assert "Phase 2.4 stopped at 25 %: Failed: the canary failed at 25 %" in ran.errors[-1]
@@ -165,7 +165,7 @@ def test_the_watch_brings_everybody_home_within_a_minute_of_the_breach(visited):
 
     def fail():
         began.append(time.time())
-        visited.fail(0.05)
+        visited.fail(0.5)
 
     # The dual write's own bound is out of the way: of so few probes two that fail would be a breach of it.
     words = (WATCH, *QUICK, "-e", "watch_interval_seconds=2", "-e", "trigger_error_rate_percent=50")
