@@ -83,7 +83,7 @@ def test_verify_is_green_and_names_the_row_that_differs(analytics: Sides) -> Non
     analytics.target("UPDATE task_executions SET actual_effort_minutes = 999 WHERE id = 7")
     with pytest.raises(Exception, match="task_executions 7 different: actual_effort_minutes"):
         analytics.verify(quarantine_signed_off={})
-    assert analytics.reconcile().details["mended"] == 1
+    assert analytics.reconcile().details["reconciled"] == 1
     analytics.verify(quarantine_signed_off={})
 
 

@@ -186,7 +186,7 @@ def kept(laravel_server, laravel_template):
     laravel_server.add_database(name, "laravel", template=laravel_template(150))
     dsn = laravel_server.dsn(name, "task_migrator")
     outcomes = [write(dsn, f"item {number}", rows=number) for number in range(1, 6)]
-    yield dsn, journal.Mark(*(outcomes[-1].details[name] for name in ("journal", "id", "hash")))
+    yield dsn, journal.EntryHash(*(outcomes[-1].details[name] for name in ("journal", "id", "hash")))
     laravel_server.drop_database(name)
 
 
@@ -345,7 +345,7 @@ def test_whoever_cuts_the_end_off_and_mends_it_is_seen_by_the_marks_alone(tamper
 
 
 def test_marks_of_another_journal_say_nothing(tampered):
-    assert broken(tampered, journal.Mark("00" * 16, 7, "00" * 32)) is None
+    assert broken(tampered, journal.EntryHash("00" * 16, 7, "00" * 32)) is None
 
 
 def test_writers_at_once_make_one_chain(dsn, laravel):

@@ -94,7 +94,7 @@ class Migration:
             self.write(days + 0.3, "2.4", "phase", "done", weight=weight)
 
     def told(self) -> None:
-        """The whole story: a failure, a difference that was mended, a rollback, and forward again."""
+        """The whole story: a failure, a difference that was reconciled, a rollback, and forward again."""
         for days, phase in ((1, "2.1"), (7.5, "2.2"), (14, "2.3")):
             self.write(days, phase, "phase", "started")
             if phase == "2.3":
@@ -111,7 +111,7 @@ class Migration:
         with pytest.raises(Failed):
             self.sides.verify()
         self.sides.reconcile()
-        self.write(34, "2.2", "reconcile", "done", "ansible-playbook reconcile.yml", differences=1, mended=1)
+        self.write(34, "2.2", "reconcile", "done", "ansible-playbook reconcile.yml", differences=1, reconciled=1)
         self.sides.verify()
         self.sides.laravel("UPDATE tasks SET title = %s WHERE id = 60", SECRET)
         self.conflict()
@@ -262,7 +262,7 @@ def test_the_json_holds_what_the_page_says(whole):
     red, green = facts["verdicts"]
     assert (red["passed"], red["differences"], green["passed"], green["differences"]) == (False, 1, True, 0)
     assert [(one["table"], one["key"], one["kind"]) for one in red["named"]] == [("task_images", 20, "missing")]
-    assert [one["evidence"] for one in facts["mended"]] == [{"differences": 1, "mended": 1}]
+    assert [one["evidence"] for one in facts["reconciled"]] == [{"differences": 1, "reconciled": 1}]
     assert facts["sync"]["conflicts"]["newest"][0]["differing"] == ["tasks.title"]
     assert len(facts["journal"]) == facts["status"]["journal"]["entries"]
 

@@ -150,7 +150,7 @@ def test_a_task_service_that_was_not_made_yet_is_said_and_laravels_database_has_
     gone = {**dsns, "laravel_dsn": away}
     with pytest.raises(MigrationError, match=r"Laravel's database .* cannot be reached"):
         compare(gone)
-    assert "not compared: Laravel's database" in compare(gone, way_home=True).message
+    assert "not compared: Laravel's database" in compare(gone, is_rollback=True).message
 
 
 def test_another_account_or_region_is_refused_with_what_to_type(dsns, emulator, monkeypatch):
@@ -162,16 +162,16 @@ def test_another_account_or_region_is_refused_with_what_to_type(dsns, emulator, 
     with pytest.raises(
         Refused, match=rf"measured: account {ACCOUNT}, arn:.*allowed: account 210987654321.*AWS_PROFILE"
     ):
-        compare(dsns, aws_account_id="210987654321", way_home=True, **asked)
+        compare(dsns, aws_account_id="210987654321", is_rollback=True, **asked)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     with pytest.raises(Refused, match=rf"another AWS region; measured: us-east-1; allowed: {REGION}"):
         compare(dsns, aws_account_id=ACCOUNT, **asked)
-    compare(dsns, aws_account_id=ACCOUNT, way_home=True, **asked)
+    compare(dsns, aws_account_id=ACCOUNT, is_rollback=True, **asked)
 
 
 def test_an_aws_that_does_not_answer_stands_in_nobodys_way_home(dsns):
     nowhere = {"aws_account_id": ACCOUNT, "aws_endpoint_url": f"http://127.0.0.1:{free_port()}"}
-    assert "not compared: AWS cannot be reached" in compare(dsns, way_home=True, **nowhere).message
+    assert "not compared: AWS cannot be reached" in compare(dsns, is_rollback=True, **nowhere).message
 
 
 @pytest.mark.parametrize("answer", ["", "staging", "yes", "Production"])
@@ -185,7 +185,7 @@ def test_production_is_named_or_refused_with_the_command(dsns, answer):
 
 
 def test_check_mode_and_ways_home_ask_nobody_but_a_wrong_name_is_refused_everywhere(dsns):
-    for more in ({"check": True}, {"way_home": True}, {"environment_confirmation": "none"}):
+    for more in ({"check": True}, {"is_rollback": True}, {"environment_confirmation": "none"}):
         asked = {"environment_confirmation": "ask", **more}
         assert not compare(dsns, answer="ask", **asked).details["asks"]
         with pytest.raises(Refused, match="the environment production was not confirmed"):

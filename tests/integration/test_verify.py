@@ -41,8 +41,8 @@ def test_one_character_one_image_and_one_foreign_row_are_named_and_mended_and_no
     assert _versions(copied) == before, "check mode mends nothing"
     assert copied.ours("SELECT count(*) FROM task_migration.change_log") == [(0,)]
 
-    mended = copied.reconcile()
-    assert mended.details == {"differences": 3, "mended": 3}
+    reconciled = copied.reconcile()
+    assert reconciled.details == {"differences": 3, "reconciled": 3}
     after = _versions(copied)
     touched = {row for row in before.keys() | after.keys() if before.get(row) != after.get(row)}
     assert touched == {("tasks", 50), ("task_images", 20), ("group_tasks", 36)}

@@ -405,7 +405,7 @@ def shift(sides, to, phase="2.4", item="shift", result="done"):
     journal.journal(laravel_dsn=sides.laravel_dsn, phase=phase, item=item, result=result, evidence={"to": to})
 
 
-def taken_back(outcome):
+def rolled_back(outcome):
     return outcome.details["takes_back"]
 
 
@@ -415,11 +415,11 @@ def test_while_no_traffic_is_moved_all_is_as_without_a_gateway(watching, stage, 
     # On a busy machine one look may see too few requests to judge the API by.
     assert set(grades(outcome).values()) <= {"unknown"}
     assert not any("canary" in name for name in grades(outcome))
-    assert (outcome.details["breached"], taken_back(outcome)) == (False, "")
+    assert (outcome.details["breached"], rolled_back(outcome)) == (False, "")
     assert all(";" not in one for one in shown)
     api.status = 500
     outcome, _ = watching(**options, watch_seconds=60)
-    assert (outcome.details["breached"], taken_back(outcome)) == (True, "2.3")
+    assert (outcome.details["breached"], rolled_back(outcome)) == (True, "2.3")
 
 
 def test_good_figures_are_shown_and_a_verdict_that_is_not_there_moves_nobody(moved, figures):
@@ -469,17 +469,17 @@ def test_errors_of_the_canary_are_a_breach_at_the_next_look_and_take_the_canary_
     figures.are(hits=50, of=200, errors=3)
     outcome, shown = moved.watching(watch_seconds=60)
     assert outcome.details["breached"]
-    assert taken_back(outcome) == "2.4"
+    assert rolled_back(outcome) == "2.4"
     assert outcome.details["cause"].startswith("canary: error rate: ")
     assert len(shown) == 1
     looked, shown = moved.watching(check=True)
-    assert (taken_back(looked), shown) == ("2.4", [])
+    assert (rolled_back(looked), shown) == ("2.4", [])
 
 
 def test_figures_that_prove_nothing_breach_nothing(moved, figures):
     figures.are(hits=1, of=4)
     outcome, shown = moved.watching()
-    assert (outcome.details["breached"], taken_back(outcome)) == (False, "")
+    assert (outcome.details["breached"], rolled_back(outcome)) == (False, "")
     assert "not proven: canary: error rate, canary: p95, " in shown[0]
 
 
@@ -493,13 +493,13 @@ def test_figures_of_another_weight_are_none_of_this_one(moved, stage, figures):
 def test_a_breach_of_the_dual_write_takes_the_canary_back_first(dual_write, moved, figures, stage, api):
     figures.are(hits=250, of=1000)
     keep(dual_write, passed=False)
-    assert taken_back(moved.watching()[0]) == "2.4"
+    assert rolled_back(moved.watching()[0]) == "2.4"
     stage.set(LARAVEL, None)
     shift(dual_write, 0, item="phase", result="failed")
-    assert taken_back(moved.watching()[0]) == "2.4"  # what the Task Service took has not come home for certain
+    assert rolled_back(moved.watching()[0]) == "2.4"  # what the Task Service took has not come home for certain
     for result in ("started", "done"):
         shift(dual_write, 0, phase="rollback-2.4", item="phase", result=result)
-    assert taken_back(moved.watching()[0]) == "2.3"
+    assert rolled_back(moved.watching()[0]) == "2.3"
 
 
 def test_a_way_back_that_does_not_carry_is_a_breach(moved, figures):
@@ -507,7 +507,7 @@ def test_a_way_back_that_does_not_carry_is_a_breach(moved, figures):
     moved.backward.become("blocked", "writes would be lost")
     outcome, _ = moved.watching()
     assert "sync backward: blocked: writes would be lost" in outcome.details["cause"]
-    assert taken_back(outcome) == "2.4"
+    assert rolled_back(outcome) == "2.4"
 
 
 def test_over_users_it_watches_even_if_the_sync_is_off_already(dual_write, moved, figures, stage):
@@ -568,7 +568,7 @@ def test_aws_that_is_away_is_unknown_and_told_and_what_was_known_last_goes_on(du
     assert "Task migration: traffic: unknown" in file.read_text().splitlines()
     assert grades(outcome)["traffic"] == "unknown"
     assert "at the last check 25 % went to the Task Service" in shown[-1]
-    assert taken_back(outcome) == "2.4"
+    assert rolled_back(outcome) == "2.4"
     assert "consistency: failed" in outcome.details["cause"]
 
 
@@ -584,6 +584,6 @@ def test_a_stage_that_was_promoted_is_all_of_the_traffic(moved, stage, figures):
     figures.are(hits=1000, of=1000, errors=60)
     stage.set(TASKS, None)
     outcome, _ = moved.watching()
-    assert taken_back(outcome) == "2.4"
+    assert rolled_back(outcome) == "2.4"
     assert "canary: error rate: " in outcome.details["cause"]
     assert "100 % goes to the Task Service, without a canary" in "".join(outcome.lines)

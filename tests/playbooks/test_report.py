@@ -22,7 +22,7 @@ def test_the_page_tells_in_japanese_what_reconcile_mended(prepared):
     prepared.must("report.yml", "-e", "report_language=ja")
     assert "reconcile による修復" in (prepared.folder / "reports/migration-latest.ja.html").read_text()
     facts = json.loads((prepared.folder / "reports/migration-latest.json").read_text())
-    assert facts["mended"][-1]["evidence"] == {"differences": 1, "mended": 1}
+    assert facts["reconciled"][-1]["evidence"] == {"differences": 1, "reconciled": 1}
 
 
 def test_check_mode_writes_no_page(prepared):

@@ -190,11 +190,11 @@ def test_an_error_rate_is_proven_by_enough_requests_and_never_by_few_clean_ones(
 
 def test_what_was_done_before_a_rollback_counts_no_more() -> None:
     entries = journal("2.1 phase done", "2.2 phase done", "rollback-2.1 phase started", "2.1 phase started")
-    standing = checklist.standing(entries)
+    standing = checklist.in_effect(entries)
     assert [entry.id for entry in standing] == [3, 4]
     assert state_of("2.2", standing).state == "not started"
     dual = journal("2.2 phase done", "2.3 phase done", "rollback-2.3 phase started", "rollback-2.3 phase done")
-    assert [state_of(phase, checklist.standing(dual)).state for phase in ("2.2", "2.3")] == ["done", "not started"]
+    assert [state_of(phase, checklist.in_effect(dual)).state for phase in ("2.2", "2.3")] == ["done", "not started"]
 
 
 def weights(*reached: int, result: str = "done") -> list[JournalEntry]:
@@ -230,7 +230,7 @@ def test_that_laravel_writes_no_more_is_proven_by_the_fence_that_stands_and_not_
 
 
 def test_the_rollback_of_the_canary_takes_back_the_canary_alone() -> None:
-    back = checklist.standing(
+    back = checklist.in_effect(
         journal("2.3 phase done", "2.4 phase done", "rollback-2.4 phase started", "rollback-2.4 phase done")
     )
     assert [state_of(phase, back).state for phase in ("2.3", "2.4")] == ["done", "not started"]

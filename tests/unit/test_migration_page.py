@@ -39,4 +39,4 @@ def test_what_was_red_is_mended_by_the_first_green_verdict_after_it():
         return {"at": at, "passed": passed, "differences": 0 if passed else 1, "reasons": [], "named": []}
 
     found = migration_page._verdicts([verdict("1", False), verdict("2", True), verdict("3", False)])
-    assert [one["mended"] for one in found] == ["2", None, None]
+    assert [one["reconciled"] for one in found] == ["2", None, None]

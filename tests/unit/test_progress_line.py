@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import ProgressLine, clock, said
+from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import ProgressLine, clock, progress_text
 from task_migration.progress import Progress
 
 
@@ -59,12 +59,12 @@ def test_a_terminal_gets_one_line_that_is_drawn_again_and_cleared_at_the_end():
 
 
 def test_a_line_says_how_much_how_fast_and_how_long_still():
-    text = said(Progress("copying tasks", 250_000, 1_000_000, "tasks", 2.5, "paused"))
+    text = progress_text(Progress("copying tasks", 250_000, 1_000_000, "tasks", 2.5, "paused"))
     assert text == "copying tasks: 25 %, 250,000 of 1,000,000 tasks, 100,000/s, 8 s left, paused"
 
 
 def test_work_of_unknown_size_says_how_long_it_has_run():
-    assert said(Progress("waiting", 0, 0, "", 75)) == "waiting: 1 min 15 s"
+    assert progress_text(Progress("waiting", 0, 0, "", 75)) == "waiting: 1 min 15 s"
 
 
 def test_times_are_said_in_the_units_of_people():

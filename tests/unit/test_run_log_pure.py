@@ -144,7 +144,7 @@ def test_the_last_mark_of_each_journal_is_kept(tmp_path: Path) -> None:
         step(run, module="journal", details={"journal": name, "id": number, "hash": f"{name}{number}"})
     step(run, module="journal", details={"recorded": False})
     step(run, module="bulk_copy", details={"journal": "a", "id": 9, "hash": ""})
-    assert run_log.marks(tmp_path) == [journal.Mark("a", 2, "a2"), journal.Mark("b", 1, "b1")]
+    assert run_log.marks(tmp_path) == [journal.EntryHash("a", 2, "a2"), journal.EntryHash("b", 1, "b1")]
 
 
 def test_passwords_in_a_message_and_details_beyond_measure_are_left_out(tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ class CanarySampler:
         """
 
         def read(laravel: database.Connection) -> list[datetime]:
-            standing = checklist.standing(journal.entries(laravel))
-            shifts = [one for one in standing if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
+            in_effect = checklist.in_effect(journal.entries(laravel))
+            shifts = [one for one in in_effect if (one.phase, one.item, one.result) == ("2.4", "shift", "done")]
             if not shifts or str(shifts[-1].evidence.get("to")) != f"{weight:g}":
                 return []
             ahead = datetime.now(UTC) - journal.now(laravel)

@@ -58,7 +58,7 @@ def canary_step(
     ``has_work``; ``command``, what the operator types for this step; ``evidence``, for the journal. Raises Refused if
     there is no such step.
     """
-    phase = phase_gate(laravel_dsn=laravel_dsn, phase=_PHASE, standing="any")
+    phase = phase_gate(laravel_dsn=laravel_dsn, phase=_PHASE, required_state="any")
     step = step_of(
         weight,
         before=before,

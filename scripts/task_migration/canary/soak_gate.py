@@ -77,7 +77,7 @@ def soak_seconds(laravel: database.Connection) -> float | None:
 
 
 def _promoted_at(laravel: database.Connection) -> datetime:
-    entries = [one for one in checklist.standing(journal.entries(laravel)) if one.phase == "2.4"]
+    entries = [one for one in checklist.in_effect(journal.entries(laravel)) if one.phase == "2.4"]
     promotions = [one for one in entries if one.item == "promotion" and one.result == "done"]
     if not promotions:
         raise Refused(

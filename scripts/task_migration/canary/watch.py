@@ -167,7 +167,7 @@ def _past_return(laravel_dsn: str) -> str:
     side = database.laravel(laravel_dsn)
     try:
         with database.translated_errors(side), database.connect(side, "watch") as connection:
-            entry = checklist.past_return(checklist.standing(journal.entries(connection)))
+            entry = checklist.past_return(checklist.in_effect(journal.entries(connection)))
     except MigrationError:
         return ""  # the next check reads it again
     return f"phase 2.5 started {times.when(entry.at)}: nothing can be rolled back any more" if entry else ""
@@ -197,7 +197,7 @@ def _phase_to_roll_back(laravel_dsn: str, canary_watch: CanaryWatch | None, cond
     if canary_watch.share:
         return "2.4"
     try:
-        phase_gate.phase_gate(laravel_dsn=laravel_dsn, phase="2.4", standing="taken back")
+        phase_gate.phase_gate(laravel_dsn=laravel_dsn, phase="2.4", required_state="rolled back")
     except MigrationError:
         return "2.4"
     return "2.3"

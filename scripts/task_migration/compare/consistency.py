@@ -204,7 +204,7 @@ def _record_and_alert(
     )
     try:
         with database.translated_errors(laravel), database.connect(laravel, "consistency") as connection:
-            before, alerted_ago = consistency_history.told(connection)
+            before, alerted_ago = consistency_history.last_result(connection)
             alerted = _is_news(result.word, before, alerted_ago) and _send_alert(result, before, target)
             consistency_history.keep(
                 connection,

@@ -24,7 +24,7 @@ def reconcile(
 ) -> Outcome:
     """Finds the rows that differ, and writes them again to the Task Service as the mapping defines them.
 
-    Details: ``differences`` found and ``mended``. Raises Refused without capture, Failed if a row still differs.
+    Details: ``differences`` found and ``reconciled``. Raises Refused without capture, Failed if a row still differs.
     """
     laravel = database.laravel(laravel_dsn, timezone=laravel_timezone, s3_bucket=s3_bucket)
     task_service = database.task_service(task_service_dsn)
@@ -61,4 +61,4 @@ def reconcile(
             allowed="0",
             next_step="compare these rows on both sides: another process may write to the Task Service's tables",
         )
-    return Outcome(True, f"reconcile: {total} rows reconciled", {"differences": total, "mended": total}, lines)
+    return Outcome(True, f"reconcile: {total} rows reconciled", {"differences": total, "reconciled": total}, lines)

@@ -53,7 +53,7 @@ class Waiting:
         """Returns who approved it, without expired approvals."""
         return sorted({str(one.evidence["approver"]) for one in self.approved if now < until(one)})
 
-    def told(self, now: datetime) -> str:
+    def state_line(self, now: datetime) -> str:
         """Returns its state in one line."""
         title = f"Plan {self.digest[:SHORT]} of phase {self.entry.phase}, by {self.by}"
         if approvers := self.approvers(now):
@@ -81,7 +81,7 @@ def approval(
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.read_only(side, "approval") as connection:
         now = journal.now(connection)
-        found = _found(plan, waiting(checklist.standing(journal.entries(connection))))
+        found = _found(plan, waiting(checklist.in_effect(journal.entries(connection))))
     phase, acts = found.entry.phase, found.entry.evidence["acts"]
     title = f"plan {found.digest[:SHORT]} of phase {phase}, by {found.by}, {times.when(found.entry.at)}"
     if digest(phase, acts) != found.digest:
@@ -98,7 +98,7 @@ def approval(
             allowed="another operator, with their own login",
             next_step=f"another operator types: ansible-playbook approve.yml -e plan={found.digest[:SHORT]}",
         )
-    lines = shown(acts, found.entry.evidence["beside"])
+    lines = plan_lines(acts, found.entry.evidence["beside"])
     details = {"digest": found.digest, "phase": phase, "by": found.by, "approver": me, "command": found.command}
     mine = [one for one in found.approved if one.evidence["approver"] == me]
     if any(now < until(one) for one in mine):
@@ -117,11 +117,11 @@ def digest(phase: str, acts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def waiting(standing: Sequence[JournalEntry]) -> list[Waiting]:
+def waiting(in_effect: Sequence[JournalEntry]) -> list[Waiting]:
     """Returns the newest plan of each phase that has not started since, from the entries in effect."""
     found = []
-    for phase in dict.fromkeys(one.phase for one in standing):
-        own = [one for one in standing if one.phase == phase]
+    for phase in dict.fromkeys(one.phase for one in in_effect):
+        own = [one for one in in_effect if one.phase == phase]
         begun = max((one.id for one in own if one.item == "phase" and one.result == "started"), default=0)
         plans = [one for one in own if one.item == PLAN and one.id > begun]
         if plans:
@@ -134,16 +134,16 @@ def until(entry: JournalEntry) -> datetime:
     return datetime.fromisoformat(entry.evidence["until"])
 
 
-def shown(acts: Mapping[str, Any], beside: Mapping[str, Any]) -> tuple[str, ...]:
+def plan_lines(acts: Mapping[str, Any], beside: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns a plan as lines: what would be done, then what was true when it was printed."""
-    return (*_told(acts), *(f"for information: {text}" for _, text in sorted(beside.items())))
+    return (*_value_lines(acts), *(f"for information: {text}" for _, text in sorted(beside.items())))
 
 
-def _told(values: Mapping[str, Any], before: str = "") -> Iterable[str]:
+def _value_lines(values: Mapping[str, Any], before: str = "") -> Iterable[str]:
     for name, value in sorted(values.items()):  # jsonb keeps no order
         words = f"{before}{name.replace('_', ' ')}"
         if isinstance(value, Mapping):
-            yield from _told(value, f"{words}, ")
+            yield from _value_lines(value, f"{words}, ")
         else:
             yield f"{words}: {_words(value)}"
 

@@ -46,18 +46,18 @@ def approval_gate(
     title = f"plan {digest[: approval.SHORT]} of phase {phase}"
     details = {"digest": digest, "evidence": {}}
     beside = {**(beside or {}), **_read(report)}
-    lines = approval.shown(acts, beside)
+    lines = approval.plan_lines(acts, beside)
     me = caller_identity.who(aws, aws_account_id)
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.read_only(side, "plan") as connection:
         now = journal.now(connection)
-        standing = [one for one in checklist.standing(journal.entries(connection)) if one.phase == phase]
-    begun = _cut_off(phase, standing, digest)
+        in_effect = [one for one in checklist.in_effect(journal.entries(connection)) if one.phase == phase]
+    begun = _cut_off(phase, in_effect, digest)
     if begun is not None and now - begun.at <= timedelta(hours=approval_max_age_hours):
         evidence = {name: begun.evidence[name] for name in ("plan", "approved_by")}
         message = f"{title}: continues, approved by {evidence['approved_by']}"
         return Outcome(False, message, {**details, "evidence": evidence}, lines if check else ())
-    known = next((one for one in approval.waiting(standing) if one.digest == digest), None)
+    known = next((one for one in approval.waiting(in_effect) if one.digest == digest), None)
     good, why = _judged(known, me, now, approval_max_age_hours)
     if len(good) >= approvals_required:
         evidence = {"plan": digest, "approved_by": ", ".join(good)}
@@ -80,9 +80,9 @@ def approval_gate(
     )
 
 
-def _cut_off(phase: str, standing: Sequence[JournalEntry], digest: str) -> JournalEntry | None:
+def _cut_off(phase: str, in_effect: Sequence[JournalEntry], digest: str) -> JournalEntry | None:
     """Returns the start of an interrupted run if it was a run of this approved plan; else None."""
-    state = checklist.state_of(phase, standing)
+    state = checklist.state_of(phase, in_effect)
     if state.state == "interrupted" and state.last is not None and state.last.evidence.get("plan") == digest:
         return state.last
     return None

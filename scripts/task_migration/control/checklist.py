@@ -162,21 +162,21 @@ def _read() -> Any:
     return yaml.safe_load((files("task_migration") / "control" / "checklist.yml").read_text(encoding="utf-8"))
 
 
-def standing(journal: Sequence[JournalEntry]) -> list[JournalEntry]:
+def in_effect(journal: Sequence[JournalEntry]) -> list[JournalEntry]:
     """Returns the entries in effect: without those of phases for which a later rollback has started."""
-    taken_back = {
+    rolled_back = {
         phase: entry.id
         for rollback in rollbacks()
         for entry in journal
         if entry.phase == rollback.phase and entry.item == "phase" and entry.result == "started"
         for phase in rollback.takes_back
     }
-    return [entry for entry in journal if entry.id > taken_back.get(entry.phase, 0)]
+    return [entry for entry in journal if entry.id > rolled_back.get(entry.phase, 0)]
 
 
-def past_return(standing: Sequence[JournalEntry]) -> JournalEntry | None:
+def past_return(in_effect: Sequence[JournalEntry]) -> JournalEntry | None:
     """Returns the entry after which data can no longer be rolled back; None while it can be."""
-    return next((one for one in reversed(standing) if one.item == NO_WAY_BACK and one.result == "done"), None)
+    return next((one for one in reversed(in_effect) if one.item == NO_WAY_BACK and one.result == "done"), None)
 
 
 def state_of(phase: str, journal: Sequence[JournalEntry], running: str = "") -> PhaseState:

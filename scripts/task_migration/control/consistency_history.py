@@ -47,9 +47,9 @@ def newest(laravel: database.Connection) -> Check | None:
         return cursor.execute(sql_files.statement(_FILE, "newest")).fetchone()
 
 
-def told(laravel: database.Connection) -> tuple[str, float | None]:
+def last_result(laravel: database.Connection) -> tuple[str, float | None]:
     """Returns the last result ("" if there is none), and how many seconds ago an alert about a failure was sent."""
-    row = laravel.execute(sql_files.statement(_FILE, "told")).fetchone() if _there(laravel) else None
+    row = laravel.execute(sql_files.statement(_FILE, "last_result")).fetchone() if _there(laravel) else None
     if row is None:
         return "", None
     return {True: "passed", False: "failed", None: "could not run"}[row[0]], row[1]

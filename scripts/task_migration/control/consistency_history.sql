@@ -29,7 +29,7 @@ SELECT at, passed, seconds, differences, change_log_length, details,
        extract(epoch FROM clock_timestamp() - at)::float8 AS age_seconds
 FROM task_migration.consistency ORDER BY id DESC LIMIT 1;
 
--- name: told
+-- name: last_result
 -- The last result (NULL: the check could not run), and how many seconds ago an alert about a failure was sent.
 SELECT newest.passed,
        (SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM task_migration.consistency

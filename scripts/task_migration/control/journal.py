@@ -69,7 +69,7 @@ class JournalEntry:
 
 
 @dataclass(frozen=True)
-class Mark:
+class EntryHash:
     """The hash of an entry as it was when it was written, stored outside the database. ``journal`` is the first
     entry's ``previous``, which is random and so identifies the journal; ``hash`` in hex."""
 
@@ -79,7 +79,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Break:
+class BrokenEntry:
     """The first entry that is not what was written, and the reason."""
 
     id: int
@@ -146,7 +146,7 @@ def journal(
         ).fetchone()
     assert written is not None
     return Outcome(
-        False, f"written to the journal: {what}{note}", {**details, "recorded": True, **asdict(Mark(*written))}
+        False, f"written to the journal: {what}{note}", {**details, "recorded": True, **asdict(EntryHash(*written))}
     )
 
 
@@ -185,7 +185,7 @@ def entries(connection: database.Connection, phase: str | None = None) -> list[J
         return cursor.execute(sql_files.statement("control/journal.sql", "entries"), {"phase": phase}).fetchall()
 
 
-def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break | None:
+def broken(connection: database.Connection, marks: Iterable[EntryHash] = ()) -> BrokenEntry | None:
     """Returns the first place where the journal is not what was written; None if it is intact, or if there is none.
 
     An entry that was altered, removed or inserted breaks the chain, also at its end. A journal that was rewritten as a
@@ -196,7 +196,7 @@ def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break
     if not there["journal"]:
         return None
     if not there["journal_end"]:
-        return Break(1, _BREAKS["no end"].format(1, 0))
+        return BrokenEntry(1, _BREAKS["no end"].format(1, 0))
     marks = list(marks)
     known = {
         "journals": [mark.journal for mark in marks],
@@ -206,7 +206,7 @@ def broken(connection: database.Connection, marks: Iterable[Mark] = ()) -> Break
     found = connection.execute(
         sql_files.statement("control/journal.sql", "broken", hash=_hash("entry")), known
     ).fetchone()
-    return Break(found[0], _BREAKS[found[1]].format(found[0], found[0] - 1)) if found else None
+    return BrokenEntry(found[0], _BREAKS[found[1]].format(found[0], found[0] - 1)) if found else None
 
 
 def interrupted(written: Iterable[JournalEntry], item: str = "phase") -> JournalEntry | None:

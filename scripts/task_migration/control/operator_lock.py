@@ -38,12 +38,12 @@ _FILE = "control/operator_lock.sql"
 Alive = Callable[[float], bool]
 
 
-class AtWork(Refused):
+class LockHeld(Refused):
     """Another operator holds the lock."""
 
 
 _KINDS: dict[str, type[MigrationError]] = {
-    kind.__name__: kind for kind in (AtWork, database.Unreachable, Refused, Failed)
+    kind.__name__: kind for kind in (LockHeld, database.Unreachable, Refused, Failed)
 }
 
 
@@ -71,7 +71,7 @@ def operator_lock(
     while True:
         try:
             holder_pid = _held(laravel_dsn, command, began, listener)
-        except (AtWork, database.Unreachable) as hindrance:
+        except (LockHeld, database.Unreachable) as hindrance:
             waited = time.monotonic() - began
             if waited >= lock_wait_seconds:
                 raise
@@ -138,7 +138,7 @@ def hold(
         connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
         if not _value(connection, "take the operator's"):
             _refuse_if_held(connection)
-            raise AtWork("another operator has just released the lock", next_step="run the same command again")
+            raise LockHeld("another operator has just released the lock", next_step="run the same command again")
         deadline = time.monotonic() + engine_wait_seconds
         while _value(connection, "is any engine running"):
             if time.monotonic() > deadline:
@@ -176,7 +176,7 @@ def _polled(pid: int, seconds: float) -> bool:
 
 def _refuse_if_held(connection: database.Connection) -> None:
     for name, since, address, pid in _holders(connection, OPERATOR):
-        raise AtWork(
+        raise LockHeld(
             "another operator is running a command",
             measured=f"{name.removeprefix('task_migration lock ')}, {_since(since)}, from {address or 'this machine'}",
             allowed="one operator at a time",

@@ -12,11 +12,11 @@ from task_migration.postgres import database
 
 
 def phase_gate(
-    *, laravel_dsn: str, phase: str, standing: Literal["done", "taken back", "any"], check: bool = False
+    *, laravel_dsn: str, phase: str, required_state: Literal["done", "rolled back", "any"], check: bool = False
 ) -> Outcome:
     """Refuses unless ``phase`` is done, or unless nothing of it is left to roll back. Changes nothing.
 
-    ``taken back`` is also true for a phase that never started; a rollback that did not finish does not count. Details:
+    ``rolled back`` is also true for a phase that never started; a rollback that did not finish does not count. Details:
     ``state``; ``done``, the items that are done and not rolled back, in order; ``begun``, the evidence that an
     interrupted run wrote with its start, {} without one. Raises Refused with the command to type first, or if there is
     no such phase.
@@ -27,13 +27,13 @@ def phase_gate(
     side = database.laravel(laravel_dsn)
     with database.translated_errors(side), database.connect(side, "gate") as connection:
         entries = journal.entries(connection)
-    standing_entries = checklist.standing(entries)
-    state = checklist.state_of(phase, standing_entries)
-    if standing == "done" and state.state != "done":
+    in_effect = checklist.in_effect(entries)
+    state = checklist.state_of(phase, in_effect)
+    if required_state == "done" and state.state != "done":
         raise Refused(f"phase {phase} is not done", measured=str(state), allowed="done", next_step=known[phase].command)
-    if standing == "taken back":
+    if required_state == "rolled back":
         _refuse_left(phase, state, entries)
-    newest = {one.item: one.result for one in standing_entries if one.phase == phase and one.result != "refused"}
+    newest = {one.item: one.result for one in in_effect if one.phase == phase and one.result != "refused"}
     done = [item for item, result in newest.items() if result == "done"]
     begun = dict(state.last.evidence) if state.last is not None and state.state == "interrupted" else {}
     return Outcome(False, f"phase {phase}: {state}", {"state": state.state, "done": done, "begun": begun})
@@ -41,7 +41,7 @@ def phase_gate(
 
 def refuse_past_return(laravel: database.Connection, playbook: str) -> None:
     """Raises Refused for every playbook except the last phase's own once data can no longer be rolled back."""
-    entry = checklist.past_return(checklist.standing(journal.entries(laravel)))
+    entry = checklist.past_return(checklist.in_effect(journal.entries(laravel)))
     if entry is None or checklist.phase_of(playbook) == entry.phase:
         return
     state = checklist.state_of(entry.phase, journal.entries(laravel, entry.phase))

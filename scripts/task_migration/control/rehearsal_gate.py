@@ -91,8 +91,8 @@ def record(rehearsal_directory: str | Path, result: Mapping[str, Any]) -> None:
 
 def _leaned_on(laravel: database.Connection, version: str) -> Mapping[str, Any] | None:
     """Returns what phase 2.1 recorded about these mappings; None if it did not start with them or was rolled back."""
-    standing = [one for one in checklist.standing(journal.entries(laravel)) if one.phase == "2.1"]
-    entry = next((one for one in reversed(standing) if one.item == ITEM and one.result == "done"), None)
+    in_effect = [one for one in checklist.in_effect(journal.entries(laravel)) if one.phase == "2.1"]
+    entry = next((one for one in reversed(in_effect) if one.item == ITEM and one.result == "done"), None)
     return entry.evidence if entry is not None and entry.evidence.get("mappings") == version else None
 
 

@@ -139,7 +139,7 @@ def left_unended(directory: str | Path) -> Run | None:
     return acted[-1] if acted and acted[-1].state in ("killed", "unknown") else None
 
 
-def marks(directory: str | Path) -> list[journal.Mark]:
+def marks(directory: str | Path) -> list[journal.EntryHash]:
     """Returns the last mark of each journal that the runs wrote to; its hash covers all entries before it."""
     found = {}
     for line in _lines(directory):
@@ -147,7 +147,7 @@ def marks(directory: str | Path) -> list[journal.Mark]:
         if isinstance(details, dict) and isinstance(details.get("id"), int):
             name, value = details.get("journal"), details.get("hash")
             if isinstance(name, str) and isinstance(value, str):
-                found[name] = journal.Mark(name, details["id"], value)
+                found[name] = journal.EntryHash(name, details["id"], value)
     return list(found.values())
 
 

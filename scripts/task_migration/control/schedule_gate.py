@@ -62,7 +62,7 @@ class Kept:
     off: int
 
     def __str__(self) -> str:
-        return f"planned {self.planned.window}" + (f", {told(self.off)}" if self.off else "")
+        return f"planned {self.planned.window}" + (f", {days_text(self.off)}" if self.off else "")
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -102,13 +102,15 @@ def schedule_gate(
     off = window.off(today)
     if not off:
         return Outcome(False, f"schedule: {what} is planned for {window}, today is {today}", nothing)
-    comparison = f"{what} is planned for {window}, today is {today}, {told(off)}"
+    comparison = f"{what} is planned for {window}, today is {today}, {days_text(off)}"
     answered = "yes when asked" if answer == "ask" else "yes beforehand"
     details = {
         "off_days": off,
         "asks": answer == "ask" and not check,
         "question": f"{comparison}. Type yes to continue; until you answer, watch.yml cannot roll back",
-        "evidence": {} if check else {"outside_schedule": f"planned {window}, on {today}, {told(off)}, {answered}"},
+        "evidence": {}
+        if check
+        else {"outside_schedule": f"planned {window}, on {today}, {days_text(off)}, {answered}"},
     }
     if answer not in ("ask", "yes") and not check:
         raise Refused(
@@ -120,7 +122,7 @@ def schedule_gate(
     return Outcome(False, f"schedule: WARNING: {comparison}", details)
 
 
-def told(off: int) -> str:
+def days_text(off: int) -> str:
     """Returns a number of days as text: "3 days late"."""
     return f"{abs(off)} day{'' if abs(off) == 1 else 's'} {'late' if off > 0 else 'early'}"
 

@@ -64,7 +64,7 @@ def sync_switch(
             changed = bool(turned)  # empty if another session has turned it in the meantime
     return Outcome(
         changed,
-        f"{name}: {_told(was, state, changed, check)}",
+        f"{name}: {_summary(was, state, changed, check)}",
         {"name": name, "is_on": was.is_on if check else wanted, "was_on": was.is_on},
     )
 
@@ -103,7 +103,7 @@ def position(connection: database.Connection, name: Name) -> Position:
     return Position(*row) if row else Position(False)
 
 
-def _told(was: Position, state: str, changed: bool, check: bool) -> str:
+def _summary(was: Position, state: str, changed: bool, check: bool) -> str:
     if changed:
         return f"would be turned {state}" if check else f"turned {state}"
     if was.changed_at is None:

@@ -19,7 +19,7 @@ from task_migration.external.aws import ATTEMPTS, READ_TIMEOUT_SECONDS, Aws
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
 
-WAY_HOME_SECONDS = 3
+ROLLBACK_TIMEOUT_SECONDS = 3
 """How long a rollback waits for a database, or for AWS, before it continues without comparing it."""
 _AGAIN = "then the same command again"
 
@@ -35,26 +35,26 @@ def target_gate(
     aws: Aws,
     environment_confirmation: Literal["ask", "none"] = "none",
     answer: str = "",
-    way_home: bool = False,
+    is_rollback: bool = False,
     check: bool = False,
 ) -> Outcome:
     """Refuses a target that is not the inventory's, and a wrong environment name. Changes nothing.
 
     An empty system identifier is taken from the stamp; without a stamp it is not compared. An empty ``aws_account_id``
     is not compared. ``answer`` is the environment's name as typed, or ``ask`` to find out whether a question is needed.
-    With ``way_home``, which rollbacks set, nothing is asked, and a target that cannot be reached is not compared; one
-    that does not match is refused all the same. Details: ``compared``, what was found at ``aws``, ``laravel`` and
+    With ``is_rollback`` nothing is asked, and a target that cannot be reached is not compared; one that does not match
+    is refused all the same. Details: ``compared``, what was found at ``aws``, ``laravel`` and
     ``task_service``; ``asks`` and ``question``. Raises Refused with what was found and what the inventory says.
     """
     compared: dict[str, str] = {}
     unknown: list[str] = []
     if aws_account_id:
         try:
-            compared["aws"] = _account(aws, aws_account_id, way_home)
+            compared["aws"] = _account(aws, aws_account_id, is_rollback)
         except _Wrong:
             raise
         except MigrationError as error:
-            if not way_home:
+            if not is_rollback:
                 raise
             unknown.append(error.what)
     sides = (
@@ -65,19 +65,23 @@ def target_gate(
         if not side.dsn.strip():
             unknown.append(f"{side.title}: it does not exist yet")
             continue
-        asked = replace(side, dsn=make_conninfo(side.dsn, connect_timeout=WAY_HOME_SECONDS)) if way_home else side
+        asked = (
+            replace(side, dsn=make_conninfo(side.dsn, connect_timeout=ROLLBACK_TIMEOUT_SECONDS))
+            if is_rollback
+            else side
+        )
         try:
             with database.translated_errors(side), database.read_only(asked, "target") as connection:
                 found = identity(connection)
         except MigrationError as error:
             # The Task Service's database may not exist before phase 2.1, and without a login nothing can be written.
-            if side.name == "laravel" and not way_home:
+            if side.name == "laravel" and not is_rollback:
                 raise
             unknown.append(error.what)
             continue
         _refuse_another(side, found, migration_environment, wanted)
         compared[side.name] = f"{side.address}, system identifier {found.system_identifier or 'unknown'}"
-    asks = _asks(migration_environment, environment_confirmation, answer, way_home, check)
+    asks = _asks(migration_environment, environment_confirmation, answer, is_rollback, check)
     return Outcome(
         False,
         f"target: {migration_environment}" + (f"; not compared: {'; '.join(unknown)}" if unknown else ""),
@@ -94,11 +98,11 @@ class _Wrong(Refused):
     """The target is not the inventory's (and not merely unreachable)."""
 
 
-def _account(aws: Aws, aws_account_id: str, way_home: bool) -> str:
+def _account(aws: Aws, aws_account_id: str, is_rollback: bool) -> str:
     found = caller_identity.caller(
         aws,
-        attempts=1 if way_home else ATTEMPTS,
-        read_timeout_seconds=WAY_HOME_SECONDS if way_home else READ_TIMEOUT_SECONDS,
+        attempts=1 if is_rollback else ATTEMPTS,
+        read_timeout_seconds=ROLLBACK_TIMEOUT_SECONDS if is_rollback else READ_TIMEOUT_SECONDS,
     )
     if found.account != aws_account_id:
         raise _Wrong(
@@ -108,7 +112,7 @@ def _account(aws: Aws, aws_account_id: str, way_home: bool) -> str:
             next_step=f"export AWS_PROFILE=... of that account, {_AGAIN}",
         )
     # The runbook's own calls use the inventory's region; Terraform uses the shell's.
-    region = "" if way_home else caller_identity.region_of_shell()
+    region = "" if is_rollback else caller_identity.region_of_shell()
     if region not in ("", aws.aws_region):
         raise _Wrong(
             "this shell is set to another AWS region",
@@ -168,11 +172,11 @@ def _stamped(stamp: Stamp | None) -> tuple[str, str]:
     return (stamp.system_identifier, str(stamp)) if stamp is not None else ("", "")
 
 
-def _asks(environment: str, confirmation: str, answer: str, way_home: bool, check: bool) -> bool:
+def _asks(environment: str, confirmation: str, answer: str, is_rollback: bool, check: bool) -> bool:
     """Returns whether to ask. Raises Refused for a wrong name, or for no name where one is required."""
     if answer == environment or (confirmation == "none" and answer in ("", "ask")):
         return False
-    if (way_home or check) and answer in ("", "ask"):
+    if (is_rollback or check) and answer in ("", "ask"):
         return False
     if answer == "ask":
         return True

@@ -137,11 +137,11 @@ class CloudWatchPublisher:
             self._client = None
             with self._lock:
                 self._waiting = [*data, *self._waiting][-MOST_DATA:]
-            self._say(_told(error))
+            self._log_change(_reason(error))
         else:
-            self._say("")
+            self._log_change("")
 
-    def _say(self, trouble: str) -> None:
+    def _log_change(self, trouble: str) -> None:
         if trouble and not self.trouble:
             _log.warning("metrics are not published to CloudWatch; everything else continues: %s", trouble)
         if self.trouble and not trouble:
@@ -163,7 +163,7 @@ def checked(metrics_namespace: str) -> str:
     return metrics_namespace
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, MigrationError):
         return f"{error.what}: {error.measured}" if error.measured else error.what
     return type(error).__name__

@@ -24,6 +24,6 @@ def cleanup_step(*, laravel_dsn: str, check: bool = False) -> Outcome:
     Details, each a bool: ``is_past_return``, the point of no return; ``is_synced``, the last writes; ``is_cleaned``;
     ``is_committed``, Laravel's code; ``has_alarms``; ``is_ended``.
     """
-    phase = phase_gate(laravel_dsn=laravel_dsn, phase=_PHASE, standing="any")
+    phase = phase_gate(laravel_dsn=laravel_dsn, phase=_PHASE, required_state="any")
     found = {name: item in phase.details["done"] for name, item in _DONE.items()}
     return Outcome(False, phase.message, {**found, "is_ended": phase.details["state"] == "done"})

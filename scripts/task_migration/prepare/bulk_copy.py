@@ -76,7 +76,7 @@ def bulk_copy(
                 kept = balanced(*_counted_beside_foreign_keys(flow, task_service, max(1, copy_workers)))
     return Outcome(
         changed=changed,
-        message=f"copy: {_said(kept)}" + ("" if changed else "; there was nothing left to copy"),
+        message=f"copy: {_counts_text(kept)}" + ("" if changed else "; there was nothing left to copy"),
         details={"tables": {table: account.as_dict() for table, account in kept.items()}},
         lines=tuple(
             f"{table}: expected {a.expected} = copied {a.copied} + quarantined {a.quarantined}"
@@ -101,7 +101,7 @@ class _Teller:
         self._listener(progress.Progress("copying", done - self._before, total - self._before, "ids", seconds, note))
 
 
-def _said(kept: dict[str, Any]) -> str:
+def _counts_text(kept: dict[str, Any]) -> str:
     return (
         f"expected {sum(a.expected for a in kept.values())} rows = copied {sum(a.copied for a in kept.values())}"
         f" + quarantined {sum(a.quarantined for a in kept.values())}"

@@ -65,7 +65,7 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
         return _outcome(False, "the Task Service's database exists already", terraform.outputs(), whole)
     if check:
         return _outcome(
-            True, f"would {_told(whole, {})}", terraform.outputs() if terraform.resources(TARGET) else {}, whole
+            True, f"would {_summary(whole, {})}", terraform.outputs() if terraform.resources(TARGET) else {}, whole
         )
     if any(address.startswith((f"{TARGET}.", f"{TARGET}[")) for address in whole.actions):
         terraform.apply(terraform.plan(TARGET))
@@ -81,7 +81,7 @@ def _present(terraform: Terraform, allow_destroy: bool, check: bool) -> Outcome:
             measured=f"state list shows nothing below {TARGET}",
             next_step=f"{terraform.command} plan",
         )
-    return _outcome(True, _told(whole, DONE), terraform.outputs(), whole)
+    return _outcome(True, _summary(whole, DONE), terraform.outputs(), whole)
 
 
 def _absent(terraform: Terraform, check: bool) -> Outcome:
@@ -90,7 +90,7 @@ def _absent(terraform: Terraform, check: bool) -> Outcome:
     # A resource with prevent_destroy is refused here, before anything is changed.
     gone = terraform.plan(TARGET, destroy=True)
     if check:
-        return _outcome(True, f"would {_told(gone, {'delete': 'destroy'})}", {}, gone)
+        return _outcome(True, f"would {_summary(gone, {'delete': 'destroy'})}", {}, gone)
     terraform.destroy(TARGET)
     if left := terraform.resources(TARGET):
         raise Failed(
@@ -98,7 +98,7 @@ def _absent(terraform: Terraform, check: bool) -> Outcome:
             measured=", ".join(left),
             next_step="run the same command again",
         )
-    return _outcome(True, _told(gone, DONE), {}, gone)
+    return _outcome(True, _summary(gone, DONE), {}, gone)
 
 
 def _refuse_destruction(plan: Plan) -> None:
@@ -115,7 +115,7 @@ def _refuse_destruction(plan: Plan) -> None:
 DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "destroyed", "move": "moved"}
 
 
-def _told(plan: Plan, words: Mapping[str, str]) -> str:
+def _summary(plan: Plan, words: Mapping[str, str]) -> str:
     """Returns the plan in a few words: "created module.task_service_rds.terraform_data.this"."""
     if not plan.actions:
         return f"{words.get('update', 'update')} only its outputs"

@@ -32,7 +32,7 @@ _SAMPLE = 10
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Existing:
     """The tables and recorded migrations of the Task Service's database: empty if it does not exist yet."""
 
     columns: dict[str, dict[str, str]]
@@ -67,7 +67,7 @@ def schema(
     with database.translated_errors(side):
         connection = database.connect_if_there(side, "schema") if check else database.connect(side, "schema")
         if connection is None:
-            steps = list(_steps(None, _Found({}, frozenset()), title_policy, id_policy))
+            steps = list(_steps(None, _Existing({}, frozenset()), title_policy, id_policy))
             return _outcome(known, steps, check)
         with connection:
             found = _look(connection)
@@ -102,13 +102,13 @@ def _one_row_per_parent() -> dict[str, str]:
     return {table: column for table, column in _parent_columns().items() if keys[table] == column}
 
 
-def _look(connection: database.Connection) -> _Found:
+def _look(connection: database.Connection) -> _Existing:
     recorded = (
         [row[0] for row in connection.execute(sql_files.statement(_FILE, "recorded migrations"))]
         if _value(connection, "recorded table exists")
         else []
     )
-    return _Found(schema_drift.columns(connection, _tables()), frozenset(recorded))
+    return _Existing(schema_drift.columns(connection, _tables()), frozenset(recorded))
 
 
 def _migrations(runner: str, directory: str) -> list[str]:
@@ -134,7 +134,7 @@ def _bundled() -> dict[str, str]:
     return {f"{name}.js": text for name, text in mapping_directory.texts("schema").items()}
 
 
-def _refuse_other_origin(found: _Found, known: list[str], pending: list[str], runner: str) -> None:
+def _refuse_other_origin(found: _Existing, known: list[str], pending: list[str], runner: str) -> None:
     """Raises Refused if the tables come from other migrations than the ones to run."""
     if not pending:
         return
@@ -156,7 +156,7 @@ def _refuse_other_origin(found: _Found, known: list[str], pending: list[str], ru
             )
 
 
-def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None:
+def _refuse_foreign_rows(connection: database.Connection, found: _Existing) -> None:
     foreign = {
         table: _value(connection, "count rows", table=sql.Identifier("public", table))
         for table in found.columns
@@ -171,7 +171,7 @@ def _refuse_foreign_rows(connection: database.Connection, found: _Found) -> None
         )
 
 
-def _refuse_repeated_keys(connection: database.Connection, found: _Found) -> None:
+def _refuse_repeated_keys(connection: database.Connection, found: _Existing) -> None:
     for table, column in _one_row_per_parent().items():
         if table not in found.columns or _is_unique(connection, table, column):
             continue
@@ -218,7 +218,9 @@ def _run(connection: database.Connection, runner: str, directory: str, pending: 
             connection.execute(sql_files.statement(_FILE, "record migration"), {"name": name})
 
 
-def _steps(connection: database.Connection | None, found: _Found, title_policy: str, id_policy: str) -> Iterator[_Step]:
+def _steps(
+    connection: database.Connection | None, found: _Existing, title_policy: str, id_policy: str
+) -> Iterator[_Step]:
     """Yields the missing changes. A table that does not exist yet is treated as the plan's models create it."""
     if title_policy == "widen" and "tasks" in _tables() and _is_short(found.columns.get("tasks", {}).get("title")):
         yield _Step(f"tasks.title widened to VARCHAR({_TITLE_LENGTH})", sql_files.statement(_FILE, "widen title"))
@@ -255,7 +257,7 @@ def _steps(connection: database.Connection | None, found: _Found, title_policy: 
             yield _Step(f"table task_migration.{table}", sql_files.statement(file, f"create {table}"))
 
 
-def _wider_ids(connection: database.Connection | None, found: _Found) -> Iterator[_Step]:
+def _wider_ids(connection: database.Connection | None, found: _Existing) -> Iterator[_Step]:
     parents = _parent_columns()
     for table in _tables():
         for column in ("id", *([parents[table]] if table in parents else [])):

@@ -173,11 +173,11 @@ def _areas(criteria: Sequence[Mapping[str, Any]], language: str) -> dict[str, li
 
 
 def _verdicts(verdicts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns each verdict; a red one with the time of the first green verdict after it, as ``mended``."""
+    """Returns each verdict; a red one with the time of the first green verdict after it, as ``reconciled``."""
     shown: list[dict[str, Any]] = []
     green: str | None = None
     for one in reversed(verdicts):
-        shown.append({**one, "mended": None if one["passed"] else green, "rows": _rows(one["named"])})
+        shown.append({**one, "reconciled": None if one["passed"] else green, "rows": _rows(one["named"])})
         green = one["at"] if one["passed"] else green
     return shown[::-1]
 

@@ -108,7 +108,7 @@ def migration_report(
         "schedule": [one["schedule"] for one in present["phases"] if one["schedule"]],
         "risks": risks.judge(_risk_facts(verdict, entries, history["checks"], present["migration_tests"])),
         **history,
-        "mended": [_plain(entry) for entry in entries if entry.item == "reconcile" and entry.result == "done"],
+        "reconciled": [_plain(entry) for entry in entries if entry.item == "reconcile" and entry.result == "done"],
         "quarantine": verdict.summary.get("quarantine", []) if verdict else [],
         "sync": sync,
         "deliverables": _deliverables(Path(report_directory), Path(service_directory)),
@@ -181,7 +181,7 @@ def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.Journ
     ``by`` says which it is; ``tables`` have the counts, and in ``from`` the table of Laravel that the rows come from.
     """
     counts, by, at = None, "", None
-    copied = [e for e in checklist.standing(entries) if e.phase == "2.1" and e.item == "phase" and e.result == "done"]
+    copied = [e for e in checklist.in_effect(entries) if e.phase == "2.1" and e.item == "phase" and e.result == "done"]
     if copied:
         evidence = copied[-1].evidence
         counts, by, at = evidence.get("tables", evidence), "copy", copied[-1].at
@@ -207,7 +207,7 @@ def _success_facts(
     verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry], sync: Mapping[str, Any]
 ) -> success_criteria.SuccessFacts:
     active = [one for one in timeline.weights(entries) if one.stands and one.figures]
-    watched = [e.evidence for e in checklist.standing(entries) if e.phase == "2.3" and e.item == "error_rate"]
+    watched = [e.evidence for e in checklist.in_effect(entries) if e.phase == "2.3" and e.item == "error_rate"]
     forward = sync["latency"].get("forward")
     return success_criteria.SuccessFacts(
         verdict.summary if verdict else None,
@@ -226,7 +226,7 @@ def _risk_facts(
 ) -> risks.RiskFacts:
     rehearsals = [
         entry.evidence
-        for entry in checklist.standing(entries)
+        for entry in checklist.in_effect(entries)
         if (entry.phase, entry.item, entry.result) == ("2.1", "rehearsals", "done")
     ]
     return risks.RiskFacts(verdict.summary if verdict else None, checks, tests, rehearsals[-1] if rehearsals else None)

@@ -53,7 +53,7 @@ class LaravelState:
     @property
     def past_return(self) -> journal.JournalEntry | None:
         """The entry that records the point of no return; None before it."""
-        return checklist.past_return(checklist.standing(self.entries))
+        return checklist.past_return(checklist.in_effect(self.entries))
 
     @property
     def running(self) -> str:
@@ -99,7 +99,7 @@ class MigrationState:
 
     laravel: LaravelState
     task_service: TaskServiceState
-    standing: Sequence[journal.JournalEntry]
+    in_effect: Sequence[journal.JournalEntry]
     phases: Mapping[str, PhaseState]
     checked: Mapping[str, Sequence[Checked]]
     stale: str | None
@@ -116,9 +116,9 @@ def migration_state(
     canary_confidence_percent: float,
 ) -> MigrationState:
     """Checks every item of the checklist against these facts. Asks nothing."""
-    standing = checklist.standing(laravel.entries)
+    in_effect = checklist.in_effect(laravel.entries)
     evidence = Evidence(
-        standing,
+        in_effect,
         laravel.verdict,
         tests,
         laravel.switches,
@@ -131,11 +131,11 @@ def migration_state(
     return MigrationState(
         laravel,
         task_service,
-        standing,
-        {phase.phase: checklist.state_of(phase.phase, standing, laravel.running) for phase in phases},
+        in_effect,
+        {phase.phase: checklist.state_of(phase.phase, in_effect, laravel.running) for phase in phases},
         {phase.phase: [checklist.check(phase, item, evidence) for item in phase.items] for phase in phases},
         journal.stale_because(laravel.verdict, laravel.now, verdict_max_age_hours, task_service.schema_fingerprint),
-        approval.waiting(standing),
+        approval.waiting(in_effect),
     )
 
 

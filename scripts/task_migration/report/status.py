@@ -77,7 +77,7 @@ def status(
     traffic = None
     if gateway.gateway_rest_api_id:
         traffic = traffic_share(gateway, aws)
-    kept = schedule_gate.kept(schedule_begins, state.standing, laravel_timezone, laravel.now)
+    kept = schedule_gate.kept(schedule_begins, state.in_effect, laravel_timezone, laravel.now)
     following = next_step(state)
     shown = phases or known
     items = [one for phase in shown for one in state.checked[phase]]
@@ -93,7 +93,7 @@ def status(
         *_other_lines(state, report_directory),
         *_dual_write_lines(laravel, syncs, change_log_warn_entries),
         *_canary_lines(laravel, traffic),
-        *(plan.told(laravel.now) for plan in state.plans),
+        *(plan.state_line(laravel.now) for plan in state.plans),
         f"Next: {following}",
     )
     details = {
@@ -132,7 +132,9 @@ def status(
     return Outcome(False, message, details, lines)
 
 
-def _first_lines(broken: journal.Break | None, unended: run_log.Run | None, report_directory: str) -> Iterable[str]:
+def _first_lines(
+    broken: journal.BrokenEntry | None, unended: run_log.Run | None, report_directory: str
+) -> Iterable[str]:
     """Whether the journal can be trusted, and which command was left unfinished."""
     log = Path(report_directory) / run_log.FILE
     if broken:

@@ -20,7 +20,7 @@ from ansible.executor.task_result import CallbackTaskResult
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 
 # Imported before any worker is forked: only here it is known whether this is a terminal, and no step loads it again.
-from ansible_collections.task_service.migration.plugins.plugin_utils import progress_line as progress_line
+from ansible_collections.task_service.migration.plugins.plugin_utils import progress_line
 
 DOCUMENTATION = """
 name: operator
@@ -93,13 +93,13 @@ class CallbackModule(DefaultCallback):
         environment = _environment(play)
         where = environment.upper() if environment == "production" else environment
         who = f"{getpass.getuser()}@{socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        self._say(f"\n{play.get_name()}", C.COLOR_HIGHLIGHT)
-        self._say(
+        self._print(f"\n{play.get_name()}", C.COLOR_HIGHLIGHT)
+        self._print(
             ", ".join(filter(None, [where, who])), C.COLOR_WARN if environment == "production" else C.COLOR_VERBOSE
         )
         if context.CLIARGS.get("check"):
-            self._say("--check: it looks and predicts, and changes nothing", C.COLOR_VERBOSE)
-        self._say("")
+            self._print("--check: it looks and predicts, and changes nothing", C.COLOR_VERBOSE)
+        self._print("")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if not self._short:
@@ -139,7 +139,7 @@ class CallbackModule(DefaultCallback):
         self._steps += result.task.action.startswith(OURS)
         number = f"{self._steps:>3}. " if result.task.action.startswith(OURS) else INDENT
         name = one_line(result.task.name or result.task.action)
-        self._say(f"{number}failed: {name}: {self._last_error}", C.COLOR_ERROR, INDENT)
+        self._print(f"{number}failed: {name}: {self._last_error}", C.COLOR_ERROR, INDENT)
         for line in result.result.get("lines") or []:
             self._note(line, None)
 
@@ -151,23 +151,23 @@ class CallbackModule(DefaultCallback):
         hosts = sorted(stats.processed)
         took = progress_line.clock(time.monotonic() - self._began)
         is_bad = any(stats.failures.get(host) or stats.dark.get(host) for host in hosts)
-        self._say("")
+        self._print("")
         if is_bad and self._changed == 0 and "Refused, nothing was changed" in self._last_error:
-            self._say(f"Refused at step {self._steps}, after {took}: nothing was changed.", C.COLOR_ERROR)
+            self._print(f"Refused at step {self._steps}, after {took}: nothing was changed.", C.COLOR_ERROR)
         elif is_bad:
-            self._say(f"Stopped at step {self._steps}, after {took}.", C.COLOR_ERROR)
+            self._print(f"Stopped at step {self._steps}, after {took}.", C.COLOR_ERROR)
         else:
             word = "would change" if context.CLIARGS.get("check") else "changed"
             steps = f"{self._steps} step{'' if self._steps == 1 else 's'}"
-            self._say(f"Done in {took}: {steps}, {self._changed or 'nothing'} {word}.", C.COLOR_OK)
+            self._print(f"Done in {took}: {steps}, {self._changed or 'nothing'} {word}.", C.COLOR_OK)
         if is_bad and (found := _OF_ERROR.search(self._last_error)):
             self._next = to_type(found["next"])
         if self._next:
-            self._say(f"{_NEXT}{self._next}", C.COLOR_HIGHLIGHT)
+            self._print(f"{_NEXT}{self._next}", C.COLOR_HIGHLIGHT)
         for host in hosts:
             counts = stats.summarize(host)
             shown = " ".join(f"{name}={counts[name]}" for name in ("ok", "changed", "unreachable", "failures"))
-            self._say(f"{host} : {shown.replace('failures', 'failed')}", C.COLOR_VERBOSE)
+            self._print(f"{host} : {shown.replace('failures', 'failed')}", C.COLOR_VERBOSE)
 
     def _step(self, result: CallbackTaskResult) -> None:
         changed = bool(result.result.get("changed"))
@@ -177,7 +177,7 @@ class CallbackModule(DefaultCallback):
         seconds = time.monotonic() - self._step_began
         took = f" ({progress_line.clock(seconds)})" if seconds >= SHOWN_SECONDS else ""
         name = one_line(result.task.name or result.task.action)
-        self._say(f"{self._steps:>3}. {word}: {name}{took}", C.COLOR_CHANGED if changed else C.COLOR_OK, INDENT)
+        self._print(f"{self._steps:>3}. {word}: {name}{took}", C.COLOR_CHANGED if changed else C.COLOR_OK, INDENT)
         self._note(one_line(result.result.get("msg", "")), C.COLOR_OK if not changed else C.COLOR_CHANGED)
         for line in result.result.get("lines") or []:
             self._note(line, None)
@@ -189,9 +189,9 @@ class CallbackModule(DefaultCallback):
             text, self._next = before.rstrip(), to_type(following)
         if text:
             own = " " * (len(text) - len(text.lstrip()))
-            self._say(f"{INDENT}{text}", color, f"{INDENT}{own}  ")
+            self._print(f"{INDENT}{text}", color, f"{INDENT}{own}  ")
 
-    def _say(self, text: str, color: str | None = None, hanging: str = "") -> None:
+    def _print(self, text: str, color: str | None = None, hanging: str = "") -> None:
         """Prints one line; in a terminal it is wrapped between words, with an indent."""
         if progress_line.IN_TERMINAL and hanging:
             width = max(40, shutil.get_terminal_size().columns - 1)

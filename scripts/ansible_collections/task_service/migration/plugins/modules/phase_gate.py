@@ -17,11 +17,11 @@ options:
       - Which phase, such as 2.3.
     type: str
     required: true
-  standing:
+  required_state:
     description:
-      - The state that it must have. C(taken back) also holds for a phase that never began; C(any) only looks.
+      - The state that it must have. C(rolled back) also holds for a phase that never began; C(any) only looks.
     type: str
-    choices: [done, taken back, any]
+    choices: [done, rolled back, any]
     required: true
 attributes:
   check_mode:
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 - name: Check that the dual write is on
   task_service.migration.phase_gate:
     phase: "2.3"
-    standing: done
+    required_state: done
 """
 
 RETURN = r"""

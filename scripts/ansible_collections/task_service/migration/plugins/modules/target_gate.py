@@ -47,7 +47,7 @@ options:
       - The environment's name as it was typed; C(ask) to learn whether there is a question.
     type: str
     default: ""
-  way_home:
+  is_rollback:
     description:
       - Whether this is a rollback, which asks no question and continues past what does not answer.
     type: bool

@@ -33,7 +33,7 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def said(progress: Progress) -> str:
+def progress_text(progress: Progress) -> str:
     """Returns the progress in one line: what, how much of how much, how fast, how long is left, and the note."""
     parts = []
     if progress.total > 0:
@@ -81,7 +81,7 @@ class ProgressLine:
             return
         self._doing, self._at, self._drawn = progress.doing, self.now(), True
         width = shutil.get_terminal_size().columns - 1
-        self.write(f"\r{('  ' + said(progress))[:width]}\x1b[K", False)
+        self.write(f"\r{('  ' + progress_text(progress))[:width]}\x1b[K", False)
 
     def _log(self, progress: Progress) -> None:
         tenth = int(progress.done / progress.total / LOG_SHARE + 1e-9) if progress.total > 0 else 0
@@ -91,7 +91,7 @@ class ProgressLine:
         if same and tenth <= self._tenth and self.now() - self._at < LOG_SECONDS:
             return
         self._doing, self._note, self._tenth, self._at = progress.doing, progress.note, tenth, self.now()
-        self.write(f"  {said(progress)}", True)
+        self.write(f"  {progress_text(progress)}", True)
 
     def close(self) -> None:
         """Clears the line that was drawn, so that the next output begins at the left."""
