@@ -413,6 +413,64 @@ def test_no_class_name_stands_for_two_things():
     assert not found, "\n".join(found)
 
 
+# The words that docs/contributing.md rules out, where the usual word is always shorter to understand.
+PRIVATE_WORDS = re.compile(
+    r"\b(whoever|whom|nobody|somebody|anybody|mend(s|ed|ing)?|stands|told|way home|brought home|taken back|won.t do)\b",
+    re.IGNORECASE,
+)
+# Lines that may hold one, with the reason.
+WORDS_ALLOWED = {
+    ("scripts/lab/servers/postgres_server.py", "nobody"): "the operating system's user of this name",
+    ("scripts/benchmark/plan_script/migrate-tasks-data.js", "stands"): "the plan's own script, with its first comment",
+}
+WORD_LIST = re.compile(r"<!-- plain English.*?\n\n", re.DOTALL)
+
+
+def private_words(texts):
+    """Each line of these texts, by path, that holds such a word and may not."""
+    for path, text in texts.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            for found in PRIVATE_WORDS.finditer(line):
+                if (path, found[0].lower()) not in WORDS_ALLOWED:
+                    yield f"{path}:{number}: {found[0]!r} is not a word of PostgreSQL's or Ansible's documentation"
+
+
+def texts():
+    """The text of each file of the code, the roles, the playbooks and the docs, by its path."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "scripts", "roles", "playbooks", "inventories", "terraform", "docs", "README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = {}
+    for path in filter(None, listed.split("\0")):
+        try:
+            text = (ROOT / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        # contributing.md lists the words themselves; the same number of lines stays.
+        found[path] = WORD_LIST.sub(lambda listed: "\n" * listed[0].count("\n"), text)
+    return found
+
+
+def test_the_words_are_those_of_postgresqls_and_ansibles_documentation():
+    assert not (found := list(private_words(texts()))), "\n".join(found)
+
+
+def test_each_word_that_is_allowed_is_still_there():
+    known = texts()
+    assert [one for one in WORDS_ALLOWED if one[1] not in known[one[0]]] == []
+
+
+def test_a_private_word_is_named_with_its_line():
+    assert list(private_words({"docs/a.md": "fine\nNobody mends it"})) == [
+        "docs/a.md:2: 'Nobody' is not a word of PostgreSQL's or Ansible's documentation",
+        "docs/a.md:2: 'mends' is not a word of PostgreSQL's or Ansible's documentation",
+    ]
+
+
 # Rooms: each folder of Python, and what it may import of ours. "" is the package's own top level.
 
 _TOP = {""}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import ProgressLine, clock, progress_text
+from ansible_collections.task_service.migration.plugins.plugin_utils.progress_line import (
+    ProgressLine,
+    clock,
+    progress_text,
+)
 from task_migration.progress import Progress
 
 

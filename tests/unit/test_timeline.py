@@ -74,7 +74,7 @@ def test_a_rollback_takes_the_traffic_and_what_was_proven_back():
     )  # fmt: skip
     found = timeline.weights(entries)
     assert steps(found) == [(5, "shift", True), (0, "rollback", False), (5, "shift", False)]
-    assert [one.stands for one in found] == [False, False, True]
+    assert [one.in_effect for one in found] == [False, False, True]
 
 
 def test_a_shift_that_nobody_could_write_down_is_found_by_its_proof():

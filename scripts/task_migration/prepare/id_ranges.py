@@ -56,14 +56,14 @@ def id_ranges(
         )
     laravel = database.laravel(laravel_dsn)
     with database.translated_errors(laravel), database.connect(laravel, "sequences") as origin:
-        laravels = [_stand(origin, table, below=task_service_id_offset) for table in _shared_tables()]
+        laravels = [_state(origin, table, below=task_service_id_offset) for table in _shared_tables()]
     _refuse_reached(laravels, task_service_id_offset)
-    goals = _Goals(task_service_id_offset, {stand.table: stand.highest_of_all for stand in laravels})
+    goals = _Goals(task_service_id_offset, {sequence.table: sequence.highest_of_all for sequence in laravels})
     task_service = database.task_service(task_service_dsn)
     with database.translated_errors(task_service):
-        stands = _task_services(task_service, goals, check)
-    moved = [stand for stand in stands if stand.next_id < goals.of(stand)]
-    return _outcome(laravels, stands, moved, goals, check)
+        sequences = _task_services(task_service, goals, check)
+    moved = [sequence for sequence in sequences if sequence.next_id < goals.of(sequence)]
+    return _outcome(laravels, sequences, moved, goals, check)
 
 
 def _shared_tables() -> list[str]:
@@ -82,16 +82,16 @@ class _Goals:
     offset: int
     in_laravel: Mapping[str, int]
 
-    def of(self, stand: _SequenceState) -> int:
-        return max(self.offset, stand.next_free, self.in_laravel.get(stand.table, 0) + 1)
+    def of(self, sequence: _SequenceState) -> int:
+        return max(self.offset, sequence.next_free, self.in_laravel.get(sequence.table, 0) + 1)
 
 
 def _refuse_reached(laravels: list[_SequenceState], offset: int) -> None:
-    reached = [stand for stand in laravels if stand.next_free >= offset]
+    reached = [sequence for sequence in laravels if sequence.next_free >= offset]
     if reached:
         raise Refused(
             "Laravel's ids have reached the ids of the Task Service",
-            measured=", ".join(f"next id of {stand.table}: {stand.next_free}" for stand in reached),
+            measured=", ".join(f"next id of {sequence.table}: {sequence.next_free}" for sequence in reached),
             allowed=f"below {offset}",
             next_step=f"set a higher task_service_id_offset in the inventory, at most {_INTEGER_LIMIT - 1}",
         )
@@ -104,66 +104,66 @@ def _task_services(side: database.Side, goals: _Goals, check: bool) -> list[_Seq
     if connection is None:
         return _as_if_new()
     with connection:
-        there = [_stand_if_there(connection, table) for table in _tables()]
-        if all(stand is None for stand in there) and check:
+        there = [_state_if_there(connection, table) for table in _tables()]
+        if all(sequence is None for sequence in there) and check:
             return _as_if_new()
-        stands = [stand for stand in there if stand is not None]
-        if len(stands) < len(there):
-            absent = [table for table, stand in zip(_tables(), there, strict=True) if stand is None]
+        sequences = [sequence for sequence in there if sequence is not None]
+        if len(sequences) < len(there):
+            absent = [table for table, sequence in zip(_tables(), there, strict=True) if sequence is None]
             raise Refused(
                 f"the Task Service's database has no table {', '.join(absent)}",
                 next_step="ansible-playbook phase-2.1-prepare.yml",
             )
-        _refuse_narrow(stands, goals)
+        _refuse_narrow(sequences, goals)
         if not check:
-            _move(connection, stands, goals)
-        return stands
+            _move(connection, sequences, goals)
+        return sequences
 
 
 def _as_if_new() -> list[_SequenceState]:
     return [_SequenceState(table, f"public.{table}_id_seq", 1, 0, _INTEGER_LIMIT) for table in _tables()]
 
 
-def _refuse_narrow(stands: list[_SequenceState], goals: _Goals) -> None:
-    narrow = [stand for stand in stands if goals.of(stand) > stand.last_possible]
+def _refuse_narrow(sequences: list[_SequenceState], goals: _Goals) -> None:
+    narrow = [sequence for sequence in sequences if goals.of(sequence) > sequence.last_possible]
     if narrow:
         raise Refused(
             "the Task Service's id columns are too small for the first id",
-            measured=", ".join(f"{stand.table} would start at {goals.of(stand)}" for stand in narrow),
-            allowed=", ".join(f"{stand.table} up to {stand.last_possible}" for stand in narrow),
+            measured=", ".join(f"{sequence.table} would start at {goals.of(sequence)}" for sequence in narrow),
+            allowed=", ".join(f"{sequence.table} up to {sequence.last_possible}" for sequence in narrow),
             next_step="set a lower task_service_id_offset, or id_policy: bigint, in the inventory",
         )
 
 
-def _move(connection: database.Connection, stands: list[_SequenceState], goals: _Goals) -> None:
+def _move(connection: database.Connection, sequences: list[_SequenceState], goals: _Goals) -> None:
     with connection.transaction():
-        for stand in stands:
+        for sequence in sequences:
             connection.execute(
-                sql_files.statement(_FILE, "move forward", sequence=sql_files.as_sql(stand.sequence)),
-                {"sequence": stand.sequence, "next_id": goals.of(stand)},
+                sql_files.statement(_FILE, "move forward", sequence=sql_files.as_sql(sequence.sequence)),
+                {"sequence": sequence.sequence, "next_id": goals.of(sequence)},
             )
-    for stand in stands:
-        now = _stand(connection, stand.table)
+    for sequence in sequences:
+        now = _state(connection, sequence.table)
         if now.next_free < goals.offset or now.next_id < now.highest_id + 1:
             raise Failed(
-                f"the sequence of {stand.table} does not have the value that was set",
+                f"the sequence of {sequence.table} does not have the value that was set",
                 measured=f"next id {now.next_id}, highest id {now.highest_id}",
                 allowed=f"{goals.offset} or more, and above every id",
                 next_step="stop other writers to the Task Service's database, then run the same command again",
             )
 
 
-def _stand(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState:
-    stand = _stand_if_there(connection, table, below)
-    if stand is None:
+def _state(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState:
+    sequence = _state_if_there(connection, table, below)
+    if sequence is None:
         raise Refused(
             f"{connection.side.title} has no table {table}",
             next_step="correct the connection string in the inventory",
         )
-    return stand
+    return sequence
 
 
-def _stand_if_there(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState | None:
+def _state_if_there(connection: database.Connection, table: str, below: int = _BIGINT_LIMIT) -> _SequenceState | None:
     """Returns the state of a table's sequence, with the highest id below ``below``; None if there is no such table.
 
     Raises Refused if no sequence belongs to its id.
@@ -200,14 +200,14 @@ def _stand_if_there(connection: database.Connection, table: str, below: int = _B
 
 def _outcome(
     laravels: list[_SequenceState],
-    stands: list[_SequenceState],
+    sequences: list[_SequenceState],
     moved: list[_SequenceState],
     goals: _Goals,
     check: bool,
 ) -> Outcome:
     offset = goals.offset
-    headroom = min(offset - stand.next_free for stand in laravels)
-    room = min(stand.last_possible - goals.of(stand) + 1 for stand in stands)
+    headroom = min(offset - sequence.next_free for sequence in laravels)
+    room = min(sequence.last_possible - goals.of(sequence) + 1 for sequence in sequences)
     verb = "would be moved" if check else "moved"
     done = f"{len(moved)} sequences {verb} to the Task Service's range" if moved else "already in separate ranges"
     return Outcome(
@@ -216,19 +216,19 @@ def _outcome(
         {
             "laravel": {s.table: {"next_id": s.next_free, "left": offset - s.next_free} for s in laravels},
             "task_service": {
-                s.table: {"next_id": goals.of(s), "left": s.last_possible - goals.of(s) + 1} for s in stands
+                s.table: {"next_id": goals.of(s), "left": s.last_possible - goals.of(s) + 1} for s in sequences
             },
         },
-        tuple(_lines(laravels, stands, moved, goals)),
+        tuple(_lines(laravels, sequences, moved, goals)),
     )
 
 
 def _lines(
-    laravels: list[_SequenceState], stands: list[_SequenceState], moved: list[_SequenceState], goals: _Goals
+    laravels: list[_SequenceState], sequences: list[_SequenceState], moved: list[_SequenceState], goals: _Goals
 ) -> Iterator[str]:
     offset = goals.offset
-    for stand in laravels:
-        yield f"Laravel, {stand.table}: next id {stand.next_free}, {offset - stand.next_free} left below {offset}"
-    for stand in stands:
-        how = "starts at" if stand in moved else "continues at"
-        yield f"Task Service, {stand.table}: {how} {goals.of(stand)}"
+    for sequence in laravels:
+        yield f"Laravel, {sequence.table}: next id {sequence.next_free}, {offset - sequence.next_free} left below {offset}"
+    for sequence in sequences:
+        how = "starts at" if sequence in moved else "continues at"
+        yield f"Task Service, {sequence.table}: {how} {goals.of(sequence)}"

@@ -206,7 +206,7 @@ def _accounting(verdict: journal.Verdict | None, entries: Sequence[journal.Journ
 def _success_facts(
     verdict: journal.Verdict | None, entries: Sequence[journal.JournalEntry], sync: Mapping[str, Any]
 ) -> success_criteria.SuccessFacts:
-    active = [one for one in timeline.weights(entries) if one.stands and one.figures]
+    active = [one for one in timeline.weights(entries) if one.in_effect and one.figures]
     watched = [e.evidence for e in checklist.in_effect(entries) if e.phase == "2.3" and e.item == "error_rate"]
     forward = sync["latency"].get("forward")
     return success_criteria.SuccessFacts(

@@ -41,7 +41,7 @@ class TrafficPeriod:
 
     ``why`` it started: a shift, an automatic return from a weight that failed (``by_itself``), a rollback, or ``found``
     (the traffic had moved before it could be recorded). ``figures`` are the metrics of the bake, None if the weight was
-    never proven. ``stands`` is whether it still counts, because it was not rolled back.
+    never proven. ``in_effect`` is whether it still counts, because it was not rolled back.
     """
 
     weight: int
@@ -49,7 +49,7 @@ class TrafficPeriod:
     until: datetime | None
     why: Why
     figures: dict[str, Any] | None = None
-    stands: bool = True
+    in_effect: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         return _plain(asdict(self))
@@ -88,7 +88,7 @@ def weights(entries: Sequence[JournalEntry]) -> list[TrafficPeriod]:
         elif entry.phase == "rollback-2.4" and entry.item == "phase" and entry.result == "started":
             if found and found[-1].weight:
                 _change(found, 0, entry.at, "rollback")
-            found = [replace(one, stands=False) for one in found]
+            found = [replace(one, in_effect=False) for one in found]
         elif entry.phase == "2.4" and entry.item.startswith("weight_") and entry.result == "done":
             weight = int(entry.item.removeprefix("weight_"))
             if not found or found[-1].weight != weight:
