@@ -37,4 +37,5 @@ if [ "$(cat .venv/installed-from 2>/dev/null)" != "$wanted" ] || ! .venv/bin/pyt
   printf '%s\n' "$wanted" >.venv/installed-from
 fi
 export PATH="$PWD/.venv/bin:$PATH"
-unset VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG
+# Without bytecode each of the many processes would compile the core again.
+unset VIRTUAL_ENV PYTHONHOME PYTHONPATH ANSIBLE_CONFIG PYTHONDONTWRITEBYTECODE

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import psycopg
-import yaml
 from psycopg.conninfo import conninfo_to_dict
+
+from task_migration import yaml_files
 
 # Playbooks that run only in the environment "local", and that need no databases.
 OF_THE_LAB = ("lab-up", "lab-down", "lab-fault", "lab-users", "rehearse")
@@ -89,7 +89,7 @@ class Parameter:
 @cache
 def parameters() -> dict[str, Parameter]:
     """Returns every declared parameter by its name."""
-    declared = yaml.safe_load((files("task_migration") / "parameters.yml").read_text(encoding="utf-8"))
+    declared = yaml_files.read("parameters.yml")
     return {name: _declared(name, **fields) for name, fields in declared.items()}
 
 

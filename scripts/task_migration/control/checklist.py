@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
-
-from task_migration import binomial
+from task_migration import binomial, yaml_files
 from task_migration.control.consistency_history import Check
 from task_migration.control.journal import JournalEntry, Verdict
 from task_migration.control.sync_switch import Position
@@ -159,7 +156,7 @@ def rollbacks() -> tuple[Rollback, ...]:
 
 
 def _read() -> Any:
-    return yaml.safe_load((files("task_migration") / "control" / "checklist.yml").read_text(encoding="utf-8"))
+    return yaml_files.read("control/checklist.yml")
 
 
 def in_effect(journal: Sequence[JournalEntry]) -> list[JournalEntry]:

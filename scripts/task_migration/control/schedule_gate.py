@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-
+from task_migration import yaml_files
 from task_migration.control import checklist
 from task_migration.control.journal import JournalEntry
 from task_migration.errors import Refused
@@ -197,7 +195,5 @@ def zone(laravel_timezone: str) -> ZoneInfo:
 
 @cache
 def _read() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(
-        (files("task_migration") / "control" / "schedule_gate.yml").read_text("utf-8")
-    )["phases"]
+    found: list[dict[str, Any]] = yaml_files.read("control/schedule_gate.yml")["phases"]
     return found

@@ -13,12 +13,10 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from types import TracebackType
 from typing import Any
 
-import yaml
-
+from task_migration import yaml_files
 from task_migration.errors import MigrationError, Refused
 from task_migration.external.aws import Aws, translated_errors
 
@@ -37,9 +35,7 @@ _log = logging.getLogger(__name__)
 @cache
 def catalogue() -> dict[str, dict[str, Any]]:
     """Returns every metric by its name: ``unit``, ``by``, ``directed``, ``about``."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load(
-        (files("task_migration") / "external" / "metric_data.yml").read_text(encoding="utf-8")
-    )
+    found: dict[str, dict[str, Any]] = yaml_files.read("external/metric_data.yml")
     return found
 
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from functools import cache
 
-import yaml
 from psycopg import sql
 
-from task_migration import sql_files
+from task_migration import sql_files, yaml_files
 from task_migration.errors import Refused
 from task_migration.mapping import mapping_directory
 from task_migration.mapping.table_mapping import Parent, mappings
@@ -92,7 +91,7 @@ def _parse(text: str) -> Reverse:
     found = _HEADER.match(text)
     if found is None:
         raise ValueError("a reverse mapping does not begin with a YAML comment")
-    header = yaml.safe_load(found["yaml"])
+    header = yaml_files.load(found["yaml"])
     parent = header.get("parent")
     return Reverse(
         header["unit"], header["key"], header["writes"], Parent(**parent) if parent else None, sql_files.blocks_of(text)

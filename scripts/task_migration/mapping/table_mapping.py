@@ -14,7 +14,7 @@ from typing import Literal
 import yaml
 from psycopg import sql
 
-from task_migration import sql_files
+from task_migration import sql_files, yaml_files
 from task_migration.errors import Refused
 from task_migration.mapping import mapping_directory
 from task_migration.mapping.selector import KeyParameter, Selector
@@ -110,7 +110,7 @@ def parse(table: str, text: str) -> Mapping:
     found = _HEADER.match(text)
     if found is None:
         raise ValueError(f"the mapping of {table} does not begin with a YAML comment")
-    header = yaml.safe_load(found["yaml"])
+    header = yaml_files.load(found["yaml"])
     blocks = sql_files.blocks_of(text)
     if missing := {"candidates", "rows", "quarantine"} - blocks.keys():
         raise ValueError(f"the mapping of {table} has no block {sorted(missing)}")

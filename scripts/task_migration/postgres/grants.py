@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 
-import yaml
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from task_migration import sql_files
+from task_migration import sql_files, yaml_files
 from task_migration.mapping.table_mapping import captured_tables, mappings
 from task_migration.postgres import credentials, database
 
@@ -27,8 +25,7 @@ Grants = Mapping[str, Mapping[str, Sequence[str]]]
 @cache
 def declared() -> Mapping[str, Grants]:
     """Returns the privileges by side, role and table, from database_roles.yml."""
-    text = (files("task_migration") / "postgres" / "database_roles.yml").read_text(encoding="utf-8")
-    found: Mapping[str, Grants] = yaml.safe_load(text)
+    found: Mapping[str, Grants] = yaml_files.read("postgres/database_roles.yml")
     return found
 
 

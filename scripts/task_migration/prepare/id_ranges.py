@@ -228,7 +228,8 @@ def _lines(
 ) -> Iterator[str]:
     offset = goals.offset
     for sequence in laravels:
-        yield f"Laravel, {sequence.table}: next id {sequence.next_free}, {offset - sequence.next_free} left below {offset}"
+        left = offset - sequence.next_free
+        yield f"Laravel, {sequence.table}: next id {sequence.next_free}, {left} left below {offset}"
     for sequence in sequences:
         how = "starts at" if sequence in moved else "continues at"
         yield f"Task Service, {sequence.table}: {how} {goals.of(sequence)}"

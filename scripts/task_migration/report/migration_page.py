@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
-import yaml
 
+from task_migration import yaml_files
 from task_migration.report import page_charts
 from task_migration.report.page_format import (
     NOTHING,
@@ -36,7 +35,7 @@ CONFLICTS_SHOWN = 50
 @cache
 def words(language: str) -> dict[str, str]:
     """Returns every text of the page in one language, by its name."""
-    read = yaml.safe_load((files("task_migration") / "report" / "migration_page.yml").read_text(encoding="utf-8"))
+    read = yaml_files.read("report/migration_page.yml")
     return {name: one[language] for name, one in read.items()}
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
+from task_migration import yaml_files
 
 State = Literal["held", "not held", "not measured"]
 TESTS = 3
@@ -112,7 +111,5 @@ MEASURES: dict[str, Callable[[RiskFacts], RiskState]] = {
 
 @cache
 def _read() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((files("task_migration") / "report" / "risks.yml").read_text("utf-8"))[
-        "risks"
-    ]
+    found: list[dict[str, Any]] = yaml_files.read("report/risks.yml")["risks"]
     return found

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
-
-from task_migration import binomial
+from task_migration import binomial, yaml_files
 from task_migration.control.checklist import CONFIDENCE
 
 State = Literal["met", "missed", "unproven", "not measured"]
@@ -98,7 +95,7 @@ class JudgedCriterion:
 @cache
 def criteria() -> tuple[Criterion, ...]:
     """Returns the plan's criteria, in order."""
-    read = yaml.safe_load((files("task_migration") / "report" / "success_criteria.yml").read_text(encoding="utf-8"))
+    read = yaml_files.read("report/success_criteria.yml")
     found = []
     for area in read["areas"]:
         for one in area["criteria"]:
