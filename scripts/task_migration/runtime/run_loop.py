@@ -29,9 +29,10 @@ HISTORY_SECONDS = 10
 PUBLISH_SECONDS = 60
 RECONNECT_BACKOFF = Backoff(0.1, 5.0, jitter=0.5)
 PAUSED_SECONDS = 0.2
-# How long to wait after a batch that found nothing, by the seconds since the last work. Each is well below the second
-# within which a change of the switch takes effect.
-_IDLE_WAITS = ((2.0, 0.002), (10.0, 0.05), (float("inf"), 0.2))
+# The share of the time since the last work that is waited, within these seconds: a write waits for at most a tenth of
+# the gap before it, and few writes take little of the processor. The longest wait is well below the second within which
+# a change of the switch takes effect.
+_IDLE_SHARE, _SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.1, 0.002, 0.2
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ def serve(
         loop.publish()
         publisher.close()
         _log.info("sync %s stops; %d entries synced in %d batches", direction, status.entries, status.batches)
+
+
+def idle_seconds(since_work: float) -> float:
+    """Returns how long to wait after a batch that found nothing, by the seconds since the last work."""
+    return min(max(since_work * _IDLE_SHARE, _SHORTEST_IDLE_SECONDS), _LONGEST_IDLE_SECONDS)
 
 
 class _Loop:
@@ -107,11 +113,7 @@ class _Loop:
             if step.entries:
                 self._last_work = time.monotonic()
             else:
-                self._stop.wait(PAUSED_SECONDS if step.paused else self._idle_seconds())
-
-    def _idle_seconds(self) -> float:
-        idle = time.monotonic() - self._last_work
-        return next(wait for below, wait in _IDLE_WAITS if idle < below)
+                self._stop.wait(PAUSED_SECONDS if step.paused else idle_seconds(time.monotonic() - self._last_work))
 
     def _is_blocked(self) -> bool:
         """Takes a snapshot of both sides. Returns whether the operator has to fix a problem before the sync goes on."""
