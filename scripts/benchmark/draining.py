@@ -22,7 +22,7 @@ LAST_HOSTILE_TASK = 40
 
 
 @dataclass
-class DrainResult:
+class DrainRounds:
     """``keys`` were on the log; ``seconds`` is the time from the switch to the last commit, one value per round."""
 
     workers: int
@@ -33,9 +33,9 @@ class DrainResult:
 
 def measure(
     bench: BenchmarkServers, directory: Path, tasks: int, rounds: int, log: Callable[[str], None]
-) -> dict[int, DrainResult]:
+) -> dict[int, DrainRounds]:
     """Drains ``tasks`` keys, written by one statement, with one worker and with two, once per round."""
-    drains = {workers: DrainResult(workers) for workers in WORKERS}
+    drains = {workers: DrainRounds(workers) for workers in WORKERS}
     for _ in range(rounds):
         for workers, result in drains.items():
             try:
@@ -48,7 +48,7 @@ def measure(
     return drains
 
 
-def drain_once(bench: BenchmarkServers, directory: Path, result: DrainResult, tasks: int) -> None:
+def drain_once(bench: BenchmarkServers, directory: Path, result: DrainRounds, tasks: int) -> None:
     stamp = new_stamp()
     bench.vacuum(TASK_SERVICE_DATABASE)
     sync_switch(laravel_dsn=bench.laravel_dsn, name="sync_forward", state="off")

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from benchmark.capture_cost import CLIENTS, KINDS, CaptureCost
-from benchmark.draining import DrainResult
+from benchmark.draining import DrainRounds
 from benchmark.latency import Latency
 from benchmark.report import Goal, machine
 from benchmark.servers import BenchmarkServers, described
-from benchmark.syncing import Load, LoadResult
+from benchmark.syncing import Load, LoadRounds
 from benchmark.writers import CLIENTS as WRITERS
 
 TITLE = "## Sync"
@@ -39,12 +39,12 @@ class SyncResults:
     """Everything that one run measured. ``native`` is by writes per second; ``busy`` is the load average before the
     run."""
 
-    synced: Mapping[Load, LoadResult]
+    synced: Mapping[Load, LoadRounds]
     native: Mapping[int, list[Latency]]
     rounds: int
     seconds: int
     busy: float
-    drains: Mapping[int, DrainResult] = field(default_factory=dict)
+    drains: Mapping[int, DrainRounds] = field(default_factory=dict)
     costs: Mapping[str, CaptureCost] = field(default_factory=dict)
 
 
@@ -127,7 +127,7 @@ def sync_section(page: str) -> str:
     return (title + rest).lstrip("\n")
 
 
-def _directions(synced: LoadResult) -> tuple[Latency | None, Latency | None]:
+def _directions(synced: LoadRounds) -> tuple[Latency | None, Latency | None]:
     return tuple(Latency.median(rounds) if rounds else None for rounds in (synced.forward, synced.backward))  # type: ignore[return-value]
 
 
@@ -157,7 +157,7 @@ def _cells(found: Latency | None) -> str:
     return " | ".join(f"{value:.1f}" for value in (found.p50, found.p95, found.p99, found.longest))
 
 
-def _per_second(drain: DrainResult) -> float | None:
+def _per_second(drain: DrainRounds) -> float | None:
     return drain.keys / statistics.median(drain.seconds) if drain.seconds else None
 
 

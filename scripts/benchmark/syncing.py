@@ -73,7 +73,7 @@ LOADS = (
 
 
 @dataclass
-class LoadResult:
+class LoadRounds:
     """The rounds of one load. ``cpu`` is what the workers used, in cores, one value per round."""
 
     load: Load
@@ -105,9 +105,9 @@ def measure(
     rounds: int,
     seconds: int,
     log: Callable[[str], None],
-) -> tuple[dict[Load, LoadResult], dict[int, list[Latency]]]:
+) -> tuple[dict[Load, LoadRounds], dict[int, list[Latency]]]:
     """Measures every load once per round, native replication directly after it, so a slow moment affects both."""
-    ours = {load: LoadResult(load) for load in loads}
+    ours = {load: LoadRounds(load) for load in loads}
     native_results: dict[int, list[Latency]] = {load.forward: [] for load in loads if native and not load.backward}
     for _ in range(rounds):
         for load in loads:
@@ -127,7 +127,7 @@ def measure(
     return ours, native_results
 
 
-def measure_load(bench: BenchmarkServers, directory: Path, result: LoadResult, seconds: int) -> None:
+def measure_load(bench: BenchmarkServers, directory: Path, result: LoadRounds, seconds: int) -> None:
     """Measures one load once. Capture is on at the Task Service's side only if there are writes, as from
     the canary on."""
     load = result.load
@@ -203,7 +203,7 @@ def _writer(bench: BenchmarkServers, direction: Direction, rate: int, seconds: i
     return Writer(dsn, {f"{side}_update": 4, f"{side}_insert": 1}, new_stamp(), keys_of(bench), seconds, rate)
 
 
-def summary(result: LoadResult) -> str:
+def summary(result: LoadRounds) -> str:
     """Returns the last round in one line."""
     directions = (("->", result.forward), ("<-", result.backward))
     parts = [f"{arrow} {_figures(rounds[-1])}" for arrow, rounds in directions if rounds]

@@ -7,10 +7,10 @@ import pytest
 from benchmark import sync_report
 from benchmark.__main__ import _load
 from benchmark.capture_cost import CaptureCost
-from benchmark.draining import DrainResult
+from benchmark.draining import DrainRounds
 from benchmark.latency import Latency
 from benchmark.sync_report import SyncResults
-from benchmark.syncing import Load, LoadResult
+from benchmark.syncing import Load, LoadRounds
 
 WORLD = SimpleNamespace(
     tasks=200_000, laravel_server=None, settings=lambda: {"PostgreSQL": "18", "track_commit_timestamp": "on"}
@@ -25,10 +25,10 @@ def latency(p95, lost=0):
 def results():
     forward, both = Load(1000, 0), Load(500, 500)
     carried = {
-        forward: LoadResult(forward, [latency(10), latency(14), latency(90)], cpu=[0.4, 0.4, 0.5]),
-        both: LoadResult(both, [latency(20)], [latency(30, lost=2)], cpu=[0.8]),
+        forward: LoadRounds(forward, [latency(10), latency(14), latency(90)], cpu=[0.4, 0.4, 0.5]),
+        both: LoadRounds(both, [latency(20)], [latency(30, lost=2)], cpu=[0.8]),
     }
-    drains = {1: DrainResult(1, 100_000, [10.0, 12.0, 40.0]), 2: DrainResult(2, problem="it | hangs")}
+    drains = {1: DrainRounds(1, 100_000, [10.0, 12.0, 40.0]), 2: DrainRounds(2, problem="it | hangs")}
     costs = {"an application's mix": CaptureCost("an application's mix", [90, 80], [100, 100])}
     return SyncResults(carried, {1000: [latency(1)]}, 3, 10, 0.5, drains, costs)
 

@@ -14,7 +14,7 @@ LONGEST_ANSWER_BYTES = 10_000
 
 
 @dataclass(frozen=True)
-class CommandResult:
+class LocalCommandResult:
     """The result of a command. ``problem`` is "" if its exit code was 0; ``answer`` is the start of its output.
 
     Its stderr is discarded, because it might contain secrets.
@@ -31,7 +31,7 @@ def run(
     directory: str = "",
     environment: Mapping[str, str] | None = None,
     stdin: str = "",
-) -> CommandResult:
+) -> LocalCommandResult:
     """Runs the command in ``directory`` ("" for the current one) with additional ``environment`` variables.
 
     At the time limit it is killed. Its input and output are files, not pipes, so a child process that it leaves running
@@ -51,7 +51,7 @@ def run(
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            return CommandResult(f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}")
+            return LocalCommandResult(f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}")
         try:
             code = process.wait(timeout_seconds)
             problem = "" if code == 0 else f"exit code {code}" if code > 0 else f"ended by signal {-code}"
@@ -62,7 +62,7 @@ def run(
             _end(process)
             raise
         printed.seek(0)
-        return CommandResult(problem, printed.read(LONGEST_ANSWER_BYTES).decode(errors="replace"))
+        return LocalCommandResult(problem, printed.read(LONGEST_ANSWER_BYTES).decode(errors="replace"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

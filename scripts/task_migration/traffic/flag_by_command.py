@@ -69,7 +69,7 @@ class CommandFlag:
                 next_step=f"to see its output: {by_hand}",
             )
 
-    def _run(self, argv: Sequence[str], value: str) -> local_command.CommandResult:
+    def _run(self, argv: Sequence[str], value: str) -> local_command.LocalCommandResult:
         return local_command.run(
             self._argv(argv, value),
             timeout_seconds=self._settings.timeout_seconds,
