@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 LONGEST_INTEGRATION_SECONDS = 29.0
 _NAME = re.compile(r"\{(\w+)(\+?)\}")
 _VARIABLE = re.compile(r"\$\{stageVariables\.(\w+)\}")
