@@ -135,7 +135,7 @@ def test_without_figures_it_holds_and_then_goes_back(visited):
     metrics = visited.world().processes(visited.endpoints())["gateway_metrics"]
     held = ("-e", "canary_bake_seconds=6", "-e", "canary_hold_seconds=2")
     ran = visited.listen(
-        *visited.canary(25, *held), at="baking at 25 %", act=lambda: os.kill(metrics.pid(), signal.SIGKILL)
+        *visited.canary(25, *held, *FORCED), at="baking at 25 %", act=lambda: os.kill(metrics.pid(), signal.SIGKILL)
     )
     visited.must("lab-up.yml")
     assert ran.code != 0
