@@ -14,26 +14,11 @@ from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict
 
 from task_migration.errors import Failed, MigrationError, Refused
-from task_migration.postgres import credentials
+from task_migration.postgres import credentials, session_settings
 
 CONNECT_TIMEOUT_SECONDS = 10
-_SESSION = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "1",
-    "search_path": "public",
-    "jit": "off",
-    # Laravel's server gets one process for each worker of the runbook, and no parallel workers in addition.
-    "max_parallel_workers_per_gather": "0",
-    # Both servers use SSDs; with the default of 4, a range of images would read all tasks.
-    "random_page_cost": "1.1",
-    "task_migration.origin": "sync",
-    # A machine that disappears keeps its locks for 25 s at most.
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
+ORIGIN = {"task_migration.origin": "sync"}
+"""The mark of the runbook's sessions: the triggers of the change log and of the fence ignore what they write."""
 
 ROLES: Mapping[str, str] = {
     "capture": "owner",
@@ -131,12 +116,13 @@ def task_service(dsn: str) -> Side:
 
 
 def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
-    """Opens a session in UTC, marked as the runbook's, so that the change log's triggers ignore what it writes.
+    """Opens a session with every setting of ``session_settings``, marked as the runbook's (``ORIGIN``).
 
     ``purpose`` is shown in pg_stat_activity, with the user and the host; its first words select the database role, if
     there is one for each purpose (``ROLES``). To another machine TLS is ``verify-full`` unless the connection string
     says otherwise. Raises Refused, with the next step, if it cannot connect.
     """
+    session_settings.forget_the_shell()
     dsn = credentials.for_role(side.dsn, role_for(purpose))
     parts: dict[str, Any] = {
         "connect_timeout": conninfo_to_dict(dsn).get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
@@ -146,11 +132,8 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
     connection.side, connection.role = side, connection.info.user
     with translated_errors(side):
         try:
-            settings = {**_SESSION, **side.settings}
-            connection.execute(
-                "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)",
-                (list(settings), list(settings.values())),
-            )
+            if other := session_settings.pin(connection, {**ORIGIN, **side.settings}):
+                raise _not_set(connection, other)
             connection.autocommit = autocommit
         except BaseException:
             connection.close()
@@ -293,6 +276,17 @@ def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
         f"{where} cannot be reached",
         measured=text,
         next_step="correct the connection string in the inventory, or start that database",
+    )
+
+
+def _not_set(connection: Connection, other: Mapping[str, tuple[str, str]]) -> Refused:
+    return Refused(
+        f"{connection.side.title} does not let {connection.role} set {' and '.join(other)}",
+        measured=", ".join(f"{name} is {found}" for name, (found, _) in other.items()),
+        allowed=", ".join(f"{name} = {needed}" for name, (_, needed) in other.items()),
+        next_step="; ".join(
+            f"ALTER ROLE {connection.role} SET {name} = '{needed}'" for name, (_, needed) in other.items()
+        ),
     )
 
 
