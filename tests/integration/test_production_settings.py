@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from lab.servers.postgres_server import PostgresServer
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sides import Sides
 from task_migration.control import sync_switch
-from task_migration.errors import Refused
+from task_migration.errors import MigrationError, Refused
 from task_migration.postgres import database
 from workers import Both, capture_there, standing
 
@@ -196,3 +196,62 @@ def test_triggers_that_do_not_fire_are_refused_with_the_setting_and_the_way_out(
         sides.copy()
     assert "session_replication_role is replica" in str(refused.value)
     assert "SET session_replication_role = 'origin'" in str(refused.value)
+
+
+def test_a_login_without_a_free_connection_is_reported_as_that_and_not_as_a_database_that_is_missing(
+    make_sides: Callable[..., Sides], task_service_server: PostgresServer
+) -> None:
+    sides = make_sides()
+    with psycopg.connect(task_service_server.dsn("postgres"), autocommit=True) as session:
+        session.execute("DROP ROLE IF EXISTS crowded")
+        session.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    side = database.task_service(make_conninfo(sides.task_service_dsn, user="crowded"))
+    with pytest.raises(Refused, match="has no free connection for crowded") as refused:
+        database.connect_if_there(side, "preflight")
+    assert not isinstance(refused.value, database.Unreachable)
+    assert "CONNECTION LIMIT" in str(refused.value)
+
+
+def test_a_database_that_is_missing_is_known_by_the_catalog_and_not_by_words(
+    make_sides: Callable[..., Sides], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = make_sides()
+    missing = database.task_service(make_conninfo(sides.task_service_dsn, dbname="no_such_database"))
+    assert database.connect_if_there(missing, "preflight") is None
+    there = database.task_service(sides.task_service_dsn)
+    refusal = psycopg.OperationalError('致命的エラー:  データベース"x"は現在接続を受け付けていません')
+    monkeypatch.setattr(database.Connection, "connect", lambda *_, **__: (_ for _ in ()).throw(refusal))
+    with pytest.raises(Refused, match="answers, but does not let") as refused:
+        database.connect_if_there(there, "preflight")
+    assert "現在接続を受け付けていません" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "said"),
+    {
+        "40001": "another session changed the same rows",
+        "40P01": "another session changed the same rows",
+        "57014": "was cancelled from outside",
+        "53300": "has no free connection",
+        "53100": "has no disk space left",
+        "55P03": "a lock on",
+        "42501": "has no permission",
+        "57P01": "was lost",
+        "57P02": "was lost",
+        "57P05": "was lost",
+        "08006": "was lost",
+        "23505": "reported an error",
+        "P0001": "reported an error",
+        "XX000": "reported an error",
+    }.items(),
+)
+def test_an_error_is_known_by_its_sqlstate_in_any_language(sqlstate: str, said: str, make_sides: Any) -> None:
+    side = database.laravel(make_sides().laravel_dsn)
+    statement = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{}', MESSAGE = 'エラー'; END $$"
+    with (
+        pytest.raises(MigrationError, match=said) as raised,
+        database.translated_errors(side),
+        database.connect(side, "status") as session,
+    ):
+        session.execute(statement.format(sqlstate))
+    assert "エラー" in str(raised.value)

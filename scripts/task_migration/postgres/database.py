@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from task_migration import sql_files
 from task_migration.errors import Failed, MigrationError, Refused
 from task_migration.postgres import credentials, session_settings
 
@@ -45,8 +46,21 @@ ROLES: Mapping[str, str] = {
 database_roles.yml declares what each role may do."""
 
 _REFUSED_LOGIN = ("password authentication failed", "PAM authentication failed", "is not permitted to log in")
+_UNANSWERED = (
+    *("Connection refused", "Connection timed out", "Connection reset by peer", "timeout expired", "timed out"),
+    *("could not translate host name", "could not resolve", "failed to resolve", "No route to host"),
+    *("Network is unreachable", "Host is down", "No such file or directory", "closed the connection unexpectedly"),
+)
+"""Texts of libpq and the operating system when no server answers a login. They are always English: only what the server
+says is in the language of its lc_messages, and libpq passes on no SQLSTATE of a refused login."""
+_NO_CONNECTION_FREE = ("too many connections", "too many clients", "connection slots are reserved", "connection limit")
+_MORE_CONNECTIONS = (
+    "end idle sessions there, or raise max_connections or the role's CONNECTION LIMIT; then run the same command again"
+)
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
-"""Texts of libpq and psycopg, without an SQLSTATE, when a session is lost."""
+"""Texts of psycopg, in errors that are not operational and have no SQLSTATE, when a session is lost."""
+_ENDED = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04")
+"""SQLSTATEs with which the server ends a session: for a shutdown or a crash, or because a time limit was reached."""
 
 
 class Unreachable(Refused):
@@ -153,11 +167,11 @@ def _logged_in(side: Side, dsn: str, parts: Mapping[str, Any]) -> Connection:
         try:
             return Connection.connect(credentials.login(dsn), autocommit=True, **parts)
         except psycopg.OperationalError as error:
-            if not (_is_refused_login(str(error)) and credentials.is_kept_elsewhere(dsn)):
+            if _is_unanswered(str(error)) or not credentials.is_kept_elsewhere(dsn):
                 raise
             return Connection.connect(credentials.login(dsn, renewed=True), autocommit=True, **parts)
     except psycopg.Error as error:
-        raise _no_way_in(side, str(conninfo_to_dict(dsn).get("user", getpass.getuser())), error) from error
+        raise _no_way_in(side, dsn, error) from error
 
 
 def read_only(side: Side, purpose: str) -> Connection:
@@ -237,11 +251,35 @@ def explained(side: Side, error: psycopg.Error, role: str = "") -> MigrationErro
             measured=text,
             next_step="wait until long transactions have ended, then run the same command again",
         )
-    if error.sqlstate is None and any(words in text for words in _LOST):
+    if isinstance(error, (pg.SerializationFailure, pg.DeadlockDetected)):
+        return Failed(
+            f"another session changed the same rows on {where} at the same time; uncommitted changes were rolled back",
+            measured=f"{error.sqlstate}: {text}",
+            next_step="run the same command again: it continues where it stopped",
+        )
+    if isinstance(error, pg.QueryCanceled):
+        return Failed(
+            f"a statement on {where} was cancelled from outside; uncommitted changes were rolled back",
+            measured=f"{error.sqlstate}: {text}",
+            next_step="run the same command again: it continues where it stopped",
+        )
+    if isinstance(error, (pg.TooManyConnections, pg.ConfigurationLimitExceeded)):
+        return Failed(
+            f"{where} has no free connection for {role or 'this login'}; uncommitted changes were rolled back",
+            measured=f"{error.sqlstate}: {text}",
+            next_step=_MORE_CONNECTIONS,
+        )
+    if _is_lost(error, text):
         return _connection_lost(where, text)
-    if isinstance(error, psycopg.OperationalError):
-        return _connection_lost(where, text)
-    return Failed(f"{where} reported an error", measured=f"{error.sqlstate}: {text}")
+    return Failed(f"{where} reported an error", measured=f"{error.sqlstate}: {text}" if error.sqlstate else text)
+
+
+def _is_lost(error: psycopg.Error, text: str) -> bool:
+    """Returns whether the session has ended: by the class of the error, or, for an error of libpq or psycopg, which
+    has no SQLSTATE, because it is operational."""
+    if error.sqlstate is not None:
+        return error.sqlstate[:2] == "08" or error.sqlstate in _ENDED
+    return isinstance(error, psycopg.OperationalError) or any(words in text for words in _LOST)
 
 
 def _text(error: psycopg.Error) -> str:
@@ -252,9 +290,15 @@ def _is_refused_login(text: str) -> bool:
     return any(words in text for words in _REFUSED_LOGIN)
 
 
-def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
-    """Returns the error for a session that could not be opened."""
-    text, where = _text(error), f"{side.title} ({side.address})"
+def _is_unanswered(text: str) -> bool:
+    return any(words in text for words in _UNANSWERED)
+
+
+def _no_way_in(side: Side, dsn: str, error: psycopg.Error) -> MigrationError:
+    """Returns the error for a session that could not be opened: Unreachable if no server answers, or if it has no such
+    database; Refused if it answers and does not let this login in."""
+    role, text = str(conninfo_to_dict(dsn).get("user", getpass.getuser())), _text(error)
+    where = f"{side.title} ({side.address})"
     if _is_refused_login(text) or "no password supplied" in text:
         return Refused(
             f"{where} does not accept the password of {role}",
@@ -270,13 +314,31 @@ def _no_way_in(side: Side, role: str, error: psycopg.Error) -> MigrationError:
             allowed="sslmode=verify-full with the server's CA in sslrootcert",
             next_step="correct sslmode and sslrootcert in the inventory's connection string",
         )
-    if error.sqlstate is not None:
-        return explained(side, error, role)
-    return Unreachable(
-        f"{where} cannot be reached",
+    if any(words in text for words in _NO_CONNECTION_FREE):
+        return Refused(f"{where} has no free connection for {role}", measured=text, next_step=_MORE_CONNECTIONS)
+    if _is_unanswered(text) or _is_missing(dsn):
+        return Unreachable(
+            f"{where} cannot be reached",
+            measured=text,
+            next_step="correct the connection string in the inventory, or start that database",
+        )
+    return Refused(
+        f"{where} answers, but does not let {role} in",
         measured=text,
-        next_step="correct the connection string in the inventory, or start that database",
+        next_step="correct what the server reports, or the connection string in the inventory",
     )
+
+
+def _is_missing(dsn: str) -> bool:
+    """Returns whether the server has no database of this name, as the same login sees it from the database postgres."""
+    given = conninfo_to_dict(dsn)
+    elsewhere = credentials.login(make_conninfo(dsn, dbname="postgres"))
+    try:
+        with psycopg.connect(elsewhere, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+            row = connection.execute(sql_files.statement("postgres/session_settings.sql", "database"), given).fetchone()
+    except psycopg.Error:
+        return False
+    return row is None
 
 
 def _not_set(connection: Connection, other: Mapping[str, tuple[str, str]]) -> Refused:

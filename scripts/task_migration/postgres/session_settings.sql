@@ -17,3 +17,6 @@ WHERE CASE wanted.name
 -- name: in effect
 SELECT wanted.name, pg_catalog.current_setting(wanted.name)
 FROM pg_catalog.unnest(%(names)s::text[]) AS wanted (name);
+
+-- name: database
+SELECT FROM pg_catalog.pg_database WHERE datname = %(dbname)s;
