@@ -202,10 +202,11 @@ def test_a_login_without_a_free_connection_is_reported_as_that_and_not_as_a_data
     make_sides: Callable[..., Sides], task_service_server: PostgresServer
 ) -> None:
     sides = make_sides()
+    task_service_server.add_login("crowded")
     with psycopg.connect(task_service_server.dsn("postgres"), autocommit=True) as session:
-        session.execute("DROP ROLE IF EXISTS crowded")
-        session.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
-    side = database.task_service(make_conninfo(sides.task_service_dsn, user="crowded"))
+        session.execute("ALTER ROLE crowded CONNECTION LIMIT 0")
+    name = str(conninfo_to_dict(sides.task_service_dsn)["dbname"])
+    side = database.task_service(task_service_server.dsn(name, "crowded"))
     with pytest.raises(Refused, match="has no free connection for crowded") as refused:
         database.connect_if_there(side, "preflight")
     assert not isinstance(refused.value, database.Unreachable)
