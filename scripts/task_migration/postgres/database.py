@@ -59,6 +59,9 @@ _MORE_CONNECTIONS = (
 )
 _LOST = ("closed the connection", "terminating connection", "connection is lost", "connection is closed")
 """Texts of psycopg, in errors that are not operational and have no SQLSTATE, when a session is lost."""
+_ROW_SECURITY = "check_enable_rls"
+"""The function of PostgreSQL that refuses a statement whose rows a policy would filter. It shares its SQLSTATE with a
+missing privilege."""
 _ENDED = ("57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04")
 """SQLSTATEs with which the server ends a session: for a shutdown or a crash, or because a time limit was reached."""
 
@@ -230,6 +233,13 @@ def explained(side: Side, error: psycopg.Error, role: str = "") -> MigrationErro
     """Returns one PostgreSQL error as a MigrationError; ``role`` is the session's role, if it is known."""
     text = _text(error)
     where = f"{side.title} ({side.address})"
+    if error.diag.source_function == _ROW_SECURITY:
+        return Refused(
+            f"policies hide rows from {role or 'this login'} on {where}; what is hidden would be taken as deleted",
+            measured=text,
+            allowed="a login that sees every row",
+            next_step=f"ALTER ROLE {role or 'of the connection string'} BYPASSRLS",
+        )
     if isinstance(error, pg.InsufficientPrivilege):
         return Refused(
             f"the role {role or conninfo_to_dict(side.dsn).get('user', getpass.getuser())} has no permission for this "

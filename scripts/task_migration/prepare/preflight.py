@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from task_migration import sql_files
 from task_migration.errors import Refused
@@ -156,6 +157,7 @@ def _may_look(connection: database.Connection, asked: _Asked) -> Iterator[Prefli
             len(grants),
             fix=f"{'; '.join(grants)};",
         )
+    yield from _row_security(connection, tables)
     if not may_see_load:
         yield PreflightFinding(
             "load of Laravel",
@@ -193,6 +195,23 @@ def _tls(connection: database.Connection) -> PreflightFinding:
     if mode == "verify-full":
         return PreflightFinding(name, "ok", "on, and the server's certificate is verified (verify-full)")
     return PreflightFinding(name, "warn", f"on, but the server is not verified (sslmode={mode})", fix=fix)
+
+
+def _row_security(connection: database.Connection, tables: Sequence[str]) -> Iterator[PreflightFinding]:
+    """Yields a finding for each login of the runbook from which policies hide rows: it would call them deleted."""
+    roles = {connection.role}
+    if credentials.is_by_role(connection.side.dsn):
+        given = conninfo_to_dict(connection.side.dsn)
+        roles |= {credentials.for_role(str(given["user"]), role) for role in {*database.ROLES.values(), "reader"}}
+    statement = sql_files.statement(_FILE, "filtered by row security")
+    for login, filtered in connection.execute(statement, {"logins": sorted(roles), "tables": list(tables)}):
+        yield PreflightFinding(
+            "row security" if connection.side.name == "laravel" else "row security of the target",
+            "stop",
+            f"policies hide rows of {', '.join(filtered)} from {login}, which would take them as deleted",
+            len(filtered),
+            fix=f"ALTER ROLE {_name(login)} BYPASSRLS;",
+        )
 
 
 def _looked(connection: database.Connection, asked: _Asked) -> Iterator[PreflightFinding]:
@@ -334,6 +353,10 @@ def _target(side: database.Side) -> Iterator[PreflightFinding]:
         return
     with database.translated_errors(side), connection:
         yield _tls(connection)
+        filtered = list(_row_security(connection, [mapping.table for mapping in mappings()]))
+        if filtered:
+            yield from filtered
+            return
         foreign = [
             mapping.table
             for mapping in mappings()

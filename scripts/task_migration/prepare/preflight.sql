@@ -26,6 +26,18 @@ SELECT has_database_privilege(current_database(), 'CREATE'), has_schema_privileg
 -- name: missing tables
 SELECT wanted FROM unnest(%(tables)s::text[]) wanted WHERE to_regclass('public.' || quote_ident(wanted)) IS NULL;
 
+-- name: filtered by row security
+-- Which logins of the runbook see only a part of which tables: row_security_active() for another role than one's own.
+SELECT role.rolname, array_agg(c.relname ORDER BY c.relname)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_roles role ON role.rolname = ANY (%(logins)s)
+WHERE n.nspname = 'public' AND c.relname = ANY (%(tables)s) AND c.relrowsecurity
+  AND NOT role.rolsuper AND NOT role.rolbypassrls
+  AND (c.relforcerowsecurity OR NOT pg_has_role(role.oid, c.relowner, 'USAGE'))
+GROUP BY role.rolname
+ORDER BY role.rolname;
+
 -- name: titles longer than 100
 SELECT count(*), (array_agg(id ORDER BY id))[1:10] FROM tasks WHERE deleted_at IS NULL AND length(title) > 100;
 

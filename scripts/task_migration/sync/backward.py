@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import sql_files
 from task_migration.mapping.reverse_mapping import Reverse, reverses
 from task_migration.mapping.selector import KeyParameter
 from task_migration.postgres import database
+from task_migration.postgres.row_errors import may_be_of_a_row
 from task_migration.sync import change_log
 from task_migration.sync.batch import FILE, BatchWrites, PipelinedQuery
 from task_migration.sync.changed_rows import ChangedRows, shapes_of
-from task_migration.sync.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow
+from task_migration.sync.converge import PARENT_REFUSED, REFUSED_BY_DATABASE, Flow, check_deferred
 from task_migration.sync.forward import store_quarantine
 from task_migration.sync.table_shape import Shape
 
@@ -90,7 +90,9 @@ class Backward:
         existing = self._existing_tasks(statements, keys, read, task_ids)
         try:
             self._write_together(statements, keys, read, existing, task_ids, done, once_more)
-        except (pg.DataError, pg.IntegrityError) as error:
+        except psycopg.Error as error:
+            if not may_be_of_a_row(error):
+                raise
             # Prepared: after a plain ROLLBACK psycopg forgets its prepared statements, and the next pipeline fails.
             self.flow.destination.execute(sql_files.statement(FILE, "back to savepoint"), prepare=True)
             if len(keys) > 1:
@@ -148,6 +150,7 @@ class Backward:
             ]
             quarantine = laravel.execute(statements.quarantine, {"keys": keys})
             held_back = store_quarantine(laravel, {row_group}, keys, held)
+            check_deferred(laravel)
             seen_last = once_more(laravel)
         new = [is_new for (is_new,) in placed]
         done.inserted += sum(new)

@@ -19,6 +19,7 @@ from task_migration.mapping.selector import KeyRange, KeySet, Selector
 from task_migration.mapping.table_mapping import children_of, mappings
 from task_migration.postgres import database
 from task_migration.postgres.copy_stream import copy_stream
+from task_migration.postgres.row_errors import may_be_of_a_row
 from task_migration.sync.table_shape import Shape, shape_of
 
 _FILE = "sync/converge.sql"
@@ -104,19 +105,32 @@ def converge(flow: Flow, shape: Shape, selector: Selector, *, bulk: bool = False
     if isinstance(selector, KeyRange) and not _holds_rows(flow, shape, selector):
         try:
             with flow.origin.transaction(), flow.destination.transaction():
-                return _fill(flow, shape, selector, bulk)
-        except (pg.DataError, pg.IntegrityError):
-            pass  # a row is refused, or a parent is missing: _merge finds out which
+                filled = _fill(flow, shape, selector, bulk)
+                check_deferred(flow.destination)
+                return filled
+        except psycopg.Error as error:
+            if not may_be_of_a_row(error):
+                raise
+            # A row is refused, or a parent is missing: _merge finds out which.
     try:
         with flow.origin.transaction(), flow.destination.transaction():
-            return _merge(flow, shape, selector)
-    except (pg.DataError, pg.IntegrityError) as error:
+            merged = _merge(flow, shape, selector)
+            check_deferred(flow.destination)
+            return merged
+    except psycopg.Error as error:
+        if not may_be_of_a_row(error):
+            raise
         if not selector.is_single:
             first, second = selector.halves()
             return converge(flow, shape, first, bulk=bulk) + converge(flow, shape, second, bulk=bulk)
         if isinstance(error, pg.ForeignKeyViolation) and isinstance(selector, KeySet):
             return Convergence(waiting=selector.keys)  # its parent was deleted meanwhile, and that is on the log
         return _hold_back_refused(flow, shape, selector, error)
+
+
+def check_deferred(destination: database.Connection) -> None:
+    """Checks now what the destination would check at the commit, where the row that it refuses is no longer known."""
+    destination.execute(sql_files.statement(_FILE, "check deferred constraints"))
 
 
 def _holds_rows(flow: Flow, shape: Shape, selector: Selector) -> bool:

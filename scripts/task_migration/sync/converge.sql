@@ -59,6 +59,9 @@ DELETE FROM {table} stored
 WHERE {selected} AND NOT ({destination_only})
   AND NOT EXISTS (SELECT FROM {stage} staged WHERE staged.{key} = stored.{key});
 
+-- name: check deferred constraints
+SET CONSTRAINTS ALL IMMEDIATE;
+
 -- name: create quarantine stage
 CREATE TEMPORARY TABLE IF NOT EXISTS task_migration_stage_quarantine (
     key bigint, kind text, held_back boolean, reason text

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import errors as pg
 from psycopg import sql
 
 from task_migration import sql_files
 from task_migration.mapping.selector import KeyParameter, KeySet
 from task_migration.mapping.table_mapping import children_of
 from task_migration.postgres import database
+from task_migration.postgres.row_errors import may_be_of_a_row
 from task_migration.sync import change_log
 from task_migration.sync.batch import FILE, BatchWrites, PipelinedQuery
 from task_migration.sync.changed_rows import ChangedRow, ChangedRows, shapes_of
-from task_migration.sync.converge import OWNER_CHANGED, PARENT_REFUSED, Convergence, Flow, converge
+from task_migration.sync.converge import OWNER_CHANGED, PARENT_REFUSED, Convergence, Flow, check_deferred, converge
 from task_migration.sync.table_shape import Shape
 
 _QuarantineRow = tuple[str, int, str, bool, str]
@@ -109,7 +109,9 @@ class Forward:
             ]
         try:
             return self._write_together(rows, mapped, quarantine, refused, once_more)
-        except (pg.DataError, pg.IntegrityError):
+        except psycopg.Error as error:
+            if not may_be_of_a_row(error):
+                raise
             # Prepared: after a plain ROLLBACK psycopg forgets its prepared statements, and the next pipeline fails.
             self.flow.destination.execute(sql_files.statement(FILE, "back to savepoint"), prepare=True)
         writes = self._write_one_by_one(rows, quarantine)
@@ -174,6 +176,7 @@ class Forward:
                     sent.append((shape, "gone", destination.execute(statements.delete, {"gone": gone})))
             for row_group, changed in rows.items():
                 done.held_back += store_quarantine(destination, self._tables_of(row_group), changed, quarantine)
+            check_deferred(destination)
             seen_last = once_more(destination)
         done.seen_last = seen_last()
         orphans: list[_QuarantineRow] = []
