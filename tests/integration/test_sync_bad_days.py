@@ -143,19 +143,30 @@ def test_sessions_that_somebody_ends_are_opened_again(both: Both, task: int, gro
     assert title(ground, "task_service", task) == "later"
 
 
-def test_a_statement_timeout_stops_a_batch_and_changes_nothing(both: Both, task: int, ground: Sides) -> None:
+def test_a_cancelled_statement_stops_a_batch_and_changes_nothing(both: Both, task: int, ground: Sides) -> None:
     write_later(ground, task)
     blocker = psycopg.connect(ground.task_service_dsn)
     blocker.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
-    impatient = f"{ground.task_service_dsn} options='-c statement_timeout=100'"
-    worker = SyncWorker(SyncSettings.from_dict({**ground.both, "task_service_dsn": impatient}), "forward")
+
+    def cancel() -> None:
+        waiting = (
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'tasks'"
+        )
+        with psycopg.connect(ground.task_service_dsn, autocommit=True) as session:
+            until = time.monotonic() + 20
+            while not session.execute(waiting).fetchall() and time.monotonic() < until:
+                time.sleep(0.01)
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
     try:
-        with pytest.raises(MigrationError, match="statement timeout"):
-            carried_by(worker)
+        with pytest.raises(MigrationError, match="was cancelled from outside"):
+            carried_by(both.forward)
     finally:
-        worker.close()
+        canceller.join()
         blocker.close()
     assert change_log_of(ground, "laravel", task) == 1
+    both.connect()
     both.settle()
     assert title(ground, "task_service", task) == "later"
 
