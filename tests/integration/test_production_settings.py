@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -256,3 +260,48 @@ def test_an_error_is_known_by_its_sqlstate_in_any_language(sqlstate: str, said: 
     ):
         session.execute(statement.format(sqlstate))
     assert "エラー" in str(raised.value)
+
+
+REFUSING = """
+import socketserver, sys
+class Refuse(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(1024)
+        self.request.sendall(bytes.fromhex(sys.argv[1]))
+with socketserver.TCPServer(("127.0.0.1", 0), Refuse) as server:
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+"""
+
+
+@contextmanager
+def refusing_server(sqlstate: str, message: str) -> Iterator[int]:
+    """A server that answers every session with this error, as PostgreSQL sends it; yields its port. A process of its
+    own, because libpq's ping does not let other threads run."""
+    fields = (("S", "致命的エラー"), ("V", "FATAL"), ("C", sqlstate), ("M", message))
+    body = "".join(f"{kind}{text}\0" for kind, text in fields).encode() + b"\0"
+    answer = b"E" + struct.pack("!I", len(body) + 4) + body
+    with subprocess.Popen([sys.executable, "-c", REFUSING, answer.hex()], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message", "is_waited_for"),
+    [
+        ("57P03", "データベースシステムは起動処理中です", True),
+        ("28P01", 'ユーザー"x"のパスワード認証に失敗しました', False),
+        ("53300", "接続数が多すぎます", False),
+    ],
+)
+def test_only_a_server_that_starts_or_shuts_down_is_waited_for_in_any_language(
+    sqlstate: str, message: str, is_waited_for: bool
+) -> None:
+    with refusing_server(sqlstate, message) as port:
+        side = database.laravel(f"host=127.0.0.1 port={port} dbname=x user=x sslmode=disable gssencmode=disable")
+        with pytest.raises(Refused, match=message) as refused:
+            database.connect(side, "status")
+    assert isinstance(refused.value, database.Unreachable) == is_waited_for

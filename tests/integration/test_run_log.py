@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from task_migration.control import run_log
 
@@ -105,9 +107,13 @@ def test_a_run_that_was_killed_or_interrupted_has_no_end(command, project, tmp_p
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert run_log.runs(tmp_path / "reports")[0].state == "running"
+        workers = psutil.Process(run.pid).children(recursive=True)
         while run.poll() is None:  # as an impatient hand does: Ansible loses an interrupt now and then
             assert time.monotonic() < deadline + 30
             run.send_signal(how)
             time.sleep(1)
+    for worker in workers:  # a worker does not end with a run that is killed
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
     (left,) = run_log.runs(tmp_path / "reports")
     assert (left.state, left.ended) == ("killed", None)

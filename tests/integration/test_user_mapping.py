@@ -57,9 +57,33 @@ def test_a_sub_that_another_user_bears_never_fails_the_applications_write(mapped
     with pytest.raises(Refused, match="two users"):
         user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=True)
     mapped.laravel("UPDATE users SET cognito_sub = NULL WHERE id IN (1, 2, 8)")
-    again = user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=False)
-    assert again.details["registered"] == 1, "she who bears it alone now is registered"
+    assert _mapping(mapped) == _users(mapped), "the only user who has it now is mapped"
+    assert user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=False).details["registered"] == 0
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_two_users_may_exchange_their_subs_in_any_order(mapped: Sides, order: tuple[int, int]) -> None:
+    subs = {key: _users(mapped)[key] for key in order}
+    for one, other in (order, order[::-1]):
+        mapped.laravel("UPDATE users SET cognito_sub = %s WHERE id = %s", subs[other], one)
     assert _mapping(mapped) == _users(mapped)
+    assert {key: _mapping(mapped)[key] for key in order} == {order[0]: subs[order[1]], order[1]: subs[order[0]]}
+
+
+@pytest.mark.parametrize("gone", ["DELETE FROM users WHERE id = 62", "UPDATE users SET cognito_sub = '' WHERE id = 62"])
+def test_two_users_may_be_merged_before_the_other_is_gone(mapped: Sides, gone: str) -> None:
+    mapped.laravel("INSERT INTO users (id, name, email, cognito_sub) VALUES (62, 'n', 'e', 'kept')")
+    mapped.laravel("UPDATE users SET cognito_sub = 'kept' WHERE id = 1")
+    assert 1 not in _mapping(mapped)
+    mapped.laravel(gone)
+    assert _mapping(mapped)[1] == "kept"
+    assert _mapping(mapped) == _users(mapped)
+
+
+def test_a_user_with_a_sub_and_no_mapping_stops_verify(copied: Sides) -> None:
+    copied.ours("DELETE FROM cognito_user_mapping WHERE laravel_user_id = 3")
+    with pytest.raises(Refused, match=r"not in cognito_user_mapping.*\[3\]"):
+        copied.verify()
 
 
 def test_subs_of_two_users_at_once_in_two_sessions_fail_neither(mapped: Sides) -> None:
@@ -113,7 +137,9 @@ def test_a_second_run_changes_nothing_and_check_mode_predicts(fresh: Sides) -> N
     assert not user_mapping.user_mapping(laravel_dsn=fresh.laravel_dsn, state="absent", check=False).changed
 
 
-@pytest.mark.parametrize("trigger", ["task_migration_follow_insert", "task_migration_follow_update"])
+@pytest.mark.parametrize(
+    "trigger", ["task_migration_follow_insert", "task_migration_follow_update", "task_migration_follow_delete"]
+)
 def test_a_follower_that_was_switched_off_is_put_back(mapped: Sides, trigger: str) -> None:
     mapped.laravel(f"ALTER TABLE users DISABLE TRIGGER {trigger}")
     assert user_mapping.user_mapping(laravel_dsn=mapped.laravel_dsn, check=False).changed

@@ -133,9 +133,11 @@ def test_errors_while_it_bakes_take_it_back_to_the_weight_before(visited):
 def test_without_figures_it_holds_and_then_goes_back(visited):
     before = at(visited, 5)
     metrics = visited.world().processes(visited.endpoints())["gateway_metrics"]
+    # What it measured at 5 % is not what this is about.
+    lenient = ("-e", "canary_error_rate_percent=50")
     held = ("-e", "canary_bake_seconds=6", "-e", "canary_hold_seconds=2")
     ran = visited.listen(
-        *visited.canary(25, *held, *FORCED), at="baking at 25 %", act=lambda: os.kill(metrics.pid(), signal.SIGKILL)
+        *visited.canary(25, *held, *lenient), at="baking at 25 %", act=lambda: os.kill(metrics.pid(), signal.SIGKILL)
     )
     visited.must("lab-up.yml")
     assert ran.code != 0

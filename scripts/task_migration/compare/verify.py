@@ -13,6 +13,7 @@ from task_migration.control import journal, migration_tests, operator_lock
 from task_migration.errors import Failed
 from task_migration.outcome import Outcome
 from task_migration.postgres import database
+from task_migration.prepare import user_mapping
 from task_migration.sync.converge import forward_flow
 from task_migration.sync.drain import drain_all, writable
 
@@ -43,6 +44,9 @@ def verify(
         database.connect(task_service, "verify") as destination,
     ):
         copied_at = require_copy(origin, destination)
+        # Only the owner may read Laravel's users.
+        with database.for_purpose(origin, "user_mapping") as of_the_owner:
+            user_mapping.require_complete(of_the_owner)
         started = time.monotonic()
         flow = forward_flow(origin, destination)
         with operator_lock.mutating(laravel, "verify"), writable(flow) as draining:

@@ -40,6 +40,7 @@ DROP FUNCTION IF EXISTS {function}();
 -- name: drop followers
 DROP TRIGGER IF EXISTS task_migration_follow_insert ON users;
 DROP TRIGGER IF EXISTS task_migration_follow_update ON users;
+DROP TRIGGER IF EXISTS task_migration_follow_delete ON users;
 DROP FUNCTION IF EXISTS task_migration.follow_cognito_sub();
 
 -- name: comment on cognito_user_mapping

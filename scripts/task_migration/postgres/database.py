@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from task_migration import sql_files
@@ -306,7 +307,7 @@ def _is_unanswered(text: str) -> bool:
 
 def _no_way_in(side: Side, dsn: str, error: psycopg.Error) -> MigrationError:
     """Returns the error for a session that could not be opened: Unreachable if no server answers, or if it has no such
-    database; Refused if it answers and does not let this login in."""
+    database, or is not open for it; Refused if it answers and does not let this login in."""
     role, text = str(conninfo_to_dict(dsn).get("user", getpass.getuser())), _text(error)
     where = f"{side.title} ({side.address})"
     if _is_refused_login(text) or "no password supplied" in text:
@@ -326,7 +327,7 @@ def _no_way_in(side: Side, dsn: str, error: psycopg.Error) -> MigrationError:
         )
     if any(words in text for words in _NO_CONNECTION_FREE):
         return Refused(f"{where} has no free connection for {role}", measured=text, next_step=_MORE_CONNECTIONS)
-    if _is_unanswered(text) or _is_missing(dsn):
+    if _is_unanswered(text) or _is_closed(dsn):
         return Unreachable(
             f"{where} cannot be reached",
             measured=text,
@@ -339,16 +340,23 @@ def _no_way_in(side: Side, dsn: str, error: psycopg.Error) -> MigrationError:
     )
 
 
-def _is_missing(dsn: str) -> bool:
-    """Returns whether the server has no database of this name, as the same login sees it from the database postgres."""
-    given = conninfo_to_dict(dsn)
+def _is_closed(dsn: str) -> bool:
+    """Returns whether the server is starting or shutting down, or has no such database, or has closed it to sessions.
+
+    The first is libpq's own judgement; the others are read from the database postgres, with the same login.
+    """
+    asked = make_conninfo(credentials.login(dsn), connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    if pq.PGconn.ping(asked.encode()) == pq.Ping.REJECT:
+        return True
     elsewhere = credentials.login(make_conninfo(dsn, dbname="postgres"))
     try:
         with psycopg.connect(elsewhere, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
-            row = connection.execute(sql_files.statement("postgres/session_settings.sql", "database"), given).fetchone()
+            row = connection.execute(
+                sql_files.statement("postgres/session_settings.sql", "database"), conninfo_to_dict(dsn)
+            ).fetchone()
     except psycopg.Error:
         return False
-    return row is None
+    return row is None or not row[0]
 
 
 def _not_set(connection: Connection, other: Mapping[str, tuple[str, str]]) -> Refused:

@@ -19,4 +19,4 @@ SELECT wanted.name, pg_catalog.current_setting(wanted.name)
 FROM pg_catalog.unnest(%(names)s::text[]) AS wanted (name);
 
 -- name: database
-SELECT FROM pg_catalog.pg_database WHERE datname = %(dbname)s;
+SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %(dbname)s;

@@ -33,7 +33,7 @@ def user_mapping(
 
 def _present(side: database.Side, connection: database.Connection, lock_timeout: float, check: bool) -> Outcome:
     exists = _value(connection, "table exists")
-    follows = _value(connection, "followers") == 2
+    follows = _value(connection, "followers") == 3
     with_sub = _value(connection, "users with a sub")
     require_no_doubt(connection)
     to_register = _value(connection, "users to register") if exists else with_sub
@@ -78,6 +78,19 @@ def require_no_doubt(connection: database.Connection) -> None:
             measured=f"{len(differing)} users: {differing[:_SAMPLE]}",
             allowed="0",
             next_step="delete the wrong rows of cognito_user_mapping, then run the same command again to add them",
+        )
+
+
+def require_complete(connection: database.Connection) -> None:
+    """Raises Refused if a user has a Cognito sub and is not mapped: their tasks would be missing on the other side."""
+    unmapped = [row[0] for row in connection.execute(sql_files.statement(_FILE, "users with a sub and no mapping"))]
+    if unmapped:
+        raise Refused(
+            "users have a Cognito sub and are not in cognito_user_mapping, so their tasks are not migrated",
+            measured=f"{len(unmapped)} users: {unmapped[:_SAMPLE]}",
+            allowed="0",
+            next_step="correct users.cognito_sub where two users have the same; then ansible-playbook "
+            "phase-2.1-prepare.yml maps the others",
         )
 
 

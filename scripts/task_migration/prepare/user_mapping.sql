@@ -9,22 +9,25 @@ CREATE TABLE IF NOT EXISTS cognito_user_mapping (
 );
 
 -- name: create follower
--- A sub that another user already has is not mapped: the application's write succeeds, and the user's tasks are quarantined
--- as owner_unmapped.
+-- A sub that another user has is not mapped: the application's write succeeds, and verify names the user. When that other
+-- user gives the sub up, it is mapped. So two users may exchange or merge their subs in any order.
 CREATE SCHEMA IF NOT EXISTS task_migration;
 CREATE OR REPLACE FUNCTION task_migration.follow_cognito_sub() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    old_sub text := CASE WHEN TG_OP <> 'INSERT' THEN nullif(OLD.cognito_sub, '') END;
+    new_sub text := CASE WHEN TG_OP <> 'DELETE' THEN nullif(NEW.cognito_sub, '') END;
 BEGIN
-    IF nullif(NEW.cognito_sub, '') IS NULL THEN
-        DELETE FROM public.cognito_user_mapping WHERE laravel_user_id = NEW.id;
-    ELSE
-        INSERT INTO public.cognito_user_mapping AS known (laravel_user_id, cognito_sub) VALUES (NEW.id, NEW.cognito_sub)
-        ON CONFLICT (laravel_user_id) DO UPDATE SET cognito_sub = excluded.cognito_sub
-        WHERE known.cognito_sub IS DISTINCT FROM excluded.cognito_sub;
+    IF old_sub IS NOT NULL THEN
+        DELETE FROM public.cognito_user_mapping WHERE laravel_user_id = OLD.id AND cognito_sub = old_sub;
+        INSERT INTO public.cognito_user_mapping (laravel_user_id, cognito_sub)
+        SELECT u.id, old_sub FROM public.users u WHERE u.cognito_sub = old_sub AND u.id <> OLD.id ORDER BY u.id LIMIT 1
+        ON CONFLICT DO NOTHING;
     END IF;
-    RETURN NULL;
-EXCEPTION WHEN unique_violation THEN
-    DELETE FROM public.cognito_user_mapping WHERE laravel_user_id = NEW.id;
+    IF new_sub IS NOT NULL THEN
+        INSERT INTO public.cognito_user_mapping (laravel_user_id, cognito_sub) VALUES (NEW.id, new_sub)
+        ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END
 $function$;
@@ -33,6 +36,8 @@ FOR EACH ROW WHEN (NEW.cognito_sub IS NOT NULL) EXECUTE FUNCTION task_migration.
 CREATE OR REPLACE TRIGGER task_migration_follow_update AFTER UPDATE ON users
 FOR EACH ROW WHEN (NEW.cognito_sub IS DISTINCT FROM OLD.cognito_sub)
 EXECUTE FUNCTION task_migration.follow_cognito_sub();
+CREATE OR REPLACE TRIGGER task_migration_follow_delete AFTER DELETE ON users
+FOR EACH ROW WHEN (OLD.cognito_sub IS NOT NULL) EXECUTE FUNCTION task_migration.follow_cognito_sub();
 
 -- name: register users
 INSERT INTO cognito_user_mapping (laravel_user_id, cognito_sub)
@@ -53,6 +58,13 @@ SELECT count(*)
 FROM users u
 WHERE nullif(u.cognito_sub, '') IS NOT NULL
   AND NOT EXISTS (SELECT FROM cognito_user_mapping known WHERE known.laravel_user_id = u.id);
+
+-- name: users with a sub and no mapping
+SELECT u.id
+FROM users u
+WHERE nullif(u.cognito_sub, '') IS NOT NULL
+  AND NOT EXISTS (SELECT FROM cognito_user_mapping known WHERE known.laravel_user_id = u.id)
+ORDER BY u.id;
 
 -- name: subs of two users
 SELECT array_agg(id ORDER BY id)
@@ -76,11 +88,12 @@ SELECT to_regclass('public.cognito_user_mapping') IS NOT NULL;
 SELECT count(*)
 FROM pg_trigger
 WHERE tgrelid = to_regclass('public.users') AND tgenabled IN ('O', 'A')
-  AND tgname IN ('task_migration_follow_insert', 'task_migration_follow_update');
+  AND tgname IN ('task_migration_follow_insert', 'task_migration_follow_update', 'task_migration_follow_delete');
 
 -- name: drop followers
 DROP TRIGGER IF EXISTS task_migration_follow_insert ON users;
 DROP TRIGGER IF EXISTS task_migration_follow_update ON users;
+DROP TRIGGER IF EXISTS task_migration_follow_delete ON users;
 DROP FUNCTION IF EXISTS task_migration.follow_cognito_sub();
 
 -- name: drop table

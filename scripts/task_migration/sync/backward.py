@@ -31,6 +31,7 @@ REASONS = {
     "owner_changed": "the row belongs to another user on the other side",
     "approver_unmapped": "no Laravel user has the approver's Cognito sub",
     "difficulty_out_of_range": "its difficulty is outside 1 to 5",
+    "status_unknown": "its status is a value that the mapping does not have",
     "tags_are_no_names": "its tags are not an array of names",
     PARENT_REFUSED: "its task is held back",
 }
@@ -186,8 +187,9 @@ class _BackwardStatements:
         nothing = {"rows": "[]", "held": []}
         empty = laravel.execute(sql_files.statement(FILE, "columns of rows", rows=placed), nothing)
         names = [column.name for column in empty.description or ()]
+        updated = [name for name in names if name != reverse.key]
 
-        def listed(*alias: str) -> sql.Composed:
+        def listed(names: list[str], *alias: str) -> sql.Composed:
             return sql.SQL(", ").join(sql.Identifier(*alias, name) for name in names)
 
         upsert = sql_files.statement(
@@ -196,9 +198,10 @@ class _BackwardStatements:
             placed=placed,
             table=table,
             key=key,
-            columns=listed(),
-            known=listed("known"),
-            excluded=listed("excluded"),
+            columns=listed(names),
+            updated=listed(updated),
+            known=listed(updated, "known"),
+            excluded=listed(updated, "excluded"),
         )
         self.upsert = ready(upsert)
         self.after = [ready(reverse.over_staged(name)) for name in reverse.after]

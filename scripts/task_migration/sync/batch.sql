@@ -106,12 +106,14 @@ SELECT id FROM tasks WHERE id = ANY (%(keys)s::bigint[]);
 SELECT * FROM ({rows}) nothing LIMIT 0;
 
 -- name: upsert placed
+-- The key is not updated, because an identity column may be GENERATED ALWAYS. is_new: the query in RETURNING sees the
+-- table as it was before this statement; xmax would not do, because a partitioned table has none.
 WITH placed AS ({placed})
-INSERT INTO {table} AS known ({columns})
+INSERT INTO {table} AS known ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {columns} FROM placed
-ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({excluded})
+ON CONFLICT ({key}) DO UPDATE SET ({updated}) = ROW ({excluded})
 WHERE ({known}) IS DISTINCT FROM ({excluded})
-RETURNING (xmax = 0) AS is_new;
+RETURNING NOT EXISTS (SELECT FROM {table} before WHERE before.{key} = known.{key}) AS is_new;
 
 -- name: maps to another row
 SELECT coalesce(mapped.{key}, stored.{key})

@@ -41,11 +41,12 @@ RETURNING staged.{key},
           ) AS is_refused;
 
 -- name: upsert
-INSERT INTO {table} AS known ({columns})
+-- As "upsert placed" in batch.sql: the key is not updated, and is_new does not need xmax.
+INSERT INTO {table} AS known ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {columns} FROM {stage}
-ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({merged})
+ON CONFLICT ({key}) DO UPDATE SET ({updated}) = ROW ({merged})
 WHERE ({known}) IS DISTINCT FROM ({merged})
-RETURNING (xmax = 0) AS is_new;
+RETURNING NOT EXISTS (SELECT FROM {table} before WHERE before.{key} = known.{key}) AS is_new;
 
 -- name: delete children of what no longer maps
 DELETE FROM {child}

@@ -256,7 +256,8 @@ class _ForwardStatements:
             "sync/converge.sql",
             "upsert",
             stage=stage,
-            known=shape.names_of("known"),
+            known=shape.known,
+            updated=shape.updated,
             merged=shape.merged,
         )
         self.orphans = ready(FILE, "children without a parent", **names) if mapping.parent else None

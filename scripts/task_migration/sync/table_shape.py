@@ -56,6 +56,20 @@ class Shape:
         """The mapped columns' names with an alias before each, with commas."""
         return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in self.columns)
 
+    @property
+    def updated(self) -> sql.Composed:
+        """The names of the columns that an upsert updates, with commas: all but the key."""
+        return sql.SQL(", ").join(sql.Identifier(column.name) for column in self._without_key)
+
+    @property
+    def known(self) -> sql.Composed:
+        """The stored values of the updated columns, with commas."""
+        return sql.SQL(", ").join(sql.Identifier("known", column.name) for column in self._without_key)
+
+    @property
+    def _without_key(self) -> list[_TypedColumn]:
+        return [column for column in self.columns if column.name != self.mapping.key]
+
     def converted(self, alias: str) -> sql.Composed:
         """Returns the mapped SELECT's columns in exactly the table's types, enums as text.
 
@@ -102,7 +116,7 @@ class Shape:
 
     @property
     def merged(self) -> sql.Composed:
-        """Returns what an upsert writes, with commas: the mapped value, or a stored finer value of it."""
+        """What an upsert writes into the ``updated`` columns: the mapped value, or a stored finer value of it."""
         return sql.SQL(", ").join(
             sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
                 sql.SQL(" OR ").join(
@@ -119,7 +133,7 @@ class Shape:
             )
             if column.name in self.mapping.finer
             else sql.Identifier("excluded", column.name)
-            for column in self.columns
+            for column in self._without_key
         )
 
     def mapped_rows(self, selector: Selector | KeyParameter | None) -> sql.Composed:

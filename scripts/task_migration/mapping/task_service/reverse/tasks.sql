@@ -37,6 +37,7 @@ SELECT s.id AS key,
            WHEN s.approved_by IS NOT NULL AND approver.laravel_user_id IS NULL THEN 'approver_unmapped'
            WHEN s.asked_approver IS NOT NULL AND asked.laravel_user_id IS NULL THEN 'approver_unmapped'
            WHEN s.difficulty NOT BETWEEN 1 AND 5 THEN 'difficulty_out_of_range'
+           WHEN s.status NOT IN ('pending', 'in_progress', 'rejected', 'completed', 'approved') THEN 'status_unknown'
            WHEN jsonb_typeof(s.tags) <> 'array' OR jsonb_path_exists(s.tags, '$[*] ? (@.type() != "string")')
                THEN 'tags_are_no_names'
        END AS kind,
