@@ -29,10 +29,10 @@ HISTORY_SECONDS = 10
 PUBLISH_SECONDS = 60
 RECONNECT_BACKOFF = Backoff(0.1, 5.0, jitter=0.5)
 PAUSED_SECONDS = 0.2
-# After a batch that found nothing the sync waits for a fifth of the time since the last work, at most 50 ms: few writes
+# After a batch that found nothing the sync waits for a fifth of the time since the last work, at most 20 ms: few writes
 # take little of the processor, and their latency stays far below the bound of 100 ms. After 10 s without work it waits
 # longer, still well below the second within which a change of the switch takes effect.
-_IDLE_SHARE, _SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.2, 0.002, 0.05
+_IDLE_SHARE, _SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 0.2, 0.002, 0.02
 _QUIET_AFTER_SECONDS, _QUIET_SECONDS = 10.0, 0.2
 
 _log = logging.getLogger(__name__)
