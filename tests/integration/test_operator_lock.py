@@ -76,7 +76,7 @@ def test_the_lock_is_free_within_a_second_of_the_playbooks_end(laravel_database,
         process = playbook()
         operator_lock.operator_lock(laravel_dsn=dsn, command="phase-2.1-prepare")
         assert not is_free(dsn)
-        process.send_signal(end)  # and nobody waits for it: it stays a zombie, as under a busy parent
+        process.send_signal(end)  # not waited for: it stays a zombie, as under a busy parent
         return seconds_of(lambda: until(lambda: is_free(dsn), 30))
 
     assert fastest(seconds_until_it_is_free, 1) < 1

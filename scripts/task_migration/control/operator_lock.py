@@ -124,7 +124,6 @@ def mutating(side: database.Side, doing: str) -> Iterator[None]:
         connection = database.connect(side, f"engine {doing}")
     with connection:
         with database.translated_errors(side):
-            connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
             connection.execute(sql_files.statement(_FILE, "share the engines'"))
         yield
 
@@ -135,7 +134,6 @@ def hold(
     """Takes the operator's lock, calls ``held``, and keeps the lock while ``alive(seconds)``, which waits, is True."""
     side = database.laravel(dsn)
     with database.translated_errors(side), database.connect(side, f"lock {command}") as connection:
-        connection.execute(sql_files.statement(_FILE, "never end this session for being idle"))
         if not _value(connection, "take the operator's"):
             _refuse_if_held(connection)
             raise LockHeld("another operator has just released the lock", next_step="run the same command again")

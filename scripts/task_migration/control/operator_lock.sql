@@ -29,8 +29,5 @@ SELECT activity.application_name,
    AND lock.pid <> pg_backend_pid()
  ORDER BY activity.backend_start;
 
--- name: never end this session for being idle
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'statement_timeout');
-
 -- name: keep alive
 SELECT 1;

@@ -143,7 +143,7 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
     session_settings.forget_the_shell()
     dsn = credentials.for_role(side.dsn, role_for(purpose))
     parts: dict[str, Any] = {
-        "connect_timeout": conninfo_to_dict(dsn).get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
+        "connect_timeout": _connect_timeout(conninfo_to_dict(dsn)),
         "application_name": f"task_migration {purpose} {getpass.getuser()}@{socket.gethostname()}"[:63],
     }
     connection = _logged_in(side, dsn, parts)
@@ -157,6 +157,11 @@ def connect(side: Side, purpose: str, *, autocommit: bool = True) -> Connection:
             connection.close()
             raise
         return connection
+
+
+def _connect_timeout(given: Mapping[str, Any]) -> Any:
+    """Returns how many seconds a login may take: a rollback sets a shorter limit in its connection string."""
+    return given.get("connect_timeout", CONNECT_TIMEOUT_SECONDS)
 
 
 def role_for(purpose: str) -> str:
@@ -345,15 +350,13 @@ def _is_closed(dsn: str) -> bool:
 
     The first is libpq's own judgement; the others are read from the database postgres, with the same login.
     """
-    asked = make_conninfo(credentials.login(dsn), connect_timeout=CONNECT_TIMEOUT_SECONDS)
-    if pq.PGconn.ping(asked.encode()) == pq.Ping.REJECT:
+    given = conninfo_to_dict(dsn)
+    bounded = make_conninfo(credentials.login(dsn), connect_timeout=_connect_timeout(given))
+    if pq.PGconn.ping(bounded.encode()) == pq.Ping.REJECT:
         return True
-    elsewhere = credentials.login(make_conninfo(dsn, dbname="postgres"))
     try:
-        with psycopg.connect(elsewhere, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
-            row = connection.execute(
-                sql_files.statement("postgres/session_settings.sql", "database"), conninfo_to_dict(dsn)
-            ).fetchone()
+        with psycopg.connect(make_conninfo(bounded, dbname="postgres"), autocommit=True) as connection:
+            row = connection.execute(sql_files.statement("postgres/session_settings.sql", "database"), given).fetchone()
     except psycopg.Error:
         return False
     return row is None or not row[0]
